@@ -1,0 +1,273 @@
+"""The equation of a cell as data: `step` traced once into a list of operations.
+
+A graph can be stored and read back without running anybody's code, and shows every value that the equation names: an
+assignment `i = sigmoid(...)` in `step` gives the value the name `i`, as `tap("i", ...)` does.
+"""
+
+import inspect
+import operator
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from elman.cells import ops
+from elman.cells.cell import Cell, blocks
+from elman.cells.tap import listening, tap
+
+UNARY: dict[str, Callable[[Any], Any]] = {
+    "neg": torch.neg, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "exp": torch.exp,
+    "log": torch.log, "sqrt": torch.sqrt, "abs": torch.abs, "log_sigmoid": ops.log_sigmoid, "normalize": ops.normalize,
+}  # fmt: skip
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div,
+    "maximum": torch.maximum, "minimum": torch.minimum,
+}  # fmt: skip
+
+_KIND_OF = {function: kind for kind, function in (UNARY | BINARY).items()} | {
+    F.relu: "relu", F.sigmoid: "sigmoid", F.tanh: "tanh", torch.true_divide: "div", torch.divide: "div",
+    torch.subtract: "sub", torch.multiply: "mul", torch.negative: "neg",
+    Tensor.add: "add", Tensor.sub: "sub", Tensor.mul: "mul", Tensor.div: "div",
+    Tensor.__rsub__: "rsub", Tensor.__rtruediv__: "rdiv", Tensor.__rdiv__: "rdiv",
+}  # fmt: skip
+
+
+class NotTraceable(Exception):
+    """The step does something that is not one of the known operations; the message names it."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation. `inputs` are numbers of earlier operations.
+
+    kind                 detail                  value
+    input                gate                    the gate's share of the input
+    state                state                   the state before the step
+    vector               parameter (p_i)         a vector parameter
+    constant             number                  a number
+    product              [name, gate, ...]       a recurrent matrix times inputs[0]
+    block                index                   one gate's block of the product inputs[0]
+    sigmoid, add, ...                            see UNARY and BINARY
+    """
+
+    kind: str
+    inputs: tuple[int, ...] = ()
+    detail: Any = None
+
+
+SOURCES: dict[str, Callable[..., Any]] = {
+    "input": lambda cell, x, state, detail: getattr(x, detail),
+    "state": lambda cell, x, state, detail: state[detail],
+    "vector": lambda cell, x, state, detail: getattr(cell, detail),
+    "constant": lambda cell, x, state, detail: detail,
+    "product": lambda cell, x, state, detail, of: cell.recur(*detail[1:], of=of, name=detail[0]),
+    "block": lambda cell, x, state, detail, product: product[detail],
+}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A step as operations in the order of their execution.
+
+    `outputs` are the operations that are the new states, `names` gives the operation of every named value.
+    """
+
+    gates: tuple[str, ...]
+    states: tuple[str, ...]
+    ops: tuple[Op, ...]
+    outputs: tuple[int, ...]
+    names: Mapping[str, int]
+
+    def run(self, cell: Cell, x: Any, *state: Tensor) -> tuple[Tensor, ...]:
+        """One step, as `cell.step(x, *state)`, that says every named value to `tap`."""
+        before = dict(zip(self.states, state, strict=True))
+        said: dict[int, list[str]] = {}
+        for name, number in self.names.items():
+            said.setdefault(number, []).append(name)
+        values: list[Any] = []
+        for number, op in enumerate(self.ops):
+            inputs = [values[i] for i in op.inputs]
+            if op.kind in SOURCES:
+                value = SOURCES[op.kind](cell, x, before, op.detail, *inputs)
+            else:
+                value = apply(op.kind, *inputs)
+            for name in said.get(number, ()):
+                value = tap(name, value)
+            values.append(value)
+        return tuple(values[i] for i in self.outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, dicts and numbers; `Graph.from_json` reads them back."""
+        listed = [[op.kind, list(op.inputs), op.detail] for op in self.ops]
+        return {"gates": list(self.gates), "states": list(self.states), "ops": listed,
+                "outputs": list(self.outputs), "names": dict(self.names)}  # fmt: skip
+
+    @staticmethod
+    def from_json(stored: Mapping[str, Any]) -> "Graph":
+        """Reads what `to_json` gave; raises ValueError for anything that is not a graph."""
+        listed = tuple(Op(kind, tuple(inputs), detail) for kind, inputs, detail in stored["ops"])
+        for number, op in enumerate(listed):
+            if op.kind not in SOURCES | UNARY | BINARY or any(not 0 <= i < number for i in op.inputs):
+                raise ValueError(f"operation {number} of the stored graph is not valid: {op}")
+        return Graph(tuple(stored["gates"]), tuple(stored["states"]), listed, tuple(stored["outputs"]), stored["names"])
+
+
+def apply(kind: str, *inputs: Any) -> Any:
+    """One pointwise operation on tensors or numbers."""
+    if kind in UNARY:
+        return UNARY[kind](inputs[0])
+    left, right = inputs
+    if isinstance(left, Tensor) and isinstance(right, Tensor):
+        return BINARY[kind](left, right)
+    return _PYTHON[kind](left, right)  # a number on one side: Python's operators keep the dtype
+
+
+def _bounded(choose: Callable[..., Tensor]) -> Callable[[Any, Any], Tensor]:
+    def with_number(left: Any, right: Any) -> Tensor:
+        tensor, number = (left, right) if isinstance(left, Tensor) else (right, left)
+        return choose(tensor, torch.full_like(tensor, number))
+
+    return with_number
+
+
+_PYTHON: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
+    "maximum": _bounded(torch.maximum), "minimum": _bounded(torch.minimum),
+}  # fmt: skip
+
+
+class _Value:
+    """Stands for a tensor while `step` is traced: every operation on it is written down."""
+
+    def __init__(self, trace: list[Op], op: Op):
+        if op in trace:  # the same operation on the same inputs is the same value
+            self.number = trace.index(op)
+        else:
+            self.number = len(trace)
+            trace.append(op)
+        self.trace = trace
+
+    def made(self, kind: str, *inputs: Any) -> "_Value":
+        if kind in ("rsub", "rdiv"):
+            kind, inputs = kind[1:], inputs[::-1]
+        return _Value(self.trace, Op(kind, tuple(self.number_of(value) for value in inputs)))
+
+    def number_of(self, value: Any) -> int:
+        if isinstance(value, _Value):
+            return value.number
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _Value(self.trace, Op("constant", (), float(value))).number
+        raise NotTraceable(f"a {type(value).__name__} that is neither a number, a gate, a state nor a p_ vector")
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> "_Value":
+        known = _KIND_OF.get(function)
+        if known is None or kwargs:
+            raise NotTraceable(
+                f"the operation {getattr(function, '__name__', function)}{' with options' * bool(kwargs)}"
+            )
+        value = next(arg for arg in args if isinstance(arg, _Value))
+        return value.made(known, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in UNARY or name in BINARY:
+            return lambda *others: self.made(name, self, *others)
+        raise NotTraceable(f"the operation {name}")
+
+    def __bool__(self) -> bool:
+        raise NotTraceable("a branch on a value")
+
+    def __neg__(self):
+        return self.made("neg", self)
+
+    def __add__(self, other: Any):
+        return self.made("add", self, other)
+
+    def __radd__(self, other: Any):
+        return self.made("add", other, self)
+
+    def __sub__(self, other: Any):
+        return self.made("sub", self, other)
+
+    def __rsub__(self, other: Any):
+        return self.made("sub", other, self)
+
+    def __mul__(self, other: Any):
+        return self.made("mul", self, other)
+
+    def __rmul__(self, other: Any):
+        return self.made("mul", other, self)
+
+    def __truediv__(self, other: Any):
+        return self.made("div", self, other)
+
+    def __rtruediv__(self, other: Any):
+        return self.made("div", other, self)
+
+    def __pow__(self, power: Any):
+        if power != 2:
+            raise NotTraceable(f"the power {power}; only the square is known")
+        return self.made("mul", self, self)
+
+
+class _Traced:
+    """Put in front of a cell's class: its parameters and products become values of the trace."""
+
+    def recur(self, *gates: str, of: Any, name: str = "U") -> Any:
+        trace = self.__dict__["_trace"]
+        product = _Value(trace, Op("product", (of.number,), (name, *gates)))
+        return blocks(gates)(*[_Value(trace, Op("block", (product.number,), i)) for i in range(len(gates))])
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("p_"):
+            return _Value(self.__dict__["_trace"], Op("vector", (), name))
+        return super().__getattr__(name)  # type: ignore[misc]
+
+
+def trace(cell: Cell) -> Graph:
+    """The graph of a cell's step. Raises NotTraceable, naming what is not a known operation."""
+    stored = getattr(cell, "graph", None)
+    if isinstance(stored, Graph):
+        return stored
+    written: list[Op] = []
+    double = object.__new__(type("Traced", (_Traced, type(cell)), {}))
+    double.__dict__.update(cell.__dict__, _trace=written)
+    x = blocks(cell.gates)(*[_Value(written, Op("input", (), gate)) for gate in cell.gates])
+    state = [_Value(written, Op("state", (), name)) for name in cell.states]
+    try:
+        new, local = _call(double.step, x, *state)
+    except NotTraceable:
+        raise
+    except Exception as error:
+        raise NotTraceable(f"{type(error).__name__}: {error}") from error
+    if not isinstance(new, Sequence) or not all(isinstance(value, _Value) for value in new):
+        raise NotTraceable("a new state that is not computed from the gates and states")
+    names = {name: value.number for name, value in local.items() if written[value.number].kind not in SOURCES}
+    names |= {name: value.number for name, value in zip(cell.states, new, strict=True)}
+    return Graph(cell.gates, cell.states, tuple(written), tuple(value.number for value in new), names)
+
+
+def _call(step: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, _Value]]:
+    """Calls `step`; also returns the values that its local variables, and its taps, gave a name."""
+    code, local = inspect.unwrap(step).__code__, {}
+
+    class Names:
+        def __call__(self, name: str, value: Any) -> Any:
+            local[name] = value
+            return value
+
+    def watch(frame: Any, event: str, _: Any) -> None:
+        if event == "return" and frame.f_code is code:
+            local.update({name: value for name, value in frame.f_locals.items() if isinstance(value, _Value)})
+
+    before = sys.getprofile()
+    with listening(Names()):  # type: ignore[arg-type]
+        sys.setprofile(watch)
+        try:
+            return step(*args), local
+        finally:
+            sys.setprofile(before)

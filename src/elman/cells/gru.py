@@ -1,0 +1,40 @@
+"""The gated recurrent unit, with the reset gate after or before the product."""
+
+from torch import Tensor, sigmoid, tanh
+
+from elman.cells.cell import Cell
+
+
+class GRU(Cell, name="gru"):
+    """The gated recurrent unit as cuDNN and PyTorch compute it: the reset gate acts after the product.
+
+    r, z = sigmoid(W x + U h + b);  n = tanh(W_n x + b_n + r (U_n h + p_n));  h' = (1 - z) n + z h
+
+    (Cho et al. 2014, arXiv 1406.1078 version 1.) With z at 1 the unit keeps what it has.
+    """
+
+    gates = ("r", "z", "n")
+
+    def step(self, x, h: Tensor):
+        u = self.recur("r", "z", "n", of=h)
+        r, z = sigmoid(x.r + u.r), sigmoid(x.z + u.z)
+        n = tanh(x.n + r * (u.n + self.p_n))
+        h = (1 - z) * n + z * h
+        return (h,)
+
+
+class GRUBefore(Cell, name="gru_before"):
+    """The gated recurrent unit as Cho et al. 2014 print it (arXiv 1406.1078 version 3, equations 5 to 8): the reset
+    gate acts before the product.
+
+    r, z = sigmoid(W x + U h + b);  n = tanh(W_n x + U_n (r h) + b_n);  h' = z h + (1 - z) n
+    """
+
+    gates = ("r", "z", "n")
+
+    def step(self, x, h: Tensor):
+        u = self.recur("r", "z", of=h)
+        r, z = sigmoid(x.r + u.r), sigmoid(x.z + u.z)
+        n = tanh(x.n + self.recur("n", of=r * h).n)
+        h = z * h + (1 - z) * n
+        return (h,)

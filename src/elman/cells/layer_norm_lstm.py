@@ -1,0 +1,35 @@
+"""The LSTM with layer normalisation."""
+
+from torch import Tensor, sigmoid, tanh
+
+from elman.cells.cell import Cell, Start
+from elman.cells.ops import normalize
+
+
+class LayerNormLSTM(Cell, name="layer_norm_lstm"):
+    """Ba, Kiros & Hinton 2016, arXiv 1607.06450, equations 20 to 22: the input's share, the state's share and the cell
+    state are each brought to mean 0 and variance 1 over the units, then given a gain p.
+
+    The statistics are taken gate by gate; the paper takes them over the four gates together. The bias b acts inside
+    the normalisation of the input's share.
+
+    Options: `forget_bias`: where the bias of f starts.
+    """
+
+    gates, states = ("i", "f", "g", "o"), ("h", "c")
+    forget_bias: float = 1.0
+
+    def step(self, x, h: Tensor, c: Tensor):
+        u = self.recur("i", "f", "g", "o", of=h)
+        i = sigmoid(self.p_ix * normalize(x.i) + self.p_iu * normalize(u.i) + self.p_i)
+        f = sigmoid(self.p_fx * normalize(x.f) + self.p_fu * normalize(u.f) + self.p_f)
+        g = tanh(self.p_gx * normalize(x.g) + self.p_gu * normalize(u.g) + self.p_g)
+        o = sigmoid(self.p_ox * normalize(x.o) + self.p_ou * normalize(u.o) + self.p_o)
+        c = f * c + i * g
+        h = o * tanh(self.p_cc * normalize(c) + self.p_c)
+        return h, c
+
+    @property
+    def start(self) -> Start:
+        gains = {f"p_{gate}{share}": 1.0 for gate in self.gates for share in "xu"}
+        return {**gains, "p_cc": 1.0, "p_f": self.forget_bias}

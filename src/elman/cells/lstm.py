@@ -1,0 +1,29 @@
+"""The long short-term memory, as most use it today."""
+
+from torch import Tensor, sigmoid, tanh
+
+from elman.cells.cell import Cell, Start
+
+
+class LSTM(Cell, name="lstm"):
+    """Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, without peepholes.
+
+    i, f, o = sigmoid(W x + U h + b);  g = tanh(W x + U h + b);  c' = f c + i g;  h' = o tanh(c')
+
+    Options: `forget_bias`: where the bias of f starts (Jozefowicz et al. 2015 found 1 to matter).
+    """
+
+    gates, states = ("i", "f", "g", "o"), ("h", "c")
+    forget_bias: float = 1.0
+
+    def step(self, x, h: Tensor, c: Tensor):
+        u = self.recur("i", "f", "g", "o", of=h)
+        i, f, o = sigmoid(x.i + u.i), sigmoid(x.f + u.f), sigmoid(x.o + u.o)
+        g = tanh(x.g + u.g)
+        c = f * c + i * g
+        h = o * tanh(c)
+        return h, c
+
+    @property
+    def start(self) -> Start:
+        return {"f": self.forget_bias}

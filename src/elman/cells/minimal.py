@@ -1,0 +1,27 @@
+"""The cells without recurrent matrices (Feng et al. 2024, "Were RNNs All We Needed?", arXiv 2410.01201)."""
+
+from torch import Tensor, sigmoid
+
+from elman.cells.cell import Cell
+
+
+class MinGRU(Cell, name="min_gru"):
+    """z = sigmoid(W_z x);  n = W_n x;  h' = (1 - z) h + z n"""
+
+    gates = ("z", "n")
+
+    def step(self, x, h: Tensor):
+        z = sigmoid(x.z)
+        h = (1 - z) * h + z * x.n
+        return (h,)
+
+
+class MinLSTM(Cell, name="min_lstm"):
+    """f, i = sigmoid(W x);  n = W_n x;  h' = f / (f + i) h + i / (f + i) n"""
+
+    gates = ("f", "i", "n")
+
+    def step(self, x, h: Tensor):
+        f, i = sigmoid(x.f), sigmoid(x.i)
+        h = f / (f + i) * h + i / (f + i) * x.n
+        return (h,)

@@ -1,0 +1,31 @@
+"""The multiplicative LSTM."""
+
+from torch import Tensor, sigmoid, tanh
+
+from elman.cells.cell import Cell, Start
+
+
+class MultiplicativeLSTM(Cell, name="multiplicative_lstm"):
+    """Krause et al. 2016, arXiv 1609.07959, equations 18 to 22: the matrix that carries the state depends on the input.
+
+    m = (W_m x) (U_m h), and m takes the place of h in an LSTM's four gates. (The original has no bias in m.)
+
+    Options: `forget_bias`: where the bias of f starts.
+    """
+
+    gates, states = ("m", "i", "f", "g", "o"), ("h", "c")
+    forget_bias: float = 1.0
+
+    def step(self, x, h: Tensor, c: Tensor):
+        m = x.m * self.recur("m", of=h).m
+        u = self.recur("i", "f", "g", "o", of=m)
+        i, f, o = sigmoid(x.i + u.i), sigmoid(x.f + u.f), sigmoid(x.o + u.o)
+        g = tanh(x.g + u.g)
+        c = f * c + i * g
+        h = o * tanh(c)
+        return h, c
+
+    @property
+    def start(self) -> Start:
+        # a bias of 1 in m makes it an ordinary product at first, instead of a vanishing one
+        return {"m": 1.0, "f": self.forget_bias}

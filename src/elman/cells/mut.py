@@ -1,0 +1,49 @@
+"""The three cells that an evolutionary search found (Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration
+of Recurrent Network Architectures", section 3.2). Where the paper adds the bare input x to a vector of the hidden size,
+its share W x + b stands here, so that input and hidden size may differ. z multiplies the candidate."""
+
+from torch import Tensor, sigmoid, tanh
+
+from elman.cells.cell import Cell
+
+
+class MUT1(Cell, name="mut1"):
+    """z = sigmoid(W_z x);  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + tanh(W_n x)) z + h (1 - z)"""
+
+    gates = ("z", "r", "n")
+
+    def step(self, x, h: Tensor):
+        z = sigmoid(x.z)
+        r = sigmoid(x.r + self.recur("r", of=h).r)
+        n = tanh(self.recur("n", of=r * h).n + tanh(x.n))
+        h = n * z + h * (1 - z)
+        return (h,)
+
+
+class MUT2(Cell, name="mut2"):
+    """z = sigmoid(W_z x + U_z h);  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + W_n x) z + h (1 - z)
+
+    The paper's r takes the bare x where this takes W_r x.
+    """
+
+    gates = ("z", "r", "n")
+
+    def step(self, x, h: Tensor):
+        u = self.recur("z", "r", of=h)
+        z, r = sigmoid(x.z + u.z), sigmoid(x.r + u.r)
+        n = tanh(self.recur("n", of=r * h).n + x.n)
+        h = n * z + h * (1 - z)
+        return (h,)
+
+
+class MUT3(Cell, name="mut3"):
+    """z = sigmoid(W_z x + U_z tanh(h));  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + W_n x) z + h (1 - z)"""
+
+    gates = ("z", "r", "n")
+
+    def step(self, x, h: Tensor):
+        z = sigmoid(x.z + self.recur("z", of=tanh(h)).z)
+        r = sigmoid(x.r + self.recur("r", of=h).r)
+        n = tanh(self.recur("n", of=r * h).n + x.n)
+        h = n * z + h * (1 - z)
+        return (h,)
