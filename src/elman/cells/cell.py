@@ -196,6 +196,6 @@ def _convert(what: str, value: Any, kind: Any) -> Any:
         converted = kind(value)
     except ValueError as error:
         raise UserError(f"{what}={value} must be of type {kind.__name__}") from error
-    if isinstance(converted, float) and not math.isfinite(converted) or kind is int and converted != float(value):
+    if (isinstance(converted, float) and not math.isfinite(converted)) or (kind is int and converted != float(value)):
         raise UserError(f"{what}={value} must be a finite {kind.__name__}")
     return converted

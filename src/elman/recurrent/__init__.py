@@ -1,0 +1,1 @@
+"""Recurrence over time: the layer and its backends."""

@@ -1,0 +1,180 @@
+"""The recurrent layer: cells stacked in depth, run over time, in one or two directions."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elman.cells.cell import Cell
+from elman.cells.graph import NotTraceable, trace
+from elman.cells.registry import CellSpec, make
+from elman.cells.tap import holding
+from elman.errors import UserError, unknown
+from elman.recurrent.backend import Backend, Choice, Span, States, choose
+from elman.recurrent.loop import Loop
+from elman.recurrent.native import Native
+from elman.recurrent.state import State
+
+BACKENDS: tuple[Backend, ...] = (Native(), Loop())  # fastest first
+
+
+class Recurrent(nn.Module):
+    """Cells over time.
+
+    x (B, T, I) gives y (B, T, D H), D being 2 when bidirectional. The state is a tuple with, for each layer and each of
+    its directions (forward first), the cell's states, each (B, H).
+
+    - cell: a name with options (`lstm:forget_bias=0`), a class, or `"file.py:Class"`
+    - dropout: the share of a layer's outputs set to 0 in training, between layers
+    - residual: from the second layer on, a layer's input is added to its output
+    - learned_state: the state before the first step is learned; otherwise it is 0
+    - backend: `auto` takes the fastest that does not refuse; one that is named and refuses is an error
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        cell: CellSpec = "lstm",
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        residual: bool = False,
+        backend: str = "auto",
+        learned_state: bool = False,
+    ):
+        super().__init__()
+        if min(input_size, hidden_size, layers) < 1 or not 0 <= dropout < 1:
+            raise UserError(
+                f"sizes and layers must be above 0 and dropout in [0, 1), not input_size={input_size}, "
+                f"hidden_size={hidden_size}, layers={layers}, dropout={dropout}"
+            )
+        if backend not in ("auto", *(known.name for known in BACKENDS)):
+            raise unknown("backend", backend, ["auto", *(known.name for known in BACKENDS)])
+        self.input_size, self.hidden_size, self.layers = input_size, hidden_size, layers
+        self.directions = 2 if bidirectional else 1
+        self.dropout, self.residual, self.backend = dropout, residual, backend
+        inputs = [input_size] + [self.directions * hidden_size] * (layers - 1)
+        self.cells = nn.ModuleList(make(cell, size, hidden_size) for size in inputs for _ in range(self.directions))
+        states = len(self._cell(0).states)
+        self.learned = nn.ParameterList(
+            nn.Parameter(torch.zeros(states, hidden_size)) for _ in range(len(self.cells) if learned_state else 0)
+        )
+
+    @property
+    def output_size(self) -> int:
+        """D H, the size of an output."""
+        return self.directions * self.hidden_size
+
+    def initial(self, batch_size: int) -> tuple[States, ...]:
+        """The state before the first step, learned or 0."""
+        if len(self.learned):
+            return tuple(tuple(row.expand(batch_size, -1) for row in learned) for learned in self.learned)
+        zero = self._cell(0).W.new_zeros(batch_size, self.hidden_size)
+        return tuple(tuple(zero for _ in self._cell(0).states) for _ in self.cells)
+
+    def forward(
+        self, x: Tensor, state: State = None, lengths: Tensor | None = None, fresh: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """The outputs (B, T, D H) and the state after the last step.
+
+        lengths (B,): where a row is past its length its state stands still and its output is 0; 0 is allowed, and the
+        rows need no order. fresh (B, T) bool: where True the row starts anew, from the initial state, before the step.
+        """
+        self._check(x, lengths, fresh)
+        if lengths is not None:
+            lengths = lengths.to(x.device)
+            past = torch.arange(x.shape[1], device=x.device) >= lengths[:, None]
+            x = x.masked_fill(past[..., None], 0.0)  # what stands in the padding, NaN too, must reach no gradient
+        initial = self.initial(len(x))
+        state = initial if state is None else state
+        after: list[States] = []
+        for layer in range(self.layers):
+            outputs = []
+            for direction in range(self.directions):
+                index = len(after)
+                span = Span(x, state[index], initial[index], lengths, fresh, direction == 1, self._place(index))
+                y, new = self.choose(index, span).backend.unroll(self._cell(index), span)
+                outputs.append(y)
+                after.append(new)
+            y = outputs[0] if self.directions == 1 else torch.cat(outputs, -1)
+            x = self._between(layer, x, y)
+        return x, tuple(after)
+
+    def step(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """One step: x (B, I) gives the output (B, H) and the state. For many steps take `unrolled`."""
+        return self.unrolled()(x, state)
+
+    def unrolled(self) -> Callable[[Tensor, State], tuple[Tensor, State]]:
+        """The step as a function of x (B, I) and the state, for a loop in which an input depends on an output. What is
+        the same at every step is done once, here: make a new one after the weights have changed."""
+        if self.directions == 2:
+            raise UserError("a bidirectional layer cannot go step by step: its backward direction begins at the end")
+        steps = []
+        for index in range(self.layers):
+            cell = self._cell(index)
+            example = cell.W.new_zeros(1, 1, cell.input_size)
+            chosen = self.choose(index, Span(example, (), ())).backend
+            steps.append(chosen.stepper(cell, self._place(index)))
+
+        def advance(x: Tensor, state: State = None) -> tuple[Tensor, State]:
+            state = self.initial(len(x)) if state is None else state
+            after = []
+            for layer, step in enumerate(steps):
+                after.append(step(x, state[layer]))
+                x = self._between(layer, x, after[-1][0])
+            return x, tuple(after)
+
+        return advance
+
+    def choose(self, index: int = 0, span: Span | None = None) -> Choice:
+        """The backend that runs a cell, and why."""
+        cell = self._cell(index)
+        if holding():
+            self._check_holds()
+        return choose(self.backend, cell, span or Span(cell.W.new_zeros(1, 1, cell.input_size), (), ()), BACKENDS)
+
+    def _cell(self, index: int) -> Cell:
+        cell = self.cells[index]
+        assert isinstance(cell, Cell)
+        return cell
+
+    def _place(self, index: int) -> str:
+        layer, direction = divmod(index, self.directions)
+        return f"{layer + 1}." + ("backward." if direction else "")
+
+    def _between(self, layer: int, x: Tensor, y: Tensor) -> Tensor:
+        """What the next layer gets."""
+        if self.residual and layer > 0:
+            y = x + y
+        return F.dropout(y, self.dropout, self.training) if self.dropout and layer < self.layers - 1 else y
+
+    def _check(self, x: Tensor, lengths: Tensor | None, fresh: Tensor | None) -> None:
+        if x.dim() != 3 or x.shape[-1] != self.input_size or not x.shape[1]:
+            raise UserError(f"x must be (B, T, {self.input_size}) with T above 0, not {tuple(x.shape)}")
+        if lengths is not None:
+            if lengths.shape != x.shape[:1]:
+                raise UserError(f"lengths must be ({len(x)},), one for each row of x, not {tuple(lengths.shape)}")
+            if len(x) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
+                raise UserError(f"lengths must be from 0 to {x.shape[1]}, not {lengths.min()} to {lengths.max()}")
+        if fresh is not None and (fresh.shape != x.shape[:2] or fresh.dtype != torch.bool):
+            raise UserError(f"fresh must be bool {tuple(x.shape[:2])}, not {fresh.dtype} {tuple(fresh.shape)}")
+
+    def _check_holds(self) -> None:
+        names = {}
+        for index in range(len(self.cells)):
+            try:
+                said = list(trace(self._cell(index)).names)
+            except NotTraceable:
+                said = list(self._cell(index).states)
+            names |= {self._place(index) + name: None for name in said}
+        for key in holding():
+            place, _, unit = key.rpartition(".")
+            if place not in names:
+                raise unknown("value to hold", place, names)
+            if int(unit) >= self.hidden_size:
+                raise UserError(f"there is no unit {unit} to hold: {place} has the units 0 to {self.hidden_size - 1}")
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}, layers={self.layers}, directions={self.directions}"

@@ -1,0 +1,115 @@
+"""The backend of torch's own kernels (oneDNN, cuDNN, MPS), for the cells that torch has: rnn, lstm, gru."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from elman.cells.cell import Cell
+from elman.cells.gru import GRU
+from elman.cells.lstm import LSTM
+from elman.cells.rnn import RNN
+from elman.cells.tap import watched
+from elman.recurrent.backend import Span, States
+
+# by equation, not by class: a subclass that changes `step` is another cell, one that changes where it starts is not
+KERNELS: dict[Any, Callable[[Any], str | None]] = {
+    LSTM.step: lambda cell: "lstm",
+    GRU.step: lambda cell: "gru",
+    RNN.step: lambda cell: {"tanh": "rnn_tanh", "relu": "rnn_relu"}.get(cell.activation),
+}
+
+
+class Native:
+    """One call of torch's kernel for all steps. The gates of these cells stand in torch's order."""
+
+    name = "native"
+
+    def refuses(self, cell: Cell, span: Span) -> str | None:
+        if _kernel(cell) is None:
+            return "torch has no kernel for its equation"
+        if span.fresh is not None:
+            return "torch's kernels cannot start a row anew in the middle"
+        if watched():
+            return "torch's kernels do not show what happens inside"
+        return None
+
+    def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
+        if span.reverse:
+            return self._backwards(cell, span)
+        kernel = getattr(torch, str(_kernel(cell)))
+        # train: keeps what the gradient needs; there is no dropout inside a layer of ours
+        options = (True, 1, 0.0, torch.is_grad_enabled(), False)
+        if span.lengths is None:
+            output, *state = kernel(span.x, _hidden(span.state), _weights(cell), *options, True)
+            return output, _states(state, cell)
+        return self._packed(cell, span, kernel, options)
+
+    def _packed(self, cell: Cell, span: Span, kernel: Any, options: Any) -> tuple[Tensor, States]:
+        assert span.lengths is not None
+        rows = span.lengths.nonzero().squeeze(-1)  # torch packs no empty row
+        if not len(rows):
+            return span.x.new_zeros(*span.x.shape[:2], cell.hidden_size), span.state
+        packed = pack_padded_sequence(span.x[rows], span.lengths[rows].cpu(), batch_first=True, enforce_sorted=False)
+        assert packed.sorted_indices is not None
+        before = tuple(value[rows][packed.sorted_indices] for value in span.state)
+        data, *state = kernel(packed.data, packed.batch_sizes, _hidden(before), _weights(cell), *options)
+        ran = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+        output, _ = pad_packed_sequence(ran, batch_first=True, total_length=span.x.shape[1])
+        after = tuple(value[packed.unsorted_indices] for value in _states(state, cell))
+        y = output.new_zeros(len(span.x), *output.shape[1:]).index_copy(0, rows, output)
+        return y, tuple(old.index_copy(0, rows, new.to(old.dtype)) for old, new in zip(span.state, after, strict=True))
+
+    def _backwards(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
+        turn = _turn(span)
+        forwards = Span(turn(span.x), span.state, span.initial, span.lengths)
+        y, state = self.unroll(cell, forwards)
+        return turn(y), state
+
+    def stepper(self, cell: Cell, place: str) -> Callable[[Tensor, States], States]:
+        kernel, weights = getattr(torch, f"{_kernel(cell)}_cell"), _weights(cell)
+        hidden = (lambda state: state) if len(cell.states) > 1 else (lambda state: state[0])
+
+        def advance(x: Tensor, state: States) -> States:
+            new = kernel(x, hidden(state), *weights)
+            return new if isinstance(new, tuple) else (new,)
+
+        return advance
+
+
+def _kernel(cell: Cell) -> str | None:
+    """The name of torch's kernel for this cell's equation, if there is one."""
+    find = KERNELS.get(type(cell).step)
+    return find and find(cell)
+
+
+def _weights(cell: Cell) -> list[Tensor]:
+    """The weights as torch has them: W_ih, W_hh, b_ih, b_hh. Torch has a second bias; it is 0 but for the gru, whose
+    vector p_n stands in its last block."""
+    (matrix,) = cell.matrices().values()
+    second = torch.zeros_like(cell.b)
+    for vector in cell.vectors().values():
+        second = torch.cat((second[: -len(vector)], vector))
+    return [cell.W, matrix, cell.b, second]
+
+
+def _hidden(state: States) -> Any:
+    """The states as torch wants them: (1, B, H), in a tuple when there are two."""
+    layered = tuple(value.unsqueeze(0) for value in state)
+    return layered if len(layered) > 1 else layered[0]
+
+
+def _states(state: list[Tensor], cell: Cell) -> States:
+    return tuple(value.squeeze(0).to(cell.W.dtype) for value in state)
+
+
+def _turn(span: Span) -> Callable[[Tensor], Tensor]:
+    """Reverses time, each row within its length; its own inverse."""
+    if span.lengths is None:
+        return lambda value: value.flip(1)
+    times = torch.arange(span.x.shape[1], device=span.x.device)
+    back = span.lengths[:, None] - 1 - times
+    index = torch.where(back >= 0, back, times)
+    return lambda value: value.gather(1, index[..., None].expand(-1, -1, value.shape[-1]))
