@@ -69,7 +69,7 @@ class Cell(nn.Module):
         self._declare()
         self.reset_parameters()
 
-    def step(self, x: Any, *state: Tensor) -> tuple[Tensor, ...]:
+    def step(self, x: Any, *state: Any, **_: Any) -> tuple[Tensor, ...]:
         """The equation. `x.i` is gate i's share of the input, `W_i x + b_i`, (B, H); every state is (B, H). Returns
         the new states in the order of `states`; the first is the output."""
         raise NotImplementedError(f"{type(self).__name__} has no equation: define step(self, x, *state)")

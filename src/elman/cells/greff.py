@@ -126,10 +126,14 @@ class NP(PeepholeLSTM, name="np"):
         return tanh(c) * o, c
 
 
-class FGR(PeepholeLSTM, name="fgr"):
-    """Full gate recurrence: every gate also sees all gates of the step before, through nine more matrices."""
+class FGR(Cell, name="fgr"):
+    """Full gate recurrence: every gate also sees all gates of the step before, through nine more matrices.
 
-    states = ("h", "c", "i", "f", "o")
+    Options: `forget_bias`: where the bias of f starts.
+    """
+
+    gates, states = ("z", "i", "f", "o"), ("h", "c", "i", "f", "o")
+    forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor, i: Tensor, f: Tensor, o: Tensor):
         u = self.recur("z", "i", "f", "o", of=h)
@@ -142,3 +146,7 @@ class FGR(PeepholeLSTM, name="fgr"):
         c = z * i + c * f
         o = sigmoid(x.o + u.o + from_i.o + from_f.o + from_o.o + self.p_o * c)
         return tanh(c) * o, c, i, f, o
+
+    @property
+    def start(self) -> Start:
+        return {"f": self.forget_bias}

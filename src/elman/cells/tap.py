@@ -32,7 +32,7 @@ class Listener:
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 _record: ContextVar["Record | None"] = ContextVar("record", default=None)
-_holds: ContextVar[Mapping[str, float]] = ContextVar("holds", default={})
+_holds: ContextVar[Mapping[str, float] | None] = ContextVar("holds", default=None)
 
 
 def tap(name: str, value):
@@ -106,7 +106,7 @@ def recording() -> Record | None:
 
 def holding() -> Mapping[str, float]:
     """The units that are held, `{"1.c.137": 1.0}`."""
-    return _holds.get()
+    return _holds.get() or {}
 
 
 def watched() -> bool:

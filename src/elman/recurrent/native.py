@@ -97,8 +97,8 @@ def _weights(cell: Cell) -> list[Tensor]:
 
 def _hidden(state: States) -> Any:
     """The states as torch wants them: (1, B, H), in a tuple when there are two."""
-    layered = tuple(value.unsqueeze(0) for value in state)
-    return layered if len(layered) > 1 else layered[0]
+    layered = [value.unsqueeze(0) for value in state]
+    return tuple(layered) if len(layered) > 1 else layered[0]
 
 
 def _states(state: list[Tensor], cell: Cell) -> States:

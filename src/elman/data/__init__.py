@@ -1,0 +1,1 @@
+"""Data: texts on disk as tokens, and windows over them."""

@@ -1,0 +1,1 @@
+"""Decoding: choosing tokens, one after another, from any stepper."""

@@ -1,0 +1,1 @@
+"""Tasks: a model and its loss. Every module here defines one, found by its `kind`."""

@@ -1,0 +1,210 @@
+"""Language model: every token predicts the next (the lecture's character model)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar
+
+import torch
+from cyclopts import Parameter
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elman.cells.registry import stored
+from elman.data import corpus
+from elman.data.corpus import Corpus, Unit
+from elman.data.tokens import from_config
+from elman.data.windows import IGNORED, Windows
+from elman.decode.sampling import Sampling, sample
+from elman.options import Positive, PositiveInt, Share, ShareFloat
+from elman.recurrent.layer import Recurrent
+from elman.recurrent.state import State, detach
+from elman.tasks.task import Batch, Data, Stepper, Task
+
+SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class LMOptions:
+    """What is read and what is built. None: chosen from the size of the text and the time there is."""
+
+    tokens: Unit = "char"
+    """What a token is: a character, or a raw byte."""
+    encoding: str = "utf-8"
+    """How the text's bytes are characters: utf-8, latin-1, cp1252, utf-16, ..."""
+    pattern: str = "**/*"
+    """Which files of a folder are read."""
+    valid: ShareFloat = 0.1
+    """Share of the text, after the training part, on which the loss is watched."""
+    test: ShareFloat = 0.0
+    """Share of the text, at its end, that training never looks at; see `elman eval --split test`."""
+    cell: str = "lstm"
+    """The recurrence: a name of `elman list cells`, with options as in lstm:forget_bias=0, or my_cell.py:MyCell."""
+    hidden: PositiveInt | None = None
+    """Units a layer."""
+    layers: PositiveInt = 1
+    """Recurrent layers on top of each other."""
+    embedding: PositiveInt | None = None
+    """Size of the vector that stands for a token."""
+    dropout: Annotated[float | None, Share] = None
+    """Share of units set to 0 in training, between layers and before the head."""
+    residual: bool = False
+    """From the second layer on, add a layer's input to its output."""
+    learned_state: bool = False
+    """Learn the state before the first token instead of starting at 0."""
+    backend: str = "auto"
+    """What runs the recurrence: auto, native or loop."""
+    rows: PositiveInt = 32
+    """Parallel streams the text is cut into; the rows of a batch."""
+    window: PositiveInt = 64
+    """Steps forward an update (truncated back-propagation)."""
+    back: Annotated[int | None, Positive] = None
+    """Steps the gradient goes back; the window when not given."""
+
+
+class LM(Task):
+    """Lookup, `Recurrent`, linear head, cross-entropy."""
+
+    kind: ClassVar[str] = "lm"
+    summary: ClassVar[str] = "a language model of a text, by characters or bytes"
+    Options: ClassVar[type] = LMOptions
+
+    def __init__(
+        self,
+        vocabulary: int,
+        embedding: int,
+        hidden: int,
+        cell: Any = "lstm",
+        layers: int = 1,
+        dropout: float = 0.0,
+        residual: bool = False,
+        learned_state: bool = False,
+        backend: str = "auto",
+    ):
+        super().__init__()
+        self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        self._config["cell"] = stored(cell)
+        self.lookup = nn.Embedding(vocabulary, embedding)
+        self.recurrent = Recurrent(
+            embedding, hidden, cell, layers, dropout=dropout, residual=residual, backend=backend,
+            learned_state=learned_state,
+        )  # fmt: skip
+        self.head = nn.Linear(hidden, vocabulary)
+        self.dropout = nn.Dropout(dropout)
+
+    def config(self) -> dict[str, Any]:
+        return self._config
+
+    @classmethod
+    def prepare(cls, paths: list[str], options: LMOptions, seconds: float | None) -> tuple[LMOptions, Data]:
+        text = corpus.read(paths, options.tokens, options.encoding, options.pattern)
+        return _chosen(options, len(text.ids), seconds), _data(text, options)
+
+    @classmethod
+    def new(cls, options: LMOptions, data: Data) -> "LM":
+        assert options.hidden and options.embedding and options.dropout is not None
+        return cls(
+            len(from_config(data.config["tokens"])), options.embedding, options.hidden, options.cell, options.layers,
+            options.dropout, options.residual, options.learned_state, options.backend,
+        )  # fmt: skip
+
+    def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """input and target (B, S); the graph is cut before each of `cuts`; the state carried on is that after `carry`
+        steps. Mean nats over the targets that are not IGNORED."""
+        cuts, carry = set(batch["cuts"].tolist()), int(batch["carry"])
+        x, outputs = self.lookup(batch["input"]), []
+        carried = detach(state) if carry == 0 else None
+        for begin, end in pairwise(sorted({0, carry, x.shape[1]} | cuts)):
+            if begin in cuts:
+                state = detach(state)
+            y, state = self.recurrent(x[:, begin:end], state)
+            outputs.append(y)
+            if end == carry:
+                carried = detach(state)
+        y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
+        target = batch["target"]
+        nats = F.cross_entropy(
+            self.head(self.dropout(y)).flatten(0, 1).float(), target.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        tokens = (target != IGNORED).sum()
+        return nats / tokens, carried, {"nats": nats.detach(), "tokens": tokens}
+
+    def stepper(self) -> Stepper:
+        return LMStepper(self)
+
+    def sampler(self, config: dict[str, Any]) -> Callable[[int], str]:
+        tokens = from_config(config["tokens"])
+
+        def write(length: int) -> str:
+            generator = torch.Generator().manual_seed(0)
+            written = sample(self.stepper(), tokens.encode(config["seed_text"]), length, Sampling(), generator)
+            return tokens.decode(int(ids[0]) for ids in written)
+
+        return write
+
+
+class LMStepper:
+    """The language model a token at a time, its layers prepared once."""
+
+    def __init__(self, model: LM):
+        self.model = model
+        self.advance = model.recurrent.unrolled()
+        self.weight = model.lookup.weight
+
+    def begin(self, batch: Batch) -> State:
+        """The state before the first token, for the rows of `batch["input"]` (B, ...)."""
+        return self.model.recurrent.initial(len(batch["input"]))
+
+    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Stepper`. A distribution (B, V) is taken as the mean of the tokens' vectors under it."""
+        x = token @ self.weight if token.is_floating_point() else F.embedding(token, self.weight)
+        y, state = self.advance(x, state)
+        return self.model.head(y), state
+
+
+# seconds of training, units of the one layer, and dropout for a text that is read some ten times in it
+SIZES = ((20, 128, 0.0), (100, 256, 0.1), (200, 384, 0.2), (900, 512, 0.3), (3600, 768, 0.4), (float("inf"), 1024, 0.5))
+# a text of fewer tokens cannot teach more units than these
+SMALL_TEXTS = ((1_000, 64), (30_000, 128), (300_000, 256))
+TOKENS_A_SECOND = 60_000  # two cores, about; only to guess how often the text is read
+
+
+def _chosen(options: LMOptions, tokens: int, seconds: float | None) -> LMOptions:
+    """The options with the sizes that were not given."""
+    seconds = 90.0 if seconds is None else seconds
+    hidden, dropout = next((hidden, dropout) for limit, hidden, dropout in SIZES if seconds <= limit)
+    hidden = min([hidden, *(most for limit, most in SMALL_TEXTS if tokens < limit)])
+    if tokens < SMALL_TEXTS[0][0] or tokens > seconds * TOKENS_A_SECOND / 2:
+        dropout = 0.0  # to be learned by heart, or read so seldom that it cannot be
+    return replace(
+        options,
+        hidden=options.hidden or hidden,
+        embedding=options.embedding or min(64, options.hidden or hidden),
+        dropout=dropout if options.dropout is None else options.dropout,
+    )
+
+
+def _data(text: Corpus, options: LMOptions) -> Data:
+    """The text as contiguous training, validation and test parts."""
+    notes, total = list(text.notes), len(text.ids)
+    sizes = {"valid": int(total * options.valid), "test": int(total * options.test)}
+    for name, size in sizes.items():
+        if 0 < size < SMALLEST_SPLIT or size == 0 < getattr(options, name):
+            sizes[name] = 0
+            notes.append(f"no {name} part: {getattr(options, name):.0%} of {total} tokens is too little")
+    first = total - sizes["valid"] - sizes["test"]
+    if first < 2:
+        first = 0
+        notes.append("no training part is left")
+    parts = {"train": text.ids[:first], "valid": text.ids[first : first + sizes["valid"]]}
+    parts["test"] = text.ids[first + sizes["valid"] :]
+    made = {name: Windows(ids, options.rows, options.window, options.back) if len(ids) > 1 else None
+            for name, ids in parts.items()}  # fmt: skip
+    train = made["train"]
+    assert train is not None
+    if train.window < options.window or train.rows < options.rows:
+        notes.append(f"the text is small: {train.rows} rows and a window of {train.window} instead of "
+                     f"{options.rows} and {options.window}")  # fmt: skip
+    config = {"tokens": text.tokens.to_config(), "seed_text": text.tokens.decode(text.ids[:1].tolist())}
+    return Data(train, made["valid"], made["test"], text.key, config, notes)

@@ -1,0 +1,119 @@
+"""The contract of a task, and of the data it trains on."""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+
+import elman.tasks
+from elman.errors import unknown
+from elman.recurrent.layer import Recurrent
+from elman.recurrent.state import State
+
+Batch = dict[str, Tensor]
+
+
+class Source(Protocol):
+    """Batches that can be asked for in any order, so that a run can go on where it stopped."""
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+    def batch(self, epoch: int, index: int) -> Batch:
+        """One batch. No state is carried into index 0."""
+        ...
+
+
+@dataclass
+class Data:
+    """What a task trains on. `key` names the content: a run goes on only with the same. `config` is what is needed to
+    read an input when the model is used; `notes` are lines to tell the user."""
+
+    train: Source
+    valid: Source | None
+    test: Source | None
+    key: str
+    config: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+class Stepper(Protocol):
+    """All that decoding knows of a generative task."""
+
+    def begin(self, batch: Batch) -> State:
+        """The state before the first token."""
+        ...
+
+    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
+        """token (B,) int64, or (B, V) a distribution over tokens, gives the logits (B, V) of the next, and the state."""
+        ...
+
+
+class Task(nn.Module, ABC):
+    """A model and its loss.
+
+    A subclass has a `kind`, its word on the command line, and `Options`, a dataclass. Its constructor takes keyword
+    arguments that JSON can hold; `config` returns them.
+    """
+
+    kind: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    Options: ClassVar[type]
+
+    @classmethod
+    @abstractmethod
+    def prepare(cls, paths: list[str], options: Any, seconds: float | None) -> tuple[Any, Data]:
+        """The options with every size chosen, and the data. `seconds`: how long training may take, if that is known."""
+
+    @classmethod
+    @abstractmethod
+    def new(cls, options: Any, data: Data) -> "Task":
+        """The model, its weights fresh."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The arguments of the constructor, as JSON."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """The mean loss; the state to carry to the next batch, or None; and sums: `nats` and `tokens` at least."""
+
+    def forward(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """`loss`, so that what wraps a module (DistributedDataParallel) wraps a task."""
+        return self.loss(batch, state)
+
+    def stepper(self) -> Stepper:
+        """The task as a generator of tokens. Make a new one after the weights have changed."""
+        raise NotImplementedError(f"a {self.kind} model does not generate")
+
+    def sampler(self, config: dict[str, Any]) -> Callable[[int], str] | None:
+        """A function that writes that many tokens, to be shown while training; None where nothing is generated.
+        `config` is that of the data."""
+        return None
+
+    def layers(self) -> list[Recurrent]:
+        """The recurrent layers of the model."""
+        return [module for module in self.modules() if isinstance(module, Recurrent)]
+
+
+def kinds() -> dict[str, type[Task]]:
+    """The tasks of this package by kind."""
+    found: dict[str, type[Task]] = {}
+    for info in pkgutil.iter_modules(elman.tasks.__path__):
+        module = importlib.import_module(f"elman.tasks.{info.name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, Task) and value.kind:
+                found[value.kind] = value
+    return found
+
+
+def find(kind: str) -> type[Task]:
+    """The task of that kind."""
+    if kind not in kinds():
+        raise unknown("kind of task", kind, kinds())
+    return kinds()[kind]
