@@ -1,17 +1,31 @@
-"""The one kind of error that is the user's to mend: it prints as a single line, without a traceback."""
+"""What ends a command with one line instead of a traceback."""
 
 import difflib
 from collections.abc import Iterable
 
 
-class UserError(Exception):
+class Stopped(Exception):
+    """A command ends here. Its message is the line to print, `code` the exit code."""
+
+    code = 1
+
+
+class UserError(Stopped):
     """A mistake of the user. The message says what was given, what would be right, and the nearest valid word."""
+
+    code = 2
 
 
 def unknown(what: str, given: str, valid: Iterable[str]) -> UserError:
-    """The error for a word that is not one of `valid`: names the nearest, or all when they are few."""
+    """The error for a word that is not one of `valid`: names the nearest, or all when none is near."""
     valid = sorted(valid)
-    folded = {word.lower(): word for word in valid}
-    near = difflib.get_close_matches(given.lower(), folded, n=1, cutoff=0.5)
-    hint = f"did you mean '{folded[near[0]]}'?" if near else f"there is {', '.join(valid) or 'none'}"
+    near = nearest(given, valid)
+    hint = f"did you mean '{near}'?" if near else f"there is {', '.join(valid) or 'none'}"
     return UserError(f"unknown {what} '{given}': {hint}")
+
+
+def nearest(given: str, valid: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The valid word that is most like the given one, upper and lower case being the same."""
+    folded = {word.lower(): word for word in valid}
+    near = difflib.get_close_matches(given.lower(), folded, n=1, cutoff=cutoff)
+    return folded[near[0]] if near else None

@@ -2,13 +2,12 @@
 are checked in one place and every wrong value is reported at once."""
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from elman.errors import UserError
+from elman.errors import UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,7 @@ Probability = Bound("above 0 and at most 1", lambda value: 0 < value <= 1)
 PositiveInt = Annotated[int, Positive]
 PositiveFloat = Annotated[float, Positive]
 CountInt = Annotated[int, NotNegative]
+CountFloat = Annotated[float, NotNegative]
 ShareFloat = Annotated[float, Share]
 
 
@@ -52,9 +52,8 @@ def _problems(options: Any) -> Iterable[str]:
                 yield f"{flag(field.name)} {value} must be {bound.phrase}"
         for choices in _choices(hints[field.name]):
             if value is not None and value not in choices:
-                near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)
-                hint = f", did you mean '{near[0]}'?" if near else ""
-                yield f"{flag(field.name)} '{value}' must be one of {', '.join(choices)}{hint}"
+                near = nearest(str(value), choices, cutoff=0.0)
+                yield f"{flag(field.name)} '{value}' must be one of {', '.join(choices)}: did you mean '{near}'?"
 
 
 def _metadata(hint: Any, kind: type) -> Iterable[Any]:
@@ -81,8 +80,7 @@ def build(kind: type[T], values: Mapping[str, Any]) -> T:
     fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)
-            raise UserError(f"unknown option '{key}': did you mean '{near[0]}'?")
+            raise UserError(f"unknown option '{key}': did you mean '{nearest(key, fields, cutoff=0.0)}'?")
     return kind(**values)
 
 

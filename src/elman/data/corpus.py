@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from elman.data.tokens import ByteTokens, CharTokens, Tokens, from_config, narrowest
-from elman.errors import UserError
+from elman.errors import UserError, nearest
 from elman.files import cache_folder, cannot_write, write
 
 Unit = Literal["char", "byte"]
@@ -55,6 +55,15 @@ def reopen(key: str) -> Corpus | None:
     """The corpus of that content, if it is still in the cache."""
     stored = _stored(key)
     return stored and Corpus(*stored, key)
+
+
+def read_with(tokens: Tokens, path: str, encoding: str = "utf-8") -> np.ndarray:
+    """The tokens of another text, in memory, as a trained model knows them; a character it never saw is an error."""
+    (file,), _ = _collect([Path(path)], tokens.kind, encoding, "")
+    if tokens.kind == ByteTokens.kind:
+        return np.fromfile(file, np.uint8)
+    ids = [np.array(tokens.encode(text), np.int32) for text in _texts(file, encoding)]
+    return np.concatenate(ids)
 
 
 def _from_input(paths: list[str], unit: Unit, encoding: str) -> Corpus:
@@ -105,11 +114,8 @@ def _hidden(path: Path) -> bool:
 
 
 def _similar(path: Path) -> str:
-    import difflib
-
-    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, siblings, n=1)
-    return f": did you mean {path.with_name(near[0])}?" if near else ""
+    near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
+    return f": did you mean {path.with_name(near)}?" if near else ""
 
 
 def _decodes(path: Path, encoding: str) -> bool:
@@ -134,11 +140,10 @@ def _texts(path: Path, encoding: str) -> Iterator[str]:
     """The text of a file, piece by piece. A byte-order mark of UTF-8 is no text."""
     marked = codecs.lookup(encoding).name == "utf-8"
     decoder = codecs.getincrementaldecoder("utf-8-sig" if marked else encoding)()
-    done = 0
+    done = start = 0  # bytes read; where the bytes that are being decoded start
     try:
         for block in _blocks(path):
-            waiting = len(decoder.getstate()[0])
-            start, done = done - waiting, done + len(block)
+            start, done = done - len(decoder.getstate()[0]), done + len(block)
             yield decoder.decode(block)
         start = done - len(decoder.getstate()[0])
         yield decoder.decode(b"", final=True)

@@ -1,5 +1,6 @@
 """Tokens: text as numbers and back."""
 
+import codecs
 import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
@@ -77,8 +78,6 @@ class ByteTokens:
 
     def decoder(self) -> "Callable[[int], str]":
         """A function that turns one token after another into text; a character comes out with its last byte."""
-        import codecs
-
         partial = codecs.getincrementaldecoder("utf-8")("replace")
         return lambda token: partial.decode(bytes([token]))
 

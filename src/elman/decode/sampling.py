@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from cyclopts import Parameter
@@ -61,18 +61,19 @@ BLOCK = 1024  # uniform numbers drawn at once
 
 @torch.inference_mode()
 def sample(
-    stepper, prompt: list[int], length: int, how: Sampling, generator: torch.Generator, rows: int = 1
+    stepper: Any, prompt: list[int], length: int, how: Sampling, generator: torch.Generator, rows: int = 1
 ) -> Iterator[Tensor]:
     """Yields `length` times the next tokens (rows,), after the prompt, which every row is given. The numbers drawn
-    depend only on the generator and the number of rows."""
-    state: State = stepper.begin({"input": torch.zeros(rows, 0, dtype=torch.long)})
-    for token in prompt[:-1]:
-        _, state = stepper.step(torch.full((rows,), token), state)
-    token = torch.full((rows,), prompt[-1])
-    uniforms = torch.empty(0)
+    depend only on the generator, on the CPU, and the number of rows."""
+    device = stepper.device
+    tokens = torch.tensor(prompt, device=device).expand(rows, -1)
+    state: State = stepper.begin({"input": tokens})
+    for time in range(len(prompt) - 1):
+        _, state = stepper.step(tokens[:, time], state)
+    token, uniforms = tokens[:, -1], torch.empty(0)
     for done in range(length):
         if done % BLOCK == 0:
-            uniforms = torch.rand(BLOCK, rows, 1, generator=generator)
+            uniforms = torch.rand(BLOCK, rows, 1, generator=generator).to(device)
         logits, state = stepper.step(token, state)
         chances = how.probabilities(logits)
         chosen = how.choose(chances, uniforms[done % BLOCK])

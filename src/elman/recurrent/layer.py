@@ -67,6 +67,11 @@ class Recurrent(nn.Module):
         """D H, the size of an output."""
         return self.directions * self.hidden_size
 
+    @property
+    def cell_name(self) -> str:
+        """The name of its cells."""
+        return self._cell(0).name
+
     def initial(self, batch_size: int) -> tuple[States, ...]:
         """The state before the first step, learned or 0."""
         if len(self.learned):

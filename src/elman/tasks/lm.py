@@ -1,7 +1,7 @@
 """Language model: every token predicts the next (the lecture's character model)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
@@ -16,10 +16,10 @@ from elman.data.corpus import Corpus, Unit
 from elman.data.tokens import from_config
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
-from elman.options import Positive, PositiveInt, Share, ShareFloat
+from elman.options import Positive, PositiveInt, Share, ShareFloat, build
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State, detach
-from elman.tasks.task import Batch, Data, Stepper, Task
+from elman.tasks.task import Batch, Data, Source, Stepper, Task
 
 SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
 
@@ -97,13 +97,17 @@ class LM(Task):
         return self._config
 
     @classmethod
-    def prepare(cls, paths: list[str], options: LMOptions, seconds: float | None) -> tuple[LMOptions, Data]:
-        text = corpus.read(paths, options.tokens, options.encoding, options.pattern)
+    def prepare(
+        cls, paths: list[str], options: LMOptions, seconds: float | None = None, key: str | None = None
+    ) -> tuple[LMOptions, Data]:
+        text = _text(paths, options, key)
         return _chosen(options, len(text.ids), seconds), _data(text, options)
 
     @classmethod
     def new(cls, options: LMOptions, data: Data) -> "LM":
-        assert options.hidden and options.embedding and options.dropout is not None
+        assert options.hidden is not None
+        assert options.embedding is not None
+        assert options.dropout is not None
         return cls(
             len(from_config(data.config["tokens"])), options.embedding, options.hidden, options.cell, options.layers,
             options.dropout, options.residual, options.learned_state, options.backend,
@@ -130,6 +134,15 @@ class LM(Task):
         tokens = (target != IGNORED).sum()
         return nats / tokens, carried, {"nats": nats.detach(), "tokens": tokens}
 
+    def source(self, config: dict[str, Any], split: str, path: str | None, reset: int | None) -> Source | None:
+        options = build(LMOptions, {field.name: config["options"][field.name] for field in fields(LMOptions)})
+        if reset is not None:
+            options = replace(options, window=reset, back=None)
+        if path is None:
+            return getattr(_data(_text(config["data"]["paths"], options, config["data"]["key"]), options), split)
+        ids = corpus.read_with(from_config(config["data"]["tokens"]), path, options.encoding)
+        return Windows(ids, options.rows, options.window)
+
     def stepper(self) -> Stepper:
         return LMStepper(self)
 
@@ -151,6 +164,7 @@ class LMStepper:
         self.model = model
         self.advance = model.recurrent.unrolled()
         self.weight = model.lookup.weight
+        self.device = self.weight.device
 
     def begin(self, batch: Batch) -> State:
         """The state before the first token, for the rows of `batch["input"]` (B, ...)."""
@@ -183,6 +197,12 @@ def _chosen(options: LMOptions, tokens: int, seconds: float | None) -> LMOptions
         embedding=options.embedding or min(64, options.hidden or hidden),
         dropout=dropout if options.dropout is None else options.dropout,
     )
+
+
+def _text(paths: list[str], options: LMOptions, key: str | None) -> Corpus:
+    """The text; that of a run again when its key is given: what came through standard input is in the cache."""
+    again = corpus.reopen(key) if key and paths == ["-"] else None
+    return again or corpus.read(paths, options.tokens, options.encoding, options.pattern)
 
 
 def _data(text: Corpus, options: LMOptions) -> Data:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 import elman.tasks
@@ -45,12 +46,14 @@ class Data:
 class Stepper(Protocol):
     """All that decoding knows of a generative task."""
 
+    device: torch.device
+
     def begin(self, batch: Batch) -> State:
         """The state before the first token."""
         ...
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """token (B,) int64, or (B, V) a distribution over tokens, gives the logits (B, V) of the next, and the state."""
+        """token (B,) int64, or a distribution (B, V), gives the logits (B, V) of the next token, and the state."""
         ...
 
 
@@ -67,8 +70,11 @@ class Task(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def prepare(cls, paths: list[str], options: Any, seconds: float | None) -> tuple[Any, Data]:
-        """The options with every size chosen, and the data. `seconds`: how long training may take, if that is known."""
+    def prepare(
+        cls, paths: list[str], options: Any, seconds: float | None = None, key: str | None = None
+    ) -> tuple[Any, Data]:
+        """The options with every size chosen, and the data. `seconds`: how long training may take, where that is
+        known; `key`: the content a run was begun with, when it is read again."""
 
     @classmethod
     @abstractmethod
@@ -86,6 +92,11 @@ class Task(nn.Module, ABC):
     def forward(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
         """`loss`, so that what wraps a module (DistributedDataParallel) wraps a task."""
         return self.loss(batch, state)
+
+    @abstractmethod
+    def source(self, config: dict[str, Any], split: str, path: str | None, reset: int | None) -> Source | None:
+        """What the loss is taken over after training: a part of the run's own data, or all of another `path`; cut every
+        `reset` tokens where the state shall begin anew. `config` is the run's. None when there is no such part."""
 
     def stepper(self) -> Stepper:
         """The task as a generator of tokens. Make a new one after the weights have changed."""

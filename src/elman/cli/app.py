@@ -1,0 +1,67 @@
+"""`elman`: the verbs, and how a mistake is told."""
+
+import os
+import sys
+
+from cyclopts import App, CycloptsError, UnknownOptionError
+
+from elman import __version__
+from elman.errors import Stopped
+
+app = App(name="elman", version=f"elman {__version__}", help="Train, sample and look inside recurrent networks.")
+for verb, summary in {
+    "demo": "Train a character model for a minute and a half and let it write.",
+    "train": "Train a model on your data.",
+    "sample": "Let a trained model write.",
+    "eval": "The loss of a trained model on its held-out text, or on another.",
+    "list": "The runs, the cells, the tasks.",
+    "doctor": "What this machine has, and what runs each cell.",
+}.items():
+    app.command(f"elman.cli.{verb}:{'app' if verb == 'train' else verb + '_'}", name=verb, help=summary)
+
+# the names that users of other tools know (char-rnn, torch-rnn, textgenrnn, PyTorch's word_language_model, Keras)
+FOREIGN = {
+    "rnn-size": "hidden", "hidden-size": "hidden", "nhid": "hidden", "units": "hidden", "size": "hidden",
+    "num-layers": "layers", "nlayers": "layers", "rnn-layers": "layers", "model": "cell", "rnn-type": "cell",
+    "learning-rate": "rate", "lr": "rate", "learning-rate-decay": "rate", "weight-decay": "decay",
+    "seq-length": "window", "seq-len": "window", "bptt": "window", "block-size": "window", "max-length": "window",
+    "batch-size": "rows", "batch": "rows", "max-epochs": "epochs", "num-epochs": "epochs", "max-iters": "steps",
+    "grad-clip": "clip", "clipnorm": "clip", "clipvalue": "clip-by", "wordvec-size": "embedding",
+    "emsize": "embedding", "init-from": "resume", "checkpoint": "resume", "checkpoint-dir": "out", "save": "out",
+    "val-frac": "valid", "val": "valid", "test-frac": "test", "train-frac": "valid", "eval-val-every": "eval-every",
+    "eval-interval": "eval-every", "primetext": "prompt", "start-text": "prompt", "prime": "prompt",
+    "num-samples": "streams", "argmax": "greedy", "time": "for", "gpuid": "device", "gpu": "device", "cuda": "device",
+}  # fmt: skip
+
+
+def main() -> int:
+    """Runs the command line. A mistake of the user is one line and exit code 2."""
+    try:
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
+    except Stopped as stopped:
+        return _say(str(stopped), stopped.code)
+    except CycloptsError as error:
+        return _say(_in_our_words(error), 2)
+    except KeyboardInterrupt:
+        return _say("stopped", 130)
+    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+def _say(line: str, code: int) -> int:
+    print("elman: " + " ".join(line.split("\n")), file=sys.stderr)
+    return code
+
+
+def _in_our_words(error: CycloptsError) -> str:
+    if isinstance(error, UnknownOptionError) and error.token is not None:
+        given = (error.token.keyword or error.token.value or "").lstrip("-").partition("=")[0].replace("_", "-").lower()
+        if given in FOREIGN:
+            return f"unknown option --{given}: here it is --{FOREIGN[given]}"
+    return str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

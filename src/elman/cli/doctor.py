@@ -1,0 +1,115 @@
+"""`elman doctor`: what this machine has, what runs each cell and why; and a cell of one's own looked over."""
+
+import os
+import platform
+import time
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from elman import __version__
+from elman.cells.cell import Cell
+from elman.cells.graph import NotTraceable, trace
+from elman.cells.registry import find, shipped
+from elman.recurrent.layer import Recurrent
+from elman.train.device import bfloat16_hardware
+
+SHAPE = (32, 64, 64, 256)  # batch, steps, input, hidden: as a small character model
+PATIENCE = 2.0  # seconds a timing may take
+
+
+def doctor_(*, cell: str | None = None) -> None:
+    """What this machine has and what runs each cell; with --cell, one cell looked over in ten seconds.
+
+    Parameters
+    ----------
+    cell
+        A name with options, or my_cell.py:MyCell.
+    """
+    console = Console(highlight=False)
+    console.print(machine())
+    console.print(_backends() if cell is None else _examine(cell))
+
+
+def machine() -> str:
+    """The machine in a few lines."""
+    devices = [f"cuda:{n} {torch.cuda.get_device_name(n)}" for n in range(torch.cuda.device_count())]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    return "\n".join([
+        f"elman {__version__}, Python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}",
+        f"{torch.get_num_threads()} threads on {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}; "
+        f"bfloat16 on the CPU: {bfloat16_hardware(torch.device('cpu')) or 'no hardware, float32 is used'}",
+        f"other devices: {', '.join(devices) or 'none'}",
+    ])  # fmt: skip
+
+
+def _backends() -> Table:
+    table = Table("cell", "backend", "why not a faster one", box=None)
+    for name in shipped():
+        choice = Recurrent(1, 1, name).choose()
+        why = "; ".join(f"{other}: {reason}" for other, reason in choice.refusals.items())
+        table.add_row(name, choice.backend.name, why)
+    return table
+
+
+def _examine(spec: str) -> Table:
+    kind, options = find(spec)
+    batch, steps, inputs, hidden = SHAPE
+    cell = kind(inputs, hidden, **options)
+    table = Table(show_header=False, box=None)
+    table.add_row("cell", f"{cell.name}: gates {', '.join(cell.gates)}; states {', '.join(cell.states)}")
+    table.add_row("options", ", ".join(f"{name}={value}" for name, value in cell.options.items()) or "none")
+    shapes = [f"{name} {tuple(value.shape)}" for name, value in cell.named_parameters()]
+    table.add_row("parameters", f"{', '.join(shapes)}: {sum(p.numel() for p in cell.parameters()):,}")
+    table.add_row("equation", _equation(cell))
+    table.add_row("backend", str(Recurrent(inputs, hidden, spec).choose()))
+    table.add_row("gradient", _gradient(kind(3, 4, **options)))
+    mine, lstm = _milliseconds(spec), _milliseconds("lstm")
+    table.add_row("speed", f"{mine:.1f} ms forward and backward, lstm {lstm:.1f} ms: {mine / lstm:.1f} x "
+                           f"(batch {batch}, {steps} steps, {inputs} -> {hidden}, float32)")  # fmt: skip
+    return table
+
+
+def _equation(cell: Cell) -> str:
+    try:
+        graph = trace(cell)
+    except NotTraceable as reason:
+        return f"cannot be traced: {reason}. It runs in the loop, and is stored by its file, not by its equation"
+    return f"{len(graph.ops)} operations; named values {', '.join(graph.names)}"
+
+
+def _gradient(cell: Cell) -> str:
+    """The gradient of a step against finite differences, in float64."""
+    generator = torch.Generator().manual_seed(0)
+    cell = cell.double()
+    for weight in cell.parameters():
+        nn.init.normal_(weight, 0.0, 0.5, generator=generator)
+    size = len(cell.gates) * cell.hidden_size
+    inputs = [torch.randn(2, size, dtype=torch.double, generator=generator)]
+    inputs += [torch.rand(2, cell.hidden_size, dtype=torch.double, generator=generator) + 0.5 for _ in cell.states]
+    for value in inputs:
+        value.requires_grad_()
+
+    def step(x: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return cell.step(cell.split(cell.gates, x), *state)
+
+    try:
+        torch.autograd.gradcheck(step, inputs)
+    except (RuntimeError, ValueError) as error:  # gradcheck's way of saying no
+        return f"WRONG: {str(error).splitlines()[0]}"
+    return "agrees with finite differences"
+
+
+def _milliseconds(spec: str) -> float:
+    """The median time of a forward and a backward pass."""
+    batch, steps, inputs, hidden = SHAPE
+    layer = Recurrent(inputs, hidden, spec)
+    x = torch.randn(batch, steps, inputs)
+    times, begin = [], time.perf_counter()
+    while len(times) < 3 or (len(times) < 50 and time.perf_counter() - begin < PATIENCE):
+        started = time.perf_counter()
+        layer(x)[0].sum().backward()
+        times.append(time.perf_counter() - started)
+    return sorted(times[1:])[len(times[1:]) // 2] * 1000

@@ -1,0 +1,63 @@
+"""`elman eval`: the loss of a trained model."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import Parameter
+
+from elman.errors import UserError
+from elman.options import PositiveInt, check
+from elman.train.device import find_device, find_precision
+from elman.train.evaluate import evaluate
+from elman.train.model import load
+from elman.train.run import Which, newest
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Evaluation:
+    """What the loss is taken over, and how."""
+
+    split: Literal["train", "valid", "test"] = "valid"
+    """Which part of the text of the run."""
+    reset: PositiveInt | None = None
+    """Begin without a state every so many tokens, instead of carrying it through the whole part."""
+    weights: Which = "best"
+    """The best on the validation part, or the last."""
+    device: str = "cpu"
+    """Where to compute."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Of the products."""
+    json: bool = False
+    """Print JSON."""
+
+
+def eval_(run: Path | None = None, /, *, text: str | None = None, evaluation: Evaluation = Evaluation()) -> None:
+    """The loss of a trained model, in nats and bits a token.
+
+    Parameters
+    ----------
+    run
+        The run folder; the newest in runs/ when not given.
+    text
+        Another text, as a whole, instead of a part of the run's own.
+    """
+    check(evaluation)
+    model = load(run or newest(), evaluation.device, evaluation.weights)
+    device = find_device(evaluation.device)
+    source = model.task.source(model.config, evaluation.split, text, evaluation.reset)
+    if source is None:
+        raise UserError(f"{model.path} has no {evaluation.split} part: --split train, or --text FILE")
+    precision = find_precision(evaluation.precision, device)
+    sums = evaluate(model.task, source, device, precision, reset=evaluation.reset is not None)
+    figures = {"loss": sums["loss"], "bits": sums["loss"] / math.log(2), "tokens": int(sums["tokens"])}
+    if evaluation.json:
+        print(json.dumps(figures))
+    else:
+        what = text or f"the {evaluation.split} part"
+        print(
+            f"{what}: {figures['loss']:.4f} nats, {figures['bits']:.4f} bits a token over {figures['tokens']:,} tokens"
+        )

@@ -1,0 +1,88 @@
+"""What training shows: one line that moves and samples above it in a terminal, plain lines elsewhere."""
+
+import math
+import sys
+import time
+import unicodedata
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from elman.train.reporter import Status
+
+EVERY = 10.0  # seconds between plain lines
+
+
+def printable(text: str) -> str:
+    """The text without what would steer the terminal: control characters become a sign."""
+    return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "\ufffd" for c in text)
+
+
+def span(seconds: float | None) -> str:
+    """A span of time: 45s, 3m20s, 1h05m."""
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+class Screen:
+    """A reporter for people."""
+
+    def __init__(self):
+        self.console = Console(highlight=False)
+        self.bar: Progress | None = None
+        self.val_loss: float | None = None
+        self.spoke = -math.inf
+
+    def __enter__(self) -> "Screen":
+        if self.console.is_terminal:
+            columns = BarColumn(bar_width=20), TextColumn("{task.description}")
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.bar.start()
+            self.task = self.bar.add_task("starting", total=1.0)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def tell(self, line: str) -> None:
+        """One line."""
+        self.console.print(Text(line, "dim"), soft_wrap=True)
+
+    def status(self, status: Status) -> None:
+        """The line that moves; elsewhere a line when the validation loss is new, and now and then."""
+        new = status.val_loss is not None
+        self.val_loss = status.val_loss if new else self.val_loss
+        validation = (
+            ""
+            if self.val_loss is None
+            else f" · validation {self.val_loss:.3f} ({self.val_loss / math.log(2):.2f} bits)"
+        )
+        line = (
+            f"step {status.step:,} · loss {status.loss:.3f}{validation} · {status.tokens_per_s:,.0f} tokens/s · "
+            f"{span(status.seconds_left)} left"
+        )
+        if self.bar is not None:
+            self.bar.update(self.task, completed=status.progress, description=line)
+        elif new or time.monotonic() - self.spoke >= EVERY:
+            print(line, flush=True)
+            self.spoke = time.monotonic()
+
+    def sample(self, text: str) -> None:
+        """A few lines of what the model writes."""
+        lines = [line for line in printable(text).split("\n") if line.strip()][:4]
+        for line in lines or [""]:
+            if self.bar is not None:
+                self.console.print(
+                    Text("  | ", "blue") + Text(line), soft_wrap=True, crop=True, overflow="ellipsis", no_wrap=True
+                )
+            else:
+                print("  | " + line)
+        sys.stdout.flush()

@@ -1,0 +1,115 @@
+"""Training from Python and from the command line: from a task's word and a text to a run folder."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from elman.errors import UserError
+from elman.options import build, check, flag
+from elman.tasks.task import Data, Task, find
+from elman.train import loop
+from elman.train.model import Model
+from elman.train.model import load as load
+from elman.train.options import TrainOptions
+from elman.train.reporter import Reporter
+from elman.train.run import Run, free_path
+
+
+def train(
+    kind: str,
+    paths: str | Path | Iterable[str | Path] = (),
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **options: Any,
+) -> Model:
+    """Trains a model of a kind (`lm`) on texts, and returns it with its best weights.
+
+        model = elman.train("lm", "shakespeare.txt", for_="60s", hidden=256)
+        print(model.sample("ROMEO:", 200))
+
+    `options` are those of `elman train KIND --help`, with `_` for `-` (and `for_`, since `for` is Python's). `out` is
+    the run folder, a free one in `runs/` when not given; `resume` a run folder to go on with. Ctrl-C saves and raises
+    Interrupted.
+    """
+    named = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    task = find(kind)
+    ours = {field.name for field in fields(TrainOptions)}
+    training = build(TrainOptions, {key: value for key, value in options.items() if key in ours})
+    model = build(task.Options, {key: value for key, value in options.items() if key not in ours})
+    check(model, training)
+    if resume is not None:
+        return go_on(task, named, options, Path(resume), reporter)
+    return begin(task, named, model, training, Path(out) if out else None, reporter)
+
+
+def begin(
+    kind: type[Task], paths: list[str], model: Any, training: TrainOptions, out: Path | None, reporter: Reporter | None
+) -> Model:
+    """A new run."""
+    if out is not None and out.exists():
+        raise UserError(f"{out} exists: choose another --out, or go on with --resume {out}")
+    unit, amount = training.span() or loop.DEFAULT_SPAN
+    model, data = kind.prepare(paths, model, amount if unit == "for" else None)
+    torch.manual_seed(training.seed)
+    task = kind.new(model, data)
+    # where the files are, from anywhere
+    places = [path if path == "-" else str(Path(path).absolute()) for path in paths]
+    config = {
+        "kind": kind.kind,
+        "task": task.config(),
+        "data": data.config | {"key": data.key, "paths": places},
+        "options": asdict(model) | asdict(training),
+    }
+    run = Run.create(out or free_path(f"{kind.kind}-{Path(paths[0]).stem.strip('.') or 'text'}"), config)
+    return _run(task, data, training, run, reporter)
+
+
+def go_on(kind: type[Task], paths: list[str], given: Mapping[str, Any], path: Path, reporter: Reporter | None) -> Model:
+    """The run in a folder, trained on. What `given` says anew must not change what the run is."""
+    run = Run.open(path)
+    if run.config["kind"] != kind.kind:
+        raise UserError(f"{path} is a run of '{run.config['kind']}', not of '{kind.kind}'")
+    stored = run.config["options"]
+    fixed = [field.name for field in fields(kind.Options)]
+    for name in (*fixed, "seed"):
+        if name in given and given[name] != stored[name]:
+            raise UserError(f"{flag(name)} {given[name]} differs from {stored[name]}, with which {path} was begun: "
+                            "a run goes on as it was made; leave it out, or begin a new run")  # fmt: skip
+    options = build(kind.Options, {name: stored[name] for name in fixed})
+    names = [field.name for field in fields(TrainOptions)]
+    span = dict.fromkeys(("for_", "epochs", "steps"))  # what is left of the old one is in resume/
+    training = build(
+        TrainOptions, {name: stored[name] for name in names} | span | {k: given[k] for k in given if k in names}
+    )
+    data = _same_data(kind, paths or run.config["data"]["paths"], options, run)
+    task = kind(**run.config["task"])
+    return _run(task, data, training, run, reporter)
+
+
+def _same_data(kind: type[Task], paths: list[str], options: Any, run: Run) -> Data:
+    _, data = kind.prepare(paths, options, key=run.config["data"]["key"])
+    if data.key != run.config["data"]["key"]:
+        what = f"{', '.join(paths)} is not the text that {run.path} was trained on"
+        raise UserError(f"{what}: a run goes on with the same; for another text begin a new run")
+    return replace(data, notes=[])
+
+
+def _run(task: Task, data: Data, training: TrainOptions, run: Run, reporter: Reporter | None) -> Model:
+    if reporter is not None:
+        for note in data.notes:
+            reporter.tell(note)
+        reporter.tell(f"{describe(task, data)}; run {run.path}")
+    loop.train(task, data, training, run, reporter)
+    return Model(task.eval(), run.config, run.path)
+
+
+def describe(task: Task, data: Data) -> str:
+    """The model in one line."""
+    parameters = sum(weight.numel() for weight in task.parameters())
+    layers = [f"{layer.layers} x {layer.hidden_size} {layer.cell_name}" for layer in task.layers()]
+    return f"{task.kind} {', '.join(layers)}, {parameters:,} parameters, {len(data.train)} batches an epoch"

@@ -1,0 +1,334 @@
+"""The training loop: one function, for every task."""
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elman.errors import Stopped, UserError
+from elman.recurrent.state import State, flatten, over, unflatten
+from elman.tasks.task import Data, Task
+from elman.train.device import Precision, find_device, find_precision
+from elman.train.evaluate import evaluate, move
+from elman.train.options import TrainOptions
+from elman.train.reporter import Reporter, Silent, Status
+from elman.train.run import Run, Training, random_states, set_random_states
+from elman.train.schedule import Stretch
+
+BETAS = (0.9, 0.99)
+DEFAULT_SPAN = ("for", 300.0)
+LOOKS = 20  # at the validation part, in a whole training
+LONGEST = 60.0  # seconds between two looks
+PART = 0.15  # tokens looked at, for each token trained on between two looks: about 5 % of the time
+SHOWN = 120  # tokens of a sample while training
+
+
+class Interrupted(Stopped):
+    """Training was asked to stop (Ctrl-C, SIGTERM) and is saved. `code` is the exit code that belongs to the signal."""
+
+    def __init__(self, number: int, task: Task, run: Run, step: int):
+        super().__init__(f"stopped at step {step} and saved; go on with: elman train {task.kind} --resume {run.path}")
+        self.code = 128 + number
+
+
+class Diverged(Stopped):
+    """The loss or its gradient is not finite; the message says at which step and what is kept."""
+
+
+@dataclass
+class Progress:
+    """Where a training is: all of it that is no tensor."""
+
+    stretch: dict[str, Any]
+    step: int = 0  # updates
+    epoch: int = 0
+    index: int = 0  # of the next batch in the epoch
+    tokens: int = 0
+    seconds: float = 0.0  # of training, looks at the validation part included
+    busy: float = 0.0  # without them
+    part: int | None = None  # batches of the validation part that a look takes
+    best: float | None = None
+    best_step: int = 0
+    worse: int = 0  # looks since the best
+    looked: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("step", "epoch", "seconds", "tokens"), 0))
+    finished: bool = False
+
+
+def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Reporter | None = None) -> dict[str, Any]:
+    """Trains the task and fills the run folder; goes on from the folder's resumable state where there is one.
+
+    Returns the summary; the task then has its best weights. Raises Interrupted and Diverged after saving.
+    """
+    reporter, device = reporter or Silent(), find_device(options.device)
+    precision = find_precision(options.precision, device)
+    task.to(device).train()
+    optimizer = torch.optim.AdamW(
+        task.parameters(), options.rate, BETAS, weight_decay=options.decay, fused=device.type in ("cpu", "cuda")
+    )
+    progress, state = _begin(task, optimizer, options, run, device)
+    stretch, source = Stretch(**progress.stretch), data.train
+    began, before = time.perf_counter(), progress.seconds
+    reporter.tell(f"{_backends(task)}; {precision}; on {device}")
+
+    def done() -> float:
+        progress.seconds = before + time.perf_counter() - began
+        return stretch.progress(progress.seconds, progress.epoch + progress.index / len(source), progress.step)
+
+    def save() -> None:
+        tensors = _optimizer_tensors(optimizer), flatten(state)
+        run.save_resume(Training(dict(task.state_dict()), *tensors, asdict(progress), random_states()))
+
+    def look() -> float | None:
+        """Takes the loss of the validation part; saves everything, and the weights as the best if they are."""
+        loss = evaluate(task, data.valid, device, precision, progress.part)["loss"] if data.valid else None
+        better = loss is None or progress.best is None or loss < progress.best
+        if better:
+            progress.best, progress.best_step = loss, progress.step
+        progress.worse = 0 if better else progress.worse + 1
+        progress.looked = {
+            "step": progress.step, "epoch": progress.epoch, "seconds": progress.seconds, "tokens": progress.tokens
+        }  # fmt: skip
+        save()  # first: it says whose the best weights are, should the next line not be reached
+        if better:
+            run.save_model(task.state_dict(), {"step": progress.step, "val_loss": loss})
+        return loss
+
+    meter = Meter(device, progress, done())
+    with _signals() as stop:
+        while done() < 1.0 and not (options.patience and progress.worse >= options.patience):
+            started = time.perf_counter()
+            factor = stretch.rate(done(), progress.step, options.warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = options.rate * factor
+            loss = torch.zeros((), device=device)
+            for _ in range(options.accumulate):
+                if progress.index == 0:
+                    state = None
+                batch = move(source.batch(progress.epoch, progress.index), device)
+                with torch.autocast(device.type, precision.dtype, enabled=precision.dtype != torch.float32):
+                    loss, state, counts = task(batch, state)
+                (loss / options.accumulate).backward()
+                meter.add(counts)
+                progress.tokens += int(counts["tokens"])
+                progress.index += 1
+                if progress.index == len(source):
+                    progress.epoch, progress.index = progress.epoch + 1, 0
+            norm = torch.nn.utils.get_total_norm([w.grad for w in task.parameters() if w.grad is not None])
+            if not torch.isfinite(norm + loss.detach()):
+                raise Diverged(_diverged(loss, norm, progress, options, run))
+            if options.clip_by == "norm":
+                torch.nn.utils.clip_grads_with_norm_(task.parameters(), options.clip, norm)
+            else:
+                torch.nn.utils.clip_grad_value_(task.parameters(), options.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            progress.step += 1
+            progress.busy += time.perf_counter() - started
+
+            val_loss, share = None, done()
+            looks = share < 1.0 and _due(progress, stretch, options)
+            if looks:
+                progress.part = _part(progress, data, reporter)
+                val_loss = look()
+            if looks or meter.seconds(progress) >= 1.0:
+                status = meter.read(progress, len(source), share, val_loss, norm, options.rate * factor)
+                run.log(status.line())
+                reporter.status(status)
+            if looks and options.show:
+                _show(task, data, reporter)
+            if stop:
+                if progress.best_step == 0:
+                    run.save_model(task.state_dict(), {"step": progress.step, "val_loss": None})
+                save()
+                raise Interrupted(stop[0], task, run, progress.step)
+
+        val_loss = look()
+        progress.finished = True
+        save()
+        task.load_state_dict(run.load_model()[0])
+        summary = _summary(task, data, progress, run, device, precision)
+        run.log(meter.read(progress, len(source), 1.0, val_loss, torch.zeros(()), 0.0).line() | {"end": True})
+        run.save_summary(summary)
+    return summary
+
+
+class Meter:
+    """The figures of training since they were last read."""
+
+    def __init__(self, device: torch.device, progress: Progress, share: float):
+        self.device, self.began, self.share = device, progress.seconds, share
+        self._restart(progress)
+
+    def _restart(self, progress: Progress) -> None:
+        self.nats = torch.zeros((), device=self.device)
+        self.count = torch.zeros((), device=self.device)
+        self.since, self.tokens, self.busy = progress.seconds, progress.tokens, progress.busy
+
+    def add(self, counts: dict[str, Tensor]) -> None:
+        """Adds what a batch's `loss` counted; nothing is read back from the device."""
+        self.nats += counts["nats"]
+        self.count += counts["tokens"]
+
+    def seconds(self, progress: Progress) -> float:
+        """Since the last reading."""
+        return progress.seconds - self.since
+
+    def read(
+        self, progress: Progress, batches: int, share: float, val_loss: float | None, norm: Tensor, rate: float
+    ) -> Status:
+        """The status; the next reading begins here."""
+        spent, gone = progress.seconds - self.began, share - self.share
+        status = Status(
+            step=progress.step,
+            epoch=progress.epoch + progress.index / batches,
+            progress=share,
+            seconds=progress.seconds,
+            seconds_left=spent * (1 - share) / gone if gone > 0 else None,
+            loss=float(self.nats / self.count) if float(self.count) else math.nan,
+            val_loss=val_loss,
+            tokens_per_s=(progress.tokens - self.tokens) / max(progress.busy - self.busy, 1e-9),
+            grad_norm=float(norm),
+            rate=rate,
+        )
+        self._restart(progress)
+        return status
+
+
+def _begin(
+    task: Task, optimizer: torch.optim.Optimizer, options: TrainOptions, run: Run, device: torch.device
+) -> tuple[Progress, State]:
+    """A new training, or the one in the folder with all it had."""
+    span = options.span()
+    if not (run.path / "resume").exists():
+        progress = Progress(asdict(Stretch(*(span or DEFAULT_SPAN))))
+        run.save_resume(Training(dict(task.state_dict()), {}, {}, asdict(progress), random_states()))
+        run.save_model(task.state_dict(), {"step": 0, "val_loss": None})
+        return progress, None
+    saved = run.load_resume()
+    progress = Progress(**saved.progress)
+    if progress.finished and span is None:
+        raise UserError(f"{run.path} is finished: say how much more with --for, --epochs or --steps")
+    task.load_state_dict(saved.model)
+    _set_optimizer_tensors(optimizer, saved.optimizer)
+    set_random_states(saved.random)
+    if span is not None:
+        reached = {"for": progress.seconds, "epochs": progress.epoch, "steps": progress.step}[span[0]]
+        progress.stretch = asdict(Stretch(*span, start=reached, start_step=progress.step))
+        progress.finished, progress.worse = False, 0
+    if progress.best_step == progress.step:  # should it have been killed between the two files
+        run.save_model(saved.model, {"step": progress.step, "val_loss": progress.best})
+    run.trim_log(progress.step)
+    return progress, over(unflatten(saved.state), lambda value: value.to(device))
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state by number of the parameter and name: `3.exp_avg`."""
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{name}": value for number, values in state.items() for name, value in values.items()}
+
+
+def _set_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _backends(task: Task) -> str:
+    """What runs each recurrent layer, and why."""
+    chosen = dict.fromkeys(f"backend {layer.choose()}" for layer in task.layers())
+    return "; ".join(chosen) or "no recurrent layer"
+
+
+def _due(progress: Progress, stretch: Stretch, options: TrainOptions) -> bool:
+    """Whether it is time to look at the validation part. Counted in updates where training is, so that a run that
+    went on looks where an unbroken one does."""
+    steps = progress.step - progress.looked["step"]
+    if options.eval_every is not None:
+        return steps >= options.eval_every
+    if stretch.unit == "steps":
+        return steps >= max(1, stretch.amount / LOOKS)
+    if stretch.unit == "epochs":
+        epochs = progress.epoch - progress.looked["epoch"]
+        return epochs >= max(1, stretch.amount / LOOKS)
+    return progress.seconds - progress.looked["seconds"] >= min(stretch.amount / LOOKS, LONGEST)
+
+
+def _part(progress: Progress, data: Data, reporter: Reporter) -> int | None:
+    """How many batches of the validation part a look takes; told when it is chosen."""
+    if progress.part is not None or data.valid is None:
+        return progress.part
+    trained = progress.tokens - progress.looked["tokens"]
+    each = int((data.valid.batch(0, 0)["target"] >= 0).sum())
+    part = min(len(data.valid), max(1, round(PART * trained / each)))
+    if part < len(data.valid):
+        reporter.tell(
+            f"validation while training: the first {part / len(data.valid):.0%} of its part; the whole at the end"
+        )
+    return part
+
+
+def _show(task: Task, data: Data, reporter: Reporter) -> None:
+    write = task.sampler(data.config)
+    if write is not None:
+        task.eval()
+        reporter.sample(write(SHOWN))
+        task.train()
+
+
+def _diverged(loss: Tensor, norm: Tensor, progress: Progress, options: TrainOptions, run: Run) -> str:
+    kept = f"the weights of step {progress.best_step} are kept in {run.path}"
+    return (
+        f"step {progress.step + 1}: the loss ({loss.item():g}) or the norm of its gradient ({norm.item():g}) is not "
+        f"finite; {kept}. Try a --rate below {options.rate:g} or a --clip below {options.clip:g}"
+    )
+
+
+def _summary(
+    task: Task, data: Data, progress: Progress, run: Run, device: torch.device, precision: Precision
+) -> dict[str, Any]:
+    """The final figures, of the best weights on the whole validation part."""
+    loss = evaluate(task, data.valid, device, precision)["loss"] if data.valid else None
+    return {
+        "val_loss": loss,
+        "val_bits": None if loss is None else loss / math.log(2),
+        "tokens": progress.tokens,
+        "tokens_per_s": progress.tokens / max(progress.busy, 1e-9),
+        "train_seconds": progress.seconds,
+        "parameters": sum(weight.numel() for weight in task.parameters()),
+        "backend": _backends(task).removeprefix("backend "),
+        "device": str(device),
+        "precision": str(precision),
+        "steps": progress.step,
+        "epochs": progress.epoch + progress.index / len(data.train),
+        "best_step": progress.best_step,
+    }
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collects Ctrl-C and SIGTERM in a list instead of stopping at once; a second Ctrl-C stops at once."""
+    came: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if came and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    try:
+        old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are another's business
+        yield came
+        return
+    try:
+        yield came
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,57 @@
+"""How training goes, whatever the task."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from elman.errors import UserError
+from elman.options import CountFloat, CountInt, PositiveFloat, PositiveInt, seconds
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TrainOptions:
+    """How long, how fast, where. Of --for, --epochs and --steps one may be given."""
+
+    for_: Annotated[str | None, Parameter(name="--for")] = None
+    """Train for a span of time: 90s, 5m, 1h30m. Without --for, --epochs and --steps it is 5m."""
+    epochs: PositiveInt | None = None
+    """Train for so many passes over the training part."""
+    steps: PositiveInt | None = None
+    """Train for so many updates."""
+    rate: PositiveFloat = 5e-3
+    """Highest learning rate; it warms up to it and falls along a cosine to 2 % of it."""
+    warmup: CountInt = 100
+    """Updates until the rate is reached; at most a tenth of the training."""
+    decay: CountFloat = 0.01
+    """Weight decay of AdamW."""
+    clip: PositiveFloat = 1.0
+    """Where the gradient is clipped."""
+    clip_by: Literal["norm", "value"] = "norm"
+    """Clip the norm of the whole gradient, or each of its values."""
+    accumulate: PositiveInt = 1
+    """Batches whose gradients are added up for one update."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the products: bfloat16 where the hardware has it."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, mps."""
+    seed: CountInt = 0
+    """Of the weights, of dropout, of every order."""
+    eval_every: PositiveInt | None = None
+    """Updates between two looks at the validation part; when not given a twentieth of the training, at most a minute."""
+    patience: PositiveInt | None = None
+    """Stop when the validation loss has not improved in so many looks."""
+    show: bool = True
+    """Write a short sample now and then."""
+
+    def span(self) -> tuple[str, float] | None:
+        """The one of for, epochs and steps that is given, and how much of it."""
+        given = [(name, value) for name, value in (("for", self.for_), ("epochs", self.epochs), ("steps", self.steps))
+                 if value is not None]  # fmt: skip
+        if len(given) > 1:
+            raise UserError(f"{' and '.join('--' + name for name, _ in given)} exclude each other: give one")
+        if not given:
+            return None
+        name, value = given[0]
+        return name, seconds(str(value)) if name == "for" else float(value)
