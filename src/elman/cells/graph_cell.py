@@ -10,7 +10,7 @@ from elman.cells.graph import Graph
 
 
 class GraphCell(Cell):
-    """A cell whose step is a graph: what a run folder holds of a user's own cell. Use `graph_cell` to make its class."""
+    """A cell whose step is a graph: what a run folder holds of a user's own. `graph_cell` makes its class."""
 
     graph: ClassVar[Graph]
     stored_start: ClassVar[Start] = {}

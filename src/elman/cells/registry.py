@@ -83,7 +83,8 @@ def _from_file(path: Path, name: str) -> type[Cell]:
     if not path.is_file():
         raise UserError(f"the cell file {path} does not exist")
     module_spec = importlib.util.spec_from_file_location(f"elman_user_{path.stem}", path)
-    assert module_spec is not None and module_spec.loader is not None
+    assert module_spec is not None
+    assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)

@@ -10,11 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from elman.data.tokens import ByteTokens, CharTokens, Tokens, from_config, narrowest
+from elman.data.tokens import KINDS, Tokens, from_config, narrowest
 from elman.errors import UserError, nearest
 from elman.files import cache_folder, cannot_write, write
 
@@ -40,10 +40,11 @@ def read(paths: list[str], unit: Unit = "char", encoding: str = "utf-8", pattern
     """
     if not paths:
         raise UserError("no text was given: name a file, a folder, or - for standard input")
-    _check_encoding(encoding)
     if "-" in paths:
         return _from_input(paths, unit, encoding)
-    files, notes = _collect([Path(path) for path in paths], unit, encoding, pattern)
+    encoding = KINDS[unit].reads(encoding)
+    _check_encoding(encoding)
+    files, notes = _collect([Path(path) for path in paths], encoding, pattern)
     key = _key(files, unit, encoding)
     ids, tokens = _stored(key) or _encode(files, key, unit, encoding)
     if len(ids) < 2:
@@ -59,11 +60,14 @@ def reopen(key: str) -> Corpus | None:
 
 def read_with(tokens: Tokens, path: str, encoding: str = "utf-8") -> np.ndarray:
     """The tokens of another text, in memory, as a trained model knows them; a character it never saw is an error."""
-    (file,), _ = _collect([Path(path)], tokens.kind, encoding, "")
-    if tokens.kind == ByteTokens.kind:
-        return np.fromfile(file, np.uint8)
-    ids = [np.array(tokens.encode(text), np.int32) for text in _texts(file, encoding)]
-    return np.concatenate(ids)
+    files, _ = _collect([Path(path)], tokens.reads(encoding), "**/*")
+    table, pieces = tokens.table(), list[np.ndarray]()
+    for points in _points(files, tokens.reads(encoding)):
+        pieces.append(table[points])
+        strange = points[pieces[-1] < 0]
+        if len(strange):
+            tokens.encode("".join(map(chr, np.unique(strange))))  # names them in its error
+    return np.concatenate(pieces)
 
 
 def _from_input(paths: list[str], unit: Unit, encoding: str) -> Corpus:
@@ -87,12 +91,12 @@ def _check_encoding(encoding: str) -> None:
         ) from None
 
 
-def _collect(paths: list[Path], unit: Unit, encoding: str, pattern: str) -> tuple[list[Path], list[str]]:
+def _collect(paths: list[Path], encoding: str, pattern: str) -> tuple[list[Path], list[str]]:
     files, notes = list[Path](), list[str]()
     for path in paths:
         if path.is_dir():
             found = [p for p in sorted(path.glob(pattern)) if p.is_file() and not _hidden(p.relative_to(path))]
-            good = [p for p in found if unit == "byte" or _decodes(p, encoding)]
+            good = [p for p in found if _decodes(p, encoding)]
             if not good:
                 raise UserError(
                     f"the folder {path} has no {encoding} file that matches '{pattern}' ({len(found)} match)"
@@ -161,7 +165,7 @@ def _likely(path: Path) -> str:
 
 def _key(files: list[Path], unit: Unit, encoding: str) -> str:
     """A name for the content and how it is read."""
-    digest = hashlib.blake2b(f"1 {unit} {encoding if unit == 'char' else ''}".encode(), digest_size=16)
+    digest = hashlib.blake2b(f"1 {unit} {encoding}".encode(), digest_size=16)
     for path in files:
         size = hashlib.blake2b(digest_size=16)
         for block in _blocks(path):
@@ -186,14 +190,24 @@ def _stored(key: str) -> tuple[np.ndarray, Tokens] | None:
 
 
 def _encode(files: list[Path], key: str, unit: Unit, encoding: str) -> tuple[np.ndarray, Tokens]:
+    """Two passes: which characters there are, then their numbers."""
     home = _home(key)
     aside = home.with_suffix(f".{os.getpid()}")
+    seen = np.zeros(sys.maxunicode + 1, bool)
+    for points in _points(files, encoding):
+        seen[points] = True
+    tokens = KINDS[unit].of(seen.nonzero()[0])
+    dtype, length = narrowest(len(tokens)), 0
+    table = tokens.table().astype(dtype)
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as out:
-            about = _write_bytes(files, out) if unit == "byte" else _write_chars(files, out, encoding)
+            for points in _points(files, encoding):
+                out.write(table[points].tobytes())
+                length += len(points)
         aside.replace(home.with_suffix(".ids"))
-        write(home.with_suffix(".json"), json.dumps(about, ensure_ascii=False).encode())
+        about = {"dtype": str(dtype), "length": length, "tokens": tokens.to_config()}
+        write(home.with_suffix(".json"), json.dumps(about).encode())
     except OSError as error:
         raise cannot_write(home.with_suffix(".ids"), error) from error
     finally:
@@ -204,32 +218,8 @@ def _encode(files: list[Path], key: str, unit: Unit, encoding: str) -> tuple[np.
     return stored
 
 
-def _write_bytes(files: list[Path], out: Any) -> dict[str, Any]:
-    length = 0
-    for path in files:
-        for block in _blocks(path):
-            length += out.write(block)
-    return {"dtype": "uint8", "length": length, "tokens": ByteTokens().to_config()}
-
-
-def _write_chars(files: list[Path], out: Any, encoding: str) -> dict[str, Any]:
-    """Two passes: which characters there are, then their numbers."""
-    seen = np.zeros(sys.maxunicode + 1, bool)
+def _points(files: list[Path], encoding: str) -> Iterator[np.ndarray]:
+    """The code points of the files, piece by piece."""
     for path in files:
         for text in _texts(path, encoding):
-            seen[_points(text)] = True
-    points = seen.nonzero()[0]
-    tokens = CharTokens("".join(map(chr, points)))
-    dtype = narrowest(len(tokens))
-    number = np.zeros(sys.maxunicode + 1, dtype)
-    number[points] = np.arange(len(points), dtype=dtype)
-    length = 0
-    for path in files:
-        for text in _texts(path, encoding):
-            out.write(number[_points(text)].tobytes())
-            length += len(text)
-    return {"dtype": str(dtype), "length": length, "tokens": tokens.to_config()}
-
-
-def _points(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+            yield np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)

@@ -1,6 +1,7 @@
 """Tokens: text as numbers and back."""
 
 import codecs
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
@@ -24,6 +25,20 @@ class CharTokens:
 
     def __len__(self) -> int:
         return len(self.vocabulary)
+
+    @staticmethod
+    def of(points: np.ndarray) -> "CharTokens":
+        """The tokens of a text in which these code points stand, in their order."""
+        return CharTokens("".join(map(chr, points)))
+
+    @staticmethod
+    def reads(encoding: str) -> str:
+        """The encoding in which a file gives these tokens as code points."""
+        return encoding
+
+    def table(self) -> np.ndarray:
+        """The token of every code point; -1 where there is none."""
+        return _table(np.array([ord(char) for char in self.vocabulary]))
 
     def to_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
@@ -66,6 +81,20 @@ class ByteTokens:
     def __len__(self) -> int:
         return 256
 
+    @staticmethod
+    def of(points: np.ndarray) -> "ByteTokens":
+        """The same for every text."""
+        return ByteTokens()
+
+    @staticmethod
+    def reads(encoding: str) -> str:
+        """The encoding in which a file gives these tokens as code points: Latin-1 is the bytes themselves."""
+        return "latin-1"
+
+    def table(self) -> np.ndarray:
+        """The token of every code point; -1 where there is none."""
+        return _table(np.arange(256))
+
     def to_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
         return {"kind": self.kind}
@@ -87,17 +116,23 @@ class ByteTokens:
 
 
 Tokens = CharTokens | ByteTokens
+KINDS: dict[str, type[Tokens]] = {kind.kind: kind for kind in (CharTokens, ByteTokens)}
 
 
 def from_config(config: dict[str, Any]) -> Tokens:
     """The tokens that a run was trained with."""
-    known: dict[str, Callable[..., Tokens]] = {kind.kind: kind for kind in (CharTokens, ByteTokens)}
-    return known[config["kind"]](**{key: value for key, value in config.items() if key != "kind"})
+    return KINDS[config["kind"]](**{key: value for key, value in config.items() if key != "kind"})
 
 
 def narrowest(vocabulary: int) -> np.dtype:
     """The smallest unsigned type that holds the tokens."""
     return np.min_scalar_type(max(vocabulary - 1, 0))
+
+
+def _table(points: np.ndarray) -> np.ndarray:
+    table = np.full(sys.maxunicode + 1, -1, np.int32)
+    table[points] = np.arange(len(points))
+    return table
 
 
 def _named(chars: list[str]) -> str:

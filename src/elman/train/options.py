@@ -39,7 +39,7 @@ class TrainOptions:
     seed: CountInt = 0
     """Of the weights, of dropout, of every order."""
     eval_every: PositiveInt | None = None
-    """Updates between two looks at the validation part; when not given a twentieth of the training, at most a minute."""
+    """Updates between two looks at the validation part; if not given a 20th of the training, at most 1 minute."""
     patience: PositiveInt | None = None
     """Stop when the validation loss has not improved in so many looks."""
     show: bool = True
