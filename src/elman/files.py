@@ -10,6 +10,8 @@ from typing import Any
 
 from elman.errors import UserError
 
+STANDARD_INPUT = "/dev/stdin"
+
 
 def cache_folder() -> Path:
     """Where encoded texts are kept: `ELMAN_CACHE`, or the user's cache folder."""

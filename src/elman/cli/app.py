@@ -7,6 +7,7 @@ from cyclopts import App, CycloptsError, UnknownOptionError
 
 from elman import __version__
 from elman.errors import Stopped
+from elman.files import STANDARD_INPUT
 
 app = App(name="elman", version=f"elman {__version__}", help="Train, sample and look inside recurrent networks.")
 for verb, summary in {
@@ -37,7 +38,8 @@ FOREIGN = {
 def main() -> int:
     """Runs the command line. A mistake of the user is one line and exit code 2."""
     try:
-        app(sys.argv[1:], exit_on_error=False, print_error=False)
+        words = [STANDARD_INPUT if word == "-" else word for word in sys.argv[1:]]  # a lone - is no option
+        app(words, exit_on_error=False, print_error=False)
     except Stopped as stopped:
         return _say(str(stopped), stopped.code)
     except CycloptsError as error:

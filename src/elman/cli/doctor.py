@@ -29,8 +29,9 @@ def doctor_(*, cell: str | None = None) -> None:
         A name with options, or my_cell.py:MyCell.
     """
     console = Console(highlight=False)
-    console.print(machine())
-    console.print(_backends() if cell is None else _examine(cell))
+    found = _backends() if cell is None else _examine(cell)
+    console.print(machine(), soft_wrap=True)
+    console.print(found)
 
 
 def machine() -> str:

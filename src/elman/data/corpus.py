@@ -16,7 +16,7 @@ import numpy as np
 
 from elman.data.tokens import KINDS, Tokens, from_config, narrowest
 from elman.errors import UserError, nearest
-from elman.files import cache_folder, cannot_write, write
+from elman.files import STANDARD_INPUT, cache_folder, cannot_write, write
 
 Unit = Literal["char", "byte"]
 CHUNK = 1 << 22  # bytes read at once
@@ -33,14 +33,14 @@ class Corpus:
 
 
 def read(paths: list[str], unit: Unit = "char", encoding: str = "utf-8", pattern: str = "**/*") -> Corpus:
-    """The corpus of some files, of the files in a folder that match a pattern, or of standard input (`-`).
+    """The corpus of some files, of the files in a folder that match a pattern, or of standard input (`/dev/stdin`).
 
     Files follow each other in the order given, those of a folder in the order of their names. In a folder, a file that
     does not decode is left out and counted in the notes; one that was named is an error that says where and what to do.
     """
     if not paths:
         raise UserError("no text was given: name a file, a folder, or - for standard input")
-    if "-" in paths:
+    if STANDARD_INPUT in paths:
         return _from_input(paths, unit, encoding)
     encoding = KINDS[unit].reads(encoding)
     _check_encoding(encoding)
@@ -71,7 +71,7 @@ def read_with(tokens: Tokens, path: str, encoding: str = "utf-8") -> np.ndarray:
 
 
 def _from_input(paths: list[str], unit: Unit, encoding: str) -> Corpus:
-    if paths != ["-"]:
+    if paths != [STANDARD_INPUT]:
         raise UserError("- (standard input) cannot be mixed with files")
     if sys.stdin is None or sys.stdin.isatty():
         raise UserError("- reads standard input, but nothing is piped in: try `cat file.txt | elman train lm -`")

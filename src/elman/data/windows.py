@@ -22,7 +22,7 @@ class Windows:
         self.ids = ids
         steps = len(ids) - 1
         self.steps = steps
-        self.rows = max(1, min(rows, steps))
+        self.rows = min(rows, max(1, steps // window))  # of a short text rather fewer rows than shorter ones
         base, longer = divmod(steps, self.rows)
         numbers = np.arange(self.rows)
         self.starts = numbers * base + np.minimum(numbers, longer)

@@ -16,6 +16,7 @@ from elman.data.corpus import Corpus, Unit
 from elman.data.tokens import from_config
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
+from elman.files import STANDARD_INPUT
 from elman.options import Positive, PositiveInt, Share, ShareFloat, build
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State, detach
@@ -201,7 +202,7 @@ def _chosen(options: LMOptions, tokens: int, seconds: float | None) -> LMOptions
 
 def _text(paths: list[str], options: LMOptions, key: str | None) -> Corpus:
     """The text; that of a run again when its key is given: what came through standard input is in the cache."""
-    again = corpus.reopen(key) if key and paths == ["-"] else None
+    again = corpus.reopen(key) if key and paths == [STANDARD_INPUT] else None
     return again or corpus.read(paths, options.tokens, options.encoding, options.pattern)
 
 

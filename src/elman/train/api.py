@@ -11,6 +11,7 @@ from elman.errors import UserError
 from elman.options import build, check, flag
 from elman.tasks.task import Data, Task, find
 from elman.train import loop
+from elman.train.device import find_device
 from elman.train.model import Model
 from elman.train.model import load as load
 from elman.train.options import TrainOptions
@@ -54,11 +55,12 @@ def begin(
     if out is not None and out.exists():
         raise UserError(f"{out} exists: choose another --out, or go on with --resume {out}")
     unit, amount = training.span() or loop.DEFAULT_SPAN
+    find_device(training.device)  # before anything is read or made
     model, data = kind.prepare(paths, model, amount if unit == "for" else None)
     torch.manual_seed(training.seed)
     task = kind.new(model, data)
     # where the files are, from anywhere
-    places = [path if path == "-" else str(Path(path).absolute()) for path in paths]
+    places = [str(Path(path).absolute()) for path in paths]
     config = {
         "kind": kind.kind,
         "task": task.config(),

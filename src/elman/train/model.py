@@ -43,26 +43,31 @@ class Model:
         rows: int = 1,
         tell: Callable[[str], None] = lambda line: None,
     ) -> Iterator[list[str]]:
-        """Yields what each of `rows` streams writes next, "" for one that has ended, until `length` tokens are written
-        or every stream has written `stop`. Without a prompt the model goes on from the text's first token."""
+        """What each of `rows` streams writes next, "" for one that has ended, until `length` tokens are written or
+        every stream has written `stop`. Without a prompt the model goes on from the text's first token."""
         tokens = self.tokens
         given = tokens.encode(prompt, unknown, tell) or tokens.encode(self.config["data"]["seed_text"])
         generator = torch.Generator()
         generator.manual_seed(seed) if seed is not None else generator.seed()
         self.task.eval()
-        decoders = [tokens.decoder() for _ in range(rows)]
-        ends = [Ending(stop) for _ in range(rows)]
-        for ids in sample(self.task.stepper(), given, length, how or Sampling(), generator, rows):
-            yield [
-                "" if end.reached else end.add(decode(token))
-                for token, decode, end in zip(ids.tolist(), decoders, ends, strict=True)
-            ]
-            if stop and all(end.reached for end in ends):
-                return
+        drawn = sample(self.task.stepper(), given, length, how or Sampling(), generator, rows)
+        return _written(drawn, tokens, stop, rows)
 
     def sample(self, prompt: str = "", length: int = 500, **options: Any) -> str:
         """The text of one stream; `options` are those of `stream`."""
         return "".join(pieces[0] for pieces in self.stream(prompt, length, **options))
+
+
+def _written(drawn: Iterator[torch.Tensor], tokens: Tokens, stop: str | None, rows: int) -> Iterator[list[str]]:
+    decoders = [tokens.decoder() for _ in range(rows)]
+    ends = [Ending(stop) for _ in range(rows)]
+    for ids in drawn:
+        yield [
+            "" if end.reached else end.add(decode(token))
+            for token, decode, end in zip(ids.tolist(), decoders, ends, strict=True)
+        ]
+        if stop and all(end.reached for end in ends):
+            return
 
 
 class Ending:
