@@ -13,6 +13,7 @@ gate without a recurrent product has no recurrent weights.
 """
 
 import functools
+import keyword
 import math
 from collections import namedtuple
 from collections.abc import Mapping
@@ -55,12 +56,17 @@ class Cell(nn.Module):
         super().__init_subclass__(**keywords)
         cls.name = name or cls.__name__
         if name:
-            other = Cell.registered.setdefault(name, cls)
+            other = Cell.registered.get(name, cls)
             if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise TypeError(f"two cells are named '{name}': {other.__qualname__} and {cls.__qualname__}")
+            Cell.registered[name] = cls  # a class that is defined again, in a notebook, takes its own place
 
     def __init__(self, input_size: int, hidden_size: int, **options: Any):
         super().__init__()
+        if input_size < 1 or hidden_size < 1:
+            raise UserError(
+                f"the sizes of a cell must be above 0, not input_size={input_size}, hidden_size={hidden_size}"
+            )
         self.input_size, self.hidden_size = input_size, hidden_size
         for option, value in self._options(options).items():
             setattr(self, option, value)
@@ -120,24 +126,27 @@ class Cell(nn.Module):
 
     def _declare(self) -> None:
         """Runs `step` once on zeros; `recur` and `p_...` make the parameters that it asks for."""
-        names = (*self.gates, *self.states)
-        if not self.gates or any(not name.isidentifier() or name.startswith("_") for name in names):
-            raise UserError(f"the cell {self.name} must name its gates and states with Python names, not {names}")
+        for names in (self.gates, self.states):
+            if not names or len(set(names)) < len(names) or not all(map(_is_name, names)):
+                raise UserError(f"the gates and the states of the cell {self.name} must each be different words of "
+                                f"letters and digits, at least one, not {names}")  # fmt: skip
         state = [torch.zeros(1, self.hidden_size) for _ in self.states]
         x = blocks(self.gates)(*[torch.zeros(1, self.hidden_size) for _ in self.gates])
         self.__dict__["_declaring"] = True
         try:
             with torch.no_grad():
                 new = self.step(x, *state)
-        except AttributeError as error:
-            raise UserError(f"the cell {self.name}: {error}; its gates are {', '.join(self.gates)}") from error
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"the cell {self.name} cannot take a step: {type(error).__name__}: {error}; its gates are "
+                            f"{', '.join(self.gates)}, its states {', '.join(self.states)}") from error  # fmt: skip
         finally:
             del self.__dict__["_declaring"]
-        if not isinstance(new, tuple) or len(new) != len(state) or any(s.shape != state[0].shape for s in new):
-            raise UserError(
-                f"the step of the cell {self.name} must return a tuple with the {len(state)} new states "
-                f"({', '.join(self.states)}), each (B, hidden_size)"
-            )
+        right = isinstance(new, tuple) and len(new) == len(state)
+        if not right or any(not isinstance(s, Tensor) or s.shape != state[0].shape for s in new):
+            raise UserError(f"the step of the cell {self.name} must return a tuple with the {len(state)} new states "
+                            f"({', '.join(self.states)}), each (B, hidden_size)")  # fmt: skip
 
     def _matrix(self, name: str, count: int) -> nn.Parameter:
         if "_declaring" in self.__dict__ and name not in self._parameters:
@@ -185,17 +194,24 @@ class Cell(nn.Module):
 _STARTS = {"orthogonal": nn.init.orthogonal_, "identity": nn.init.eye_}
 
 
+def _is_name(word: str) -> bool:
+    """Whether a word can name a gate: without _, which joins the gates in a matrix's name."""
+    return word.isidentifier() and "_" not in word and not keyword.iskeyword(word)
+
+
 def _convert(what: str, value: Any, kind: Any) -> Any:
     """An option's value as its type: from `rhn:depth=3` comes the text '3'."""
-    choices = get_args(kind)
+    choices = {"true": True, "false": False} if kind is bool else {str(choice): choice for choice in get_args(kind)}
     if choices:
-        if value not in choices:
-            raise unknown(f"value of {what}", str(value), choices)
-        return value
+        text = str(value).lower() if kind is bool else str(value)
+        if text not in choices:
+            raise unknown(f"value of {what}", text, choices)
+        return choices[text]
     try:
         converted = kind(value)
-    except ValueError as error:
-        raise UserError(f"{what}={value} must be of type {kind.__name__}") from error
-    if (isinstance(converted, float) and not math.isfinite(converted)) or (kind is int and converted != float(value)):
-        raise UserError(f"{what}={value} must be a finite {kind.__name__}")
-    return converted
+        exact = math.isfinite(float(value)) and converted == float(value) if kind in (int, float) else True
+    except (ValueError, TypeError, OverflowError):
+        exact = False
+    if not exact:
+        raise UserError(f"{what}={value} must be a finite {getattr(kind, '__name__', kind)}")
+    return converted  # type: ignore[possibly-unbound]

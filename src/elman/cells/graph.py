@@ -109,11 +109,21 @@ class Graph:
     @staticmethod
     def from_json(stored: Mapping[str, Any]) -> "Graph":
         """Reads what `to_json` gave; raises ValueError for anything that is not a graph."""
-        listed = tuple(Op(kind, tuple(inputs), detail) for kind, inputs, detail in stored["ops"])
+        try:
+            listed = tuple(
+                Op(kind, tuple(inputs), tuple(detail) if isinstance(detail, list) else detail)
+                for kind, inputs, detail in stored["ops"]
+            )
+            gates, states, outputs = (tuple(stored[key]) for key in ("gates", "states", "outputs"))
+            graph = Graph(gates, states, listed, outputs, dict(stored["names"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a stored graph: {error!r}") from error
         for number, op in enumerate(listed):
             if op.kind not in SOURCES | UNARY | BINARY or any(not 0 <= i < number for i in op.inputs):
                 raise ValueError(f"operation {number} of the stored graph is not valid: {op}")
-        return Graph(tuple(stored["gates"]), tuple(stored["states"]), listed, tuple(stored["outputs"]), stored["names"])
+        if any(not 0 <= number < len(listed) for number in (*graph.outputs, *graph.names.values())):
+            raise ValueError("an output or a name of the stored graph is no operation of it")
+        return graph
 
 
 def apply(kind: str, *inputs: Any) -> Any:
@@ -166,10 +176,10 @@ class _Value:
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> "_Value":
         known = _KIND_OF.get(function)
-        if known is None or kwargs:
-            raise NotTraceable(
-                f"the operation {getattr(function, '__name__', function)}{' with options' * bool(kwargs)}"
-            )
+        options = [name for name, value in (kwargs or {}).items() if value]  # `inplace=False` is none
+        if known is None or options:
+            name = getattr(function, "__name__", function)
+            raise NotTraceable(f"the operation {name}" + (f" with {', '.join(options)}" if options else ""))
         value = next(arg for arg in args if isinstance(arg, _Value))
         return value.made(known, *args)
 
@@ -180,6 +190,15 @@ class _Value:
 
     def __bool__(self) -> bool:
         raise NotTraceable("a branch on a value")
+
+    def _compared(self, other: object) -> bool:
+        raise NotTraceable("a comparison of values")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compared
+    __hash__ = None  # type: ignore[assignment]
+
+    def __abs__(self):
+        return self.made("abs", self)
 
     def __neg__(self):
         return self.made("neg", self)

@@ -8,14 +8,17 @@ from elman.cells.cell import Cell
 
 
 class MUT1(Cell, name="mut1"):
-    """z = sigmoid(W_z x);  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + tanh(W_n x)) z + h (1 - z)"""
+    """z = sigmoid(W_z x);  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + tanh(W_n x) + p_n) z + h (1 - z)
+
+    p_n is the paper's b_h.
+    """
 
     gates = ("z", "r", "n")
 
     def step(self, x, h: Tensor):
         z = sigmoid(x.z)
         r = sigmoid(x.r + self.recur("r", of=h).r)
-        n = tanh(self.recur("n", of=r * h).n + tanh(x.n))
+        n = tanh(self.recur("n", of=r * h).n + tanh(x.n) + self.p_n)
         h = n * z + h * (1 - z)
         return (h,)
 

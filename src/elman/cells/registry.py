@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,12 +87,16 @@ def _from_file(path: Path, name: str) -> type[Cell]:
     assert module_spec is not None
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module  # where Python looks for a class's source and the names in its annotations
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:
         line = _line_in(error, path)
-        raise UserError(f"the cell file {path} fails{line}: {type(error).__name__}: {error}") from error
+        what = error.msg if isinstance(error, SyntaxError) else error
+        raise UserError(f"the cell file {path} fails{line}: {type(error).__name__}: {what}") from error
     cells = {key: value for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Cell)}
+    if name in vars(module) and name not in cells:
+        raise UserError(f"{name} in {path} is no Cell: write class {name}(elman.Cell)")
     if name not in cells:
         own = [key for key, value in cells.items() if value.__module__ == module.__name__]
         raise unknown(f"cell in {path}", name, own)

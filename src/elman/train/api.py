@@ -84,11 +84,13 @@ def go_on(kind: type[Task], paths: list[str], given: Mapping[str, Any], path: Pa
                             "a run goes on as it was made; leave it out, or begin a new run")  # fmt: skip
     options = build(kind.Options, {name: stored[name] for name in fixed})
     names = [field.name for field in fields(TrainOptions)]
-    span = dict.fromkeys(("for_", "epochs", "steps"))  # what is left of the old one is in resume/
+    # what is left of the old span is in resume/; a run that was killed before it had one begins again
+    span = dict.fromkeys(("for_", "epochs", "steps") if (path / "resume").exists() else ())
     training = build(
         TrainOptions, {name: stored[name] for name in names} | span | {k: given[k] for k in given if k in names}
     )
     data = _same_data(kind, paths or run.config["data"]["paths"], options, run)
+    torch.manual_seed(training.seed)
     task = kind(**run.config["task"])
     return _run(task, data, training, run, reporter)
 

@@ -1,0 +1,857 @@
+"""Cells: their equations against the papers, where their weights start, their graphs, and what a mistake is told."""
+
+import json
+import re
+from typing import Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from oracles import ORACLES, VARIANTS, slstm_unstabilised, weights
+from torch import nn, sigmoid, tanh
+from torch.nn import functional as F
+
+from elman.cells import Cell
+from elman.cells.graph import Graph, NotTraceable, trace
+from elman.cells.graph_cell import GraphCell, graph_cell
+from elman.cells.ops import normalize
+from elman.cells.registry import find, make, shipped, stored
+from elman.cells.tap import Listener, listening
+from elman.errors import UserError
+
+I, H, BATCH, STEPS = 5, 7, 3, 6
+
+# other tests may register cells of their own, which owe no oracle
+SHIPPED = {name: kind for name, kind in shipped().items() if kind.__module__.startswith("elman.")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """These tensors are too small to share: on a busy machine the threads would only wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def spelled(name, options):
+    return ":".join([name, *(f"{option}={value}" for option, value in options.items())])
+
+
+EQUATIONS = {spelled(name, o): (name, o) for name in ORACLES for o in [{}, *VARIANTS.get(name, [])]}
+each_equation = pytest.mark.parametrize("spec", EQUATIONS)
+each_cell = pytest.mark.parametrize("name", SHIPPED)
+
+
+def randomised(cell, dtype=torch.float64, seed=1):
+    """Every parameter normal, so that no two gates are alike and nothing is 0 or 1."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in cell.to(dtype).parameters():
+            parameter.normal_(generator=generator)
+    return cell
+
+
+def starting_states(cell, batch=BATCH, seed=2):
+    generator = torch.Generator().manual_seed(seed)
+    states = [torch.randn(batch, cell.hidden_size, generator=generator, dtype=cell.W.dtype) for _ in cell.states]
+    # n is a sum of exponentials: h divides by it
+    return [state.abs() + 0.1 if name == "n" else state for name, state in zip(cell.states, states, strict=True)]
+
+
+def inputs(cell, steps=STEPS, batch=BATCH, seed=3):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(steps, batch, cell.input_size, generator=generator, dtype=cell.W.dtype)
+
+
+def shares(cell, x):
+    return cell.split(cell.gates, cell.project(x))
+
+
+@torch.no_grad()
+def run(cell, step=None):
+    """The states after each of some steps from states that are not zero: a list of tuples."""
+    states, seen = starting_states(cell), []
+    for x in inputs(cell):
+        states = (step or cell.step)(shares(cell, x), *states)
+        seen.append(states)
+    return seen
+
+
+def equal_to_the_bit(one, other):
+    return all(torch.equal(a, b) for a, b in zip(sum(one, ()), sum(other, ()), strict=True))
+
+
+def oracle_values(spec, named_weights, x, states):
+    """The oracle's values of a batch, a row at a time."""
+    name, options = EQUATIONS[spec]
+    rows = [ORACLES[name](named_weights, *row, **options) for row in zip(x, *states, strict=True)]
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def told(call, *words):
+    """The call raises a UserError: one line, with these words."""
+    with pytest.raises(UserError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+# ---- equations
+
+
+def test_every_shipped_cell_has_an_oracle_and_every_oracle_a_cell():
+    assert set(ORACLES) == set(SHIPPED)
+
+
+@each_cell
+def test_every_choice_of_an_option_is_checked_against_the_oracle(name):
+    for option, kind in SHIPPED[name].option_types().items():
+        if get_origin(kind) is Literal:
+            checked = {options.get(option, getattr(SHIPPED[name], option)) for options in VARIANTS.get(name, [{}])}
+            assert checked == set(get_args(kind))
+
+
+@each_equation
+def test_a_cell_computes_the_equation_of_its_paper_at_every_step(spec):
+    cell = randomised(make(spec, I, H))
+    named_weights = weights(cell)
+    states = [state.numpy() for state in starting_states(cell)]
+    for x, found in zip(inputs(cell).numpy(), run(cell), strict=True):
+        values = oracle_values(spec, named_weights, x, states)
+        states = [values[name] for name in cell.states]
+        for state, expected in zip(found, states, strict=True):
+            assert_allclose(state.numpy(), expected, rtol=1e-10, atol=1e-12)
+
+
+@each_equation
+def test_a_cell_has_the_weights_that_its_equation_reads_and_no_others(spec):
+    class Watched(dict):
+        def __getitem__(self, key):
+            read.add(key)
+            return super().__getitem__(key)
+
+    cell = randomised(make(spec, I, H))
+    x, states = inputs(cell)[0].numpy(), [state.numpy() for state in starting_states(cell)]
+    named_weights = weights(cell)
+    for kind, named in named_weights.items():
+        read = set()
+        oracle_values(spec, {**named_weights, kind: Watched(named)}, x, states)
+        assert read == set(named), f"the equation reads other {kind} than the cell has"
+    arrays = [array for named in named_weights.values() for array in named.values()]
+    assert sum(array.size for array in arrays) == sum(parameter.numel() for parameter in cell.parameters())
+
+
+def test_the_stabilised_slstm_computes_what_the_plain_exponentials_do():
+    cell = randomised(make("slstm", I, H))
+    h, c, n, m = starting_states(cell)
+    states = [h.numpy(), (c * m.exp()).numpy(), (n * m.exp()).numpy()]
+    named_weights = weights(cell)
+    for x, found in zip(inputs(cell).numpy(), run(cell), strict=True):
+        rows = [slstm_unstabilised(named_weights, *row) for row in zip(x, *states, strict=True)]
+        states = [np.stack([row[name] for row in rows]) for name in ("h", "c", "n")]
+        assert_allclose(found[0].numpy(), states[0], rtol=1e-9, atol=1e-12)
+
+
+def test_the_slstm_survives_gates_whose_exponentials_overflow():
+    cell = randomised(make("slstm", I, H))
+    x = shares(cell, inputs(cell)[0])
+    h, c, n, m = starting_states(cell)
+    # so strong an input gate forgets all else: the state is the new input alone, and exp(2000) is beyond any float
+    new_h, *_ = cell.step(x._replace(i=x.i + 2000), h, c, n, m)
+    u = cell.recur("i", "f", "z", "o", of=h)
+    torch.testing.assert_close(new_h, sigmoid(x.o + u.o) * tanh(x.z + u.z))
+
+
+@each_equation
+def test_the_gradients_of_a_step_are_those_of_finite_differences(spec):
+    cell = randomised(make(spec, 2, 3))
+    x = inputs(cell, 1, 2)[0].requires_grad_()
+    states = [state.requires_grad_() for state in starting_states(cell, 2)]
+    leaves = (x, *states, *cell.parameters())
+
+    # gradcheck moves the entries of the leaves in place, and the cell reads the same parameters
+    def step(x, *others):
+        return cell.step(shares(cell, x), *others[: len(states)])
+
+    # gradcheck is silent about a leaf that asks for no gradient
+    assert all(leaf.requires_grad for leaf in leaves)
+    assert torch.autograd.gradcheck(step, leaves)
+
+
+# ---- weights: which there are, and where they start
+
+
+def test_a_gate_that_a_variant_removes_has_no_weights():
+    for name, gate in (("nig", "i"), ("nfg", "f"), ("nog", "o"), ("cifg", "f")):
+        kinds = weights(make(name, I, H))
+        assert set("zifo") - {gate} == set(kinds["W"]) == set(kinds["b"])
+        assert {("U", kept) for kept in kinds["W"]} == set(kinds["U"])
+        assert set("ifo") - {gate} == set(kinds["p"])
+
+
+def test_without_peepholes_only_the_peepholes_are_gone():
+    with_them, without = weights(make("peephole_lstm", I, H)), weights(make("np", I, H))
+    assert set(with_them["p"]) == set("ifo")
+    assert not without["p"]
+    for kind in ("W", "b", "U"):
+        assert set(with_them[kind]) == set(without[kind])
+
+
+def test_full_gate_recurrence_adds_nine_square_matrices_to_the_peephole_lstm():
+    fewer, more = make("peephole_lstm", I, H), make("fgr", I, H)
+    added = set(weights(more)["U"]) - set(weights(fewer)["U"])
+    assert added == {(f"R{source}", target) for source in "ifo" for target in "ifo"}
+    assert all(weights(more)["U"][key].shape == (H, H) for key in added)
+    count = {cell: sum(parameter.numel() for parameter in cell.parameters()) for cell in (fewer, more)}
+    assert count[more] - count[fewer] == 9 * H * H
+
+
+def test_the_minimal_cells_have_no_recurrent_weights():
+    for name in ("min_gru", "min_lstm"):
+        cell = make(name, I, H)
+        assert set(cell.state_dict()) == {"W", "b"}
+
+
+def test_the_update_gate_of_mut1_sees_no_state():
+    assert set(weights(make("mut1", I, H))["U"]) == {("U", "r"), ("U", "n")}
+
+
+def test_a_deeper_highway_cell_has_matrices_and_biases_for_each_layer_and_one_input():
+    cell = make("rhn:depth=4", I, H)
+    assert set(weights(cell)["U"]) == {(f"U{layer}", gate) for layer in (1, 2, 3, 4) for gate in "nt"}
+    assert set(weights(cell)["p"]) == {f"{gate}{layer}" for layer in (2, 3, 4) for gate in "nt"}
+    assert cell.W.shape == (2 * H, I)
+
+
+def test_parameters_have_the_documented_names_and_shapes():
+    shapes = {name: tuple(value.shape) for name, value in make("gru", I, H).state_dict().items()}
+    assert shapes == {"W": (3 * H, I), "b": (3 * H,), "U_r_z_n": (3 * H, H), "p_n": (H,)}
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        # N = 7 blocks, M = 5 inputs: a gate has NM + N^2 + N = 35 + 49 + 7 = 91 weights, a peephole N = 7
+        ("peephole_lstm", 4 * 91 + 3 * 7),
+        ("nig", 3 * 91 + 2 * 7),
+        ("nfg", 3 * 91 + 2 * 7),
+        ("nog", 3 * 91 + 2 * 7),
+        ("niaf", 4 * 91 + 3 * 7),
+        ("noaf", 4 * 91 + 3 * 7),
+        ("cifg", 3 * 91 + 2 * 7),
+        ("np", 4 * 91),
+        ("fgr", 4 * 91 + 3 * 7 + 9 * 49),
+    ],
+)
+def test_the_lstm_variants_have_as_many_parameters_as_their_equations(name, count):
+    assert sum(parameter.numel() for parameter in make(name, I, H).parameters()) == count
+
+
+@pytest.mark.parametrize("name", sorted(set(SHIPPED) - {"irnn"}))
+def test_recurrent_matrices_start_orthogonal_gate_by_gate(name):
+    torch.manual_seed(0)
+    blocks = list(weights(make(name, I, H))["U"].values())
+    for block in blocks:
+        assert_allclose(block @ block.T, np.eye(H), atol=1e-5)
+    # a block that is the identity, or that of another gate, would pass as orthogonal
+    assert all(not np.allclose(one, other) for k, one in enumerate(blocks) for other in [np.eye(H), *blocks[:k]])
+
+
+def test_the_irnn_starts_as_the_identity_with_small_input_weights_and_no_bias():
+    torch.manual_seed(0)
+    cell = make("irnn", 40, 50)
+    assert torch.equal(cell.U_h, torch.eye(50))
+    assert cell.b.eq(0).all()
+    # 2000 draws: the sample's deviation is within 10 % of the true one by six standard errors
+    assert cell.W.std().item() == pytest.approx(0.001, rel=0.1)
+
+
+@pytest.mark.parametrize("name", sorted(set(SHIPPED) - {"irnn"}))
+def test_input_weights_start_uniform_with_the_width_of_one_gate(name):
+    torch.manual_seed(0)
+    bound = np.sqrt(6 / (30 + 40))
+    for gate in weights(make(name, 30, 40))["W"].values():
+        assert 0.95 * bound < gate.max() <= bound
+        assert -bound <= gate.min() < -0.95 * bound
+
+
+STARTING_BIASES = {
+    "lstm": {"f": 1.0},
+    "lstm:forget_bias=-0.5": {"f": -0.5},
+    "lstm:forget_bias=0": {},
+    "peephole_lstm": {"f": 1.0},
+    "peephole_lstm:forget_bias=2": {"f": 2.0},
+    "nig:forget_bias=2": {"f": 2.0},
+    "nfg": {},
+    "nog:forget_bias=2": {"f": 2.0},
+    "niaf:forget_bias=2": {"f": 2.0},
+    "noaf:forget_bias=2": {"f": 2.0},
+    "np:forget_bias=2": {"f": 2.0},
+    "fgr:forget_bias=2": {"f": 2.0},
+    "cifg": {"i": -1.0},
+    "cifg:input_bias=0.5": {"i": 0.5},
+    "multiplicative_lstm:forget_bias=2": {"m": 1.0, "f": 2.0},
+    "slstm:forget_bias=2": {"f": 2.0},
+    "gru": {},
+    "mgu": {},
+    "mut2": {},
+    "rnn": {},
+    "rhn": {"t": -2.0, "p_t2": -2.0, "p_t3": -2.0},
+    "rhn:depth=2:transform_bias=-4": {"t": -4.0, "p_t2": -4.0},
+    # the forget bias is the one outside of the normalisation, which would take a constant away again
+    "layer_norm_lstm:forget_bias=2": {
+        **dict.fromkeys([f"p_{gate}{share}" for gate in "ifgo" for share in "xu"], 1.0),
+        "p_cc": 1.0,
+        "p_f": 2.0,
+    },
+}
+
+
+@pytest.mark.parametrize("spec", STARTING_BIASES)
+def test_biases_and_vectors_start_at_zero_save_for_the_stated_ones(spec):
+    kinds = weights(make(spec, I, H))
+    found = {**kinds["b"], **{f"p_{name}": vector for name, vector in kinds["p"].items()}}
+    assert STARTING_BIASES[spec].keys() <= found.keys()
+    for name, vector in found.items():
+        assert_allclose(vector, STARTING_BIASES[spec].get(name, 0.0), err_msg=name)
+
+
+def test_a_start_for_something_that_the_cell_does_not_have_is_refused():
+    class Misspelt(Cell):
+        gates = ("f", "n")
+
+        def step(self, x, h):
+            return (sigmoid(x.f) * h + x.n,)
+
+        @property
+        def start(self):
+            return {"g": 1.0}
+
+    told(lambda: Misspelt(I, H), "Misspelt", "'g'", "f, n")
+
+
+# ---- graphs
+
+
+@each_equation
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_a_graph_computes_to_the_bit_what_the_step_does(spec, dtype):
+    cell = randomised(make(spec, I, H), dtype)
+    graph = trace(cell)
+
+    def step(x, *state):
+        return graph.run(cell, x, *state)
+
+    assert equal_to_the_bit(run(cell), run(cell, step))
+
+
+@each_equation
+def test_a_graph_survives_json(spec):
+    text = json.dumps(trace(make(spec, I, H)).to_json(), allow_nan=False)
+    assert json.dumps(Graph.from_json(json.loads(text)).to_json()) == text
+
+
+@each_equation
+def test_tracing_changes_nothing_in_the_cell(spec):
+    cell = randomised(make(spec, I, H))
+    before, weights_before = run(cell), {name: value.clone() for name, value in cell.state_dict().items()}
+    trace(cell)
+    assert equal_to_the_bit(before, run(cell))
+    assert all(torch.equal(value, weights_before[name]) for name, value in cell.state_dict().items())
+    assert len(weights_before) == len(cell.state_dict())
+
+
+@pytest.mark.parametrize("spec", [*EQUATIONS, *SHIPPED.values()], ids=lambda spec: getattr(spec, "__name__", spec))
+def test_a_shipped_cell_is_made_again_from_its_stored_form(spec):
+    cell = randomised(make(spec, I, H))
+    kind, options = find(json.loads(json.dumps(stored(spec))))
+    again = kind(I, H, **options).to(torch.float64)
+    again.load_state_dict(cell.state_dict())
+    assert again.options == cell.options
+    assert equal_to_the_bit(run(cell), run(again))
+
+
+@each_equation
+def test_a_cell_is_made_again_from_nothing_but_its_graph(spec):
+    cell = make(spec, I, H)
+    again = graph_cell("Again", Graph.from_json(json.loads(json.dumps(trace(cell).to_json()))), dict(cell.start))(I, H)
+    # biases and vectors start at fixed values, which must be those of the original
+    for name, value in cell.state_dict().items():
+        if value.dim() == 1:
+            assert torch.equal(value, again.state_dict()[name])
+    again.to(torch.float64).load_state_dict(randomised(cell).state_dict())
+    assert equal_to_the_bit(run(cell), run(again))
+    assert json.dumps(trace(again).to_json()) == json.dumps(trace(cell).to_json())
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("lstm", "i f g o c h"),
+        ("gru", "r z n h"),
+        ("peephole_lstm", "z i f o c h"),
+        ("multiplicative_lstm", "m i f g o c h"),
+        ("mgu", "f n h"),
+        ("rnn", "h"),
+    ],
+)
+def test_a_graph_has_the_names_of_the_equation_and_no_others(name, names):
+    assert set(trace(make(name, I, H)).names) == set(names.split())
+
+
+@each_equation
+def test_the_named_values_of_a_graph_are_those_of_the_papers_equation(spec):
+    cell = randomised(make(spec, I, H))
+    x, states = inputs(cell)[0], starting_states(cell)
+    expected = oracle_values(spec, weights(cell), x.numpy(), [state.numpy() for state in states])
+    graph, listener = trace(cell), Listener({})
+    with torch.no_grad(), listening(listener):
+        graph.run(cell, shares(cell, x), *states)
+    assert expected.keys() <= listener.values.keys() == graph.names.keys()
+    for name, value in expected.items():
+        assert_allclose(listener.values[name].numpy(), value, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+def test_a_tap_gives_a_name_to_a_value_that_has_none():
+    cell = make("rhn:depth=2", I, H)
+    assert {"n1", "t1", "n2", "t2"} <= set(trace(cell).names)
+
+
+SPELLINGS = {
+    "number - v": lambda a, h: 1 - h + (2 - a),
+    "v - number": lambda a, h: (h - 1) * (a - 0.3),
+    "number / v": lambda a, h: 2 / h + 3 / a,
+    "v / number": lambda a, h: h / 3 - a / 7,
+    "number + v * number": lambda a, h: 0.1 + h * 3 + 0.7 * a,
+    "v - v": lambda a, h: a - h,
+    "v / v": lambda a, h: a / h,
+    "-v": lambda a, h: -h + torch.neg(a) + torch.negative(h),
+    "v ** 2": lambda a, h: a**2 + h,
+    "augmented": lambda a, h: augmented(a, h),
+    "methods": lambda a, h: a.tanh() + h.sigmoid().sub(a.relu()).mul(h).div(a.abs()) - h.neg(),
+    "functions": lambda a, h: torch.div(torch.sub(a, h), torch.mul(torch.add(a, 1.5), h)),
+    "long names": lambda a, h: torch.true_divide(torch.subtract(a, h), torch.multiply(a, 3.0)) + torch.divide(h, a),
+    "reflected": lambda a, h: torch.Tensor.__rsub__(h, 1.0) * torch.Tensor.__rdiv__(a, 2.0),
+    "functional": lambda a, h: F.tanh(a) + F.sigmoid(a) * F.logsigmoid(h),
+    "exp, log, sqrt": lambda a, h: torch.exp(a) + torch.log(sigmoid(h)) + torch.sqrt(torch.abs(a)),
+    "maximum, minimum": lambda a, h: torch.maximum(a, h) - torch.minimum(a, h * 2) + a.maximum(-h),
+    "normalize": lambda a, h: normalize(a) - h,
+}
+
+
+def augmented(a, h):
+    value = a * 2
+    value += h
+    value *= a
+    value -= 3
+    return value
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_every_way_to_write_an_operation_is_traced(spelling, dtype):
+    kind = type("Spelled", (Cell,), {"gates": ("a",), "step": lambda self, x, h: (SPELLINGS[spelling](x.a, h),)})
+    cell = randomised(kind(I, H), dtype)
+    graph = Graph.from_json(json.loads(json.dumps(trace(cell).to_json())))
+    x, states = shares(cell, inputs(cell)[0]), starting_states(cell)
+    assert torch.equal(graph.run(cell, x, *states)[0], cell.step(x, *states)[0])
+
+
+def test_the_functional_relu_is_traced():
+    class Rectified(Cell):
+        gates = ("a",)
+
+        def step(self, x, h):
+            return (F.relu(x.a + self.recur("a", of=h).a),)
+
+    assert "relu" in [op.kind for op in trace(Rectified(I, H)).ops]
+
+
+@pytest.mark.parametrize("compare", [lambda h: h == 0, lambda h: h != 0], ids=["equal", "unequal"])
+def test_a_comparison_for_equality_is_not_traced_as_a_constant(compare):
+    class Counting(Cell):
+        gates = ("a",)
+
+        def step(self, x, h):
+            return (x.a + 1.0 * compare(h),)
+
+    with pytest.raises(NotTraceable):
+        trace(Counting(I, H))
+
+
+def test_a_value_that_is_needed_twice_is_computed_once():
+    class Twice(Cell):
+        gates = ("a",)
+
+        def step(self, x, h):
+            return (sigmoid(x.a) * tanh(h) + sigmoid(x.a),)
+
+    assert [op.kind for op in trace(Twice(I, H)).ops].count("sigmoid") == 1
+
+
+class Accumulating(Cell):
+    gates = ("a",)
+
+    def step(self, x, h):
+        return (torch.cumsum(x.a + self.recur("a", of=h).a, -1),)
+
+
+class Branching(Cell):
+    gates = ("a",)
+
+    def step(self, x, h):
+        u = self.recur("a", of=h)
+        return (x.a + u.a if h.sum() > 0 else x.a - u.a,)
+
+
+class Comparing(Cell):
+    gates = ("a",)
+
+    def step(self, x, h):
+        u = self.recur("a", of=h)
+        return (x.a + u.a if (h > 0).any() else x.a - u.a,)
+
+
+class Halving(Cell):
+    gates = ("a",)
+
+    def step(self, x, h):
+        return (x.a + self.recur("a", of=h).a * torch.tensor(0.5),)
+
+
+class HalvingFromTheLeft(Cell):
+    gates = ("a",)
+
+    def step(self, x, h):
+        return (x.a + torch.tensor(0.5) * self.recur("a", of=h).a,)
+
+
+class Doubling(Cell):
+    gates = ("a",)
+
+    def step(self, x, h):
+        return (torch.add(x.a, self.recur("a", of=h).a, alpha=2),)
+
+
+class Cubing(Cell):
+    gates = ("a",)
+
+    def step(self, x, h):
+        return (tanh(x.a + self.recur("a", of=h).a) ** 3,)
+
+
+UNTRACEABLE = {
+    Accumulating: ("cumsum", lambda a, u, h: np.cumsum(a + u, -1)),
+    Branching: ("sum", lambda a, u, h: a + u if h.sum() > 0 else a - u),
+    Comparing: ("a comparison", lambda a, u, h: a + u if (h > 0).any() else a - u),
+    Halving: ("Tensor", lambda a, u, h: a + 0.5 * u),
+    HalvingFromTheLeft: ("Tensor", lambda a, u, h: a + 0.5 * u),
+    Doubling: ("add with options", lambda a, u, h: a + 2 * u),
+    Cubing: ("power 3", lambda a, u, h: np.tanh(a + u) ** 3),
+}
+each_untraceable = pytest.mark.parametrize("kind", UNTRACEABLE, ids=lambda kind: kind.__name__)
+
+
+@each_untraceable
+def test_what_a_graph_cannot_say_is_named(kind):
+    with pytest.raises(NotTraceable, match=re.escape(UNTRACEABLE[kind][0])):
+        trace(kind(I, H))
+
+
+def test_a_branch_on_a_single_number_is_named():
+    class Switching(Cell):
+        gates = ("a",)
+
+        def step(self, x, h):
+            return (x.a if h else -x.a,)  # torch takes a tensor for true or false when it holds one number
+
+    with pytest.raises(NotTraceable, match="branch"):
+        trace(Switching(I, 1))
+
+
+def test_a_state_that_is_only_a_number_is_refused_by_trace():
+    class Forgetful(Cell):
+        gates, states = ("a",), ("h", "c")
+
+        def step(self, x, h, c):
+            return x.a, torch.zeros_like(c) if isinstance(c, torch.Tensor) else 0.0
+
+    with pytest.raises(NotTraceable, match="state"):
+        trace(Forgetful(I, H))
+
+
+@each_untraceable
+def test_a_cell_without_a_graph_still_has_parameters_and_steps(kind):
+    cell = randomised(kind(I, H))
+    assert {name: tuple(value.shape) for name, value in cell.state_dict().items()} == {
+        "W": (H, I),
+        "b": (H,),
+        "U_a": (H, H),
+    }
+    named, h = weights(cell), starting_states(cell)[0].numpy()
+    for x, (found,) in zip(inputs(cell).numpy(), run(cell), strict=True):
+        h = UNTRACEABLE[kind][1](x @ named["W"]["a"].T + named["b"]["a"], h @ named["U"]["U", "a"].T, h)
+        assert_allclose(found.numpy(), h, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        ["cumsum", [0], None],  # no such kind
+        ["tanh", [2], None],  # its own value
+        ["tanh", [-1], None],
+        ["__import__", [0], "os"],
+    ],
+)
+def test_a_stored_graph_with_an_invalid_operation_is_refused(op):
+    listed = trace(make("lstm", I, H)).to_json()
+    listed["ops"][2] = op
+    with pytest.raises(ValueError, match="operation 2"):
+        Graph.from_json(listed)
+
+
+# ---- the user's own cells
+
+
+LEAKY = """\
+from torch import tanh
+
+from elman.cells import Cell
+
+
+class Leaky(Cell):
+    gates = ("n",)
+    leak: float = 0.5
+
+    def step(self, x, h):
+        n = tanh(x.n + self.recur("n", of=h).n)
+        h = h + self.leak * (n - h)
+        return (h,)
+
+    @property
+    def start(self):
+        return {"n": self.leak}
+
+
+class Plain:
+    pass
+"""
+
+
+@pytest.fixture
+def leaky(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(LEAKY)
+    return file
+
+
+@pytest.mark.parametrize(("options", "leak"), [("", 0.5), (":leak=0.25", 0.25)])
+def test_a_cell_in_a_users_file_takes_options_and_computes_its_equation(leaky, options, leak):
+    cell = make(f"{leaky}:Leaky{options}", I, H)
+    assert cell.options == {"leak": leak}
+    assert cell.b.eq(leak).all()
+    named, h = weights(randomised(cell)), starting_states(cell)[0].numpy()
+    for x, (found,) in zip(inputs(cell).numpy(), run(cell), strict=True):
+        n = np.tanh(x @ named["W"]["n"].T + named["b"]["n"] + h @ named["U"]["U", "n"].T)
+        h = (1 - leak) * h + leak * n
+        assert_allclose(found.numpy(), h, rtol=1e-10, atol=1e-12)
+
+
+def test_a_users_cell_is_made_again_without_the_users_file(leaky):
+    spec = f"{leaky}:Leaky:leak=0.25"
+    cell = randomised(make(spec, I, H))
+    form = json.loads(json.dumps(stored(spec)))
+    leaky.unlink()
+    kind, options = find(form)
+    again = kind(I, H, **options)
+    assert issubclass(kind, GraphCell)
+    assert again.b.eq(0.25).all()
+    again.to(torch.float64).load_state_dict(cell.state_dict())
+    assert equal_to_the_bit(run(cell), run(again))
+    assert set(trace(again).names) == {"n", "h"}
+    assert stored(kind) == form
+
+
+THEIRS = """\
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from elman.cells import Cell
+
+
+class Untraceable(Cell):
+    gates = ("a",)
+
+    def step(self, x, h):
+        return (torch.cumsum(x.a + self.recur("a", of=h).a, -1),)
+
+
+class Choosing(Cell):
+    gates = ("a",)
+    sign: Literal["plus", "minus"] = "plus"
+
+    def step(self, x, h):
+        return (x.a + h if self.sign == "plus" else x.a - h,)
+
+
+class Switched(Cell):
+    gates = ("a",)
+    kept: bool = True
+
+    def step(self, x, h):
+        return (x.a + h if self.kept else x.a,)
+"""
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    file = tmp_path / "theirs.py"
+    file.write_text(THEIRS)
+    return file
+
+
+def test_a_users_cell_without_a_graph_is_stored_by_its_file(theirs):
+    spec = f"{theirs}:Untraceable"
+    cell = randomised(make(spec, I, H))
+    kind, options = find(json.loads(json.dumps(stored(spec))))
+    again = kind(I, H, **options).to(torch.float64)
+    again.load_state_dict(cell.state_dict())
+    assert equal_to_the_bit(run(cell), run(again))
+
+
+def test_a_users_file_may_postpone_its_annotations(theirs):
+    assert make(f"{theirs}:Choosing:sign=minus", I, H).options == {"sign": "minus"}
+
+
+def test_an_option_that_is_true_or_false_can_be_switched_off_in_a_name(theirs):
+    assert make(f"{theirs}:Switched:kept=false", I, H).options == {"kept": False}
+
+
+# ---- what a mistake is told
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("lstn", ["lstn", "did you mean 'lstm'"]),
+        ("LSTM", ["LSTM", "did you mean 'lstm'"]),
+        ("xyzzy", ["xyzzy", "gru", "lstm", "rnn"]),
+        ("", ["lstm"]),
+        ("lstm:forgetbias=1", ["lstm", "'forgetbias'", "did you mean 'forget_bias'"]),
+        ("gru:forget_bias=1", ["gru", "'forget_bias'", "none"]),
+        ("lstm:forget_bias", ["forget_bias", "name=value"]),
+        ("lstm:forget_bias=nan", ["lstm:forget_bias=nan", "finite"]),
+        ("lstm:forget_bias=inf", ["lstm:forget_bias=inf", "finite"]),
+        ("lstm:forget_bias=much", ["lstm:forget_bias=much", "float"]),
+        ("rnn:activation=tanhh", ["rnn:activation", "'tanhh'", "did you mean 'tanh'"]),
+        ("rhn:depth=x", ["rhn:depth=x", "int"]),
+        ("rhn:depth=2.5", ["rhn:depth=2.5", "int"]),
+        ("rhn:depth=0", ["rhn:depth=0", "1 or more"]),
+    ],
+)
+def test_a_wrong_name_or_option_is_told_in_one_line_with_the_right_word(spec, words):
+    told(lambda: make(spec, I, H), *words)
+
+
+def test_a_number_that_is_no_whole_number_is_no_depth():
+    told(lambda: SHIPPED["rhn"](I, H, depth=2.5), "rhn:depth=2.5", "int")
+
+
+@pytest.mark.parametrize("wrong", [3, None, int, nn.LSTM, make("lstm", I, H)], ids=lambda wrong: str(wrong)[:20])
+def test_what_is_no_cell_is_refused(wrong):
+    told(lambda: find(wrong), "name", "class", "file.py:Class")
+
+
+def test_a_cell_file_that_is_missing_is_named(tmp_path):
+    told(lambda: find(f"{tmp_path}/absent.py:Leaky"), "absent.py", "does not exist")
+
+
+def test_a_class_that_the_cell_file_lacks_is_told_with_the_nearest_one(leaky):
+    told(lambda: find(f"{leaky}:Leeky"), "mine.py", "'Leeky'", "did you mean 'Leaky'")
+
+
+def test_a_class_in_a_file_that_is_no_cell_is_refused(leaky):
+    told(lambda: find(f"{leaky}:Plain"), "mine.py", "'Plain'", "Leaky")
+
+
+def test_an_unknown_option_of_a_users_cell_is_told_with_the_nearest_one(leaky):
+    told(lambda: make(f"{leaky}:Leaky:leek=1", I, H), "Leaky", "'leek'", "did you mean 'leak'")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("from elman.cells import Cell\n\nclass A(Cell)\n    pass\n", ["in line 3", "SyntaxError"]),
+        ("x = 1\n\ny = x + undefined\n", ["in line 3", "NameError", "undefined"]),
+        ("import no_such_package\n", ["in line 1", "no_such_package"]),
+        ("from elman.cells import Cell\n\nclass A(Cell, name='lstm'):\n    pass\n", ["in line 3", "'lstm'"]),
+    ],
+)
+def test_a_cell_file_that_fails_is_named_with_the_line(tmp_path, text, words):
+    (tmp_path / "broken.py").write_text(text)
+    told(lambda: find(f"{tmp_path}/broken.py:A"), "broken.py", *words)
+    assert shipped()["lstm"] is SHIPPED["lstm"]
+
+
+def returns_a_tensor(self, x, h):
+    return x.a
+
+
+def returns_a_list(self, x, h):
+    return [x.a]
+
+
+def returns_too_many(self, x, h):
+    return x.a, h
+
+
+def returns_another_width(self, x, h):
+    return (torch.cat([x.a, h], -1),)
+
+
+def asks_for_a_gate_that_is_not_there(self, x, h):
+    return (x.q,)
+
+
+def asks_for_a_product_that_is_not_there(self, x, h):
+    return (x.a + self.recur("a", of=h).q,)
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (returns_a_tensor, ["tuple", "(h)"]),
+        (returns_a_list, ["tuple", "(h)"]),
+        (returns_too_many, ["tuple", "1 new state", "(h)"]),
+        (returns_another_width, ["(B, hidden_size)"]),
+        (asks_for_a_gate_that_is_not_there, ["'q'", "gates are a"]),
+        (asks_for_a_product_that_is_not_there, ["'q'", "gates are a"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_step_that_breaks_the_contract_is_told_when_the_cell_is_made(step, words):
+    kind = type("Broken", (Cell,), {"gates": ("a",), "step": step})
+    told(lambda: kind(I, H), "Broken", *words)
+
+
+@pytest.mark.parametrize("names", [{"gates": ()}, {"gates": ("a b",)}, {"gates": ("_a",)}, {"states": ("1",)}], ids=str)
+def test_gates_and_states_that_are_no_names_are_refused(names):
+    kind = type("Broken", (Cell,), {"gates": ("a",), "step": returns_a_tensor, **names})
+    told(lambda: kind(I, H), "Broken", "name its gates and states")
+
+
+def test_two_cells_cannot_have_one_name():
+    with pytest.raises(TypeError, match=r"'lstm'.*LSTM and .*Mine") as caught:
+
+        class Mine(Cell, name="lstm"):
+            gates = ("a",)
+
+    assert "\n" not in str(caught.value)
+    assert shipped()["lstm"] is SHIPPED["lstm"]
