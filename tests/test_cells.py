@@ -550,7 +550,7 @@ UNTRACEABLE = {
     Comparing: ("a comparison", lambda a, u, h: a + u if (h > 0).any() else a - u),
     Halving: ("Tensor", lambda a, u, h: a + 0.5 * u),
     HalvingFromTheLeft: ("Tensor", lambda a, u, h: a + 0.5 * u),
-    Doubling: ("add with options", lambda a, u, h: a + 2 * u),
+    Doubling: ("add with alpha", lambda a, u, h: a + 2 * u),
     Cubing: ("power 3", lambda a, u, h: np.tanh(a + u) ** 3),
 }
 each_untraceable = pytest.mark.parametrize("kind", UNTRACEABLE, ids=lambda kind: kind.__name__)
@@ -778,7 +778,7 @@ def test_a_class_that_the_cell_file_lacks_is_told_with_the_nearest_one(leaky):
 
 
 def test_a_class_in_a_file_that_is_no_cell_is_refused(leaky):
-    told(lambda: find(f"{leaky}:Plain"), "mine.py", "'Plain'", "Leaky")
+    told(lambda: find(f"{leaky}:Plain"), "mine.py", "Plain", "Leaky")
 
 
 def test_an_unknown_option_of_a_users_cell_is_told_with_the_nearest_one(leaky):
@@ -844,7 +844,7 @@ def test_a_step_that_breaks_the_contract_is_told_when_the_cell_is_made(step, wor
 @pytest.mark.parametrize("names", [{"gates": ()}, {"gates": ("a b",)}, {"gates": ("_a",)}, {"states": ("1",)}], ids=str)
 def test_gates_and_states_that_are_no_names_are_refused(names):
     kind = type("Broken", (Cell,), {"gates": ("a",), "step": returns_a_tensor, **names})
-    told(lambda: kind(I, H), "Broken", "name its gates and states")
+    told(lambda: kind(I, H), "Broken", "gates and the states")
 
 
 def test_two_cells_cannot_have_one_name():

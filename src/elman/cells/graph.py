@@ -102,7 +102,8 @@ class Graph:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and numbers; `Graph.from_json` reads them back."""
-        listed = [[op.kind, list(op.inputs), op.detail] for op in self.ops]
+        details = [list(op.detail) if isinstance(op.detail, tuple) else op.detail for op in self.ops]
+        listed = [[op.kind, list(op.inputs), detail] for op, detail in zip(self.ops, details, strict=True)]
         return {"gates": list(self.gates), "states": list(self.states), "ops": listed,
                 "outputs": list(self.outputs), "names": dict(self.names)}  # fmt: skip
 

@@ -169,8 +169,8 @@ def _bytes(text: str) -> Tensor:
 def pack(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
     """A safetensors file with a digest of its tensors."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    metadata = {"about": json.dumps(dict(about)), "digest": _digest(plain)}
-    return safetensors.torch.save(plain, metadata)
+    # one entry: several have no order, and equal runs shall leave equal files
+    return safetensors.torch.save(plain, {"elman": json.dumps({"digest": _digest(plain), "about": dict(about)})})
 
 
 def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -180,13 +180,12 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safetensors.safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-            metadata = file.metadata() or {}
-            about = json.loads(metadata.get("about", "{}"))
+            ours = json.loads((file.metadata() or {}).get("elman", "{}"))
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from None
-    if metadata.get("digest") != _digest(tensors):
+    if ours.get("digest") != _digest(tensors):
         raise UserError(f"{path} was altered: its digest does not fit its contents")
-    return tensors, about
+    return tensors, ours["about"]
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
