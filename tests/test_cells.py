@@ -778,7 +778,7 @@ def test_a_class_that_the_cell_file_lacks_is_told_with_the_nearest_one(leaky):
 
 
 def test_a_class_in_a_file_that_is_no_cell_is_refused(leaky):
-    told(lambda: find(f"{leaky}:Plain"), "mine.py", "Plain", "Leaky")
+    told(lambda: find(f"{leaky}:Plain"), "mine.py", "Plain", "no Cell")
 
 
 def test_an_unknown_option_of_a_users_cell_is_told_with_the_nearest_one(leaky):
