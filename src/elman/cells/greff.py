@@ -7,7 +7,7 @@ from elman.cells.cell import Cell, Start
 
 
 class PeepholeLSTM(Cell, name="peephole_lstm"):
-    """The vanilla LSTM of the paper: the gates see the cell state through peepholes; o sees the new one.
+    """The LSTM with peepholes: the gates see the cell state, o the new one.
 
     Options: `forget_bias`: where the bias of f starts.
     """
@@ -29,7 +29,7 @@ class PeepholeLSTM(Cell, name="peephole_lstm"):
 
 
 class NIG(PeepholeLSTM, name="nig"):
-    """No input gate: i = 1."""
+    """peephole_lstm with no input gate: i = 1."""
 
     gates = ("z", "f", "o")
 
@@ -43,7 +43,7 @@ class NIG(PeepholeLSTM, name="nig"):
 
 
 class NFG(Cell, name="nfg"):
-    """No forget gate: f = 1."""
+    """peephole_lstm with no forget gate: f = 1."""
 
     gates, states = ("z", "i", "o"), ("h", "c")
 
@@ -57,7 +57,7 @@ class NFG(Cell, name="nfg"):
 
 
 class NOG(PeepholeLSTM, name="nog"):
-    """No output gate: o = 1."""
+    """peephole_lstm with no output gate: o = 1."""
 
     gates = ("z", "i", "f")
 
@@ -70,7 +70,7 @@ class NOG(PeepholeLSTM, name="nog"):
 
 
 class NIAF(PeepholeLSTM, name="niaf"):
-    """No input activation function: z is linear."""
+    """peephole_lstm with no input activation function: z is linear."""
 
     def step(self, x, h: Tensor, c: Tensor):
         u = self.recur("z", "i", "f", "o", of=h)
@@ -82,7 +82,7 @@ class NIAF(PeepholeLSTM, name="niaf"):
 
 
 class NOAF(PeepholeLSTM, name="noaf"):
-    """No output activation function: h = o c."""
+    """peephole_lstm with no output activation function: h = o c."""
 
     def step(self, x, h: Tensor, c: Tensor):
         u = self.recur("z", "i", "f", "o", of=h)
@@ -94,7 +94,7 @@ class NOAF(PeepholeLSTM, name="noaf"):
 
 
 class CIFG(Cell, name="cifg"):
-    """Coupled input and forget gate: f = 1 - i. The gate that is kept is i.
+    """peephole_lstm with coupled input and forget gate: f = 1 - i.
 
     Options: `input_bias`: where the bias of i starts; -1 is a forget bias of 1.
     """
@@ -116,7 +116,7 @@ class CIFG(Cell, name="cifg"):
 
 
 class NP(PeepholeLSTM, name="np"):
-    """No peepholes: the LSTM that most use today, its gates in this paper's order."""
+    """peephole_lstm with no peepholes: the LSTM that most use today."""
 
     def step(self, x, h: Tensor, c: Tensor):
         u = self.recur("z", "i", "f", "o", of=h)
@@ -127,7 +127,7 @@ class NP(PeepholeLSTM, name="np"):
 
 
 class FGR(Cell, name="fgr"):
-    """Full gate recurrence: every gate also sees all gates of the step before, through nine more matrices.
+    """peephole_lstm with full gate recurrence: gates see all gates of the step before.
 
     Options: `forget_bias`: where the bias of f starts.
     """

@@ -6,7 +6,7 @@ from elman.cells.cell import Cell
 
 
 class GRU(Cell, name="gru"):
-    """The gated recurrent unit as cuDNN and PyTorch compute it: the reset gate acts after the product.
+    """The gated recurrent unit as cuDNN and PyTorch have it: reset after the product.
 
     r, z = sigmoid(W x + U h + b);  n = tanh(W_n x + b_n + r (U_n h + p_n));  h' = (1 - z) n + z h
 
@@ -24,8 +24,9 @@ class GRU(Cell, name="gru"):
 
 
 class GRUBefore(Cell, name="gru_before"):
-    """The gated recurrent unit as Cho et al. 2014 print it (arXiv 1406.1078 version 3, equations 5 to 8): the reset
-    gate acts before the product.
+    """The gated recurrent unit as Cho et al. 2014 print it: reset before the product.
+
+    (arXiv 1406.1078 version 3, equations 5 to 8.)
 
     r, z = sigmoid(W x + U h + b);  n = tanh(W_n x + U_n (r h) + b_n);  h' = z h + (1 - z) n
     """

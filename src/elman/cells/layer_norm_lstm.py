@@ -7,7 +7,9 @@ from elman.cells.ops import normalize
 
 
 class LayerNormLSTM(Cell, name="layer_norm_lstm"):
-    """Ba, Kiros & Hinton 2016, arXiv 1607.06450, equations 20 to 22: the input's share, the state's share and the cell
+    """The LSTM with layer normalisation.
+
+    Ba, Kiros & Hinton 2016, arXiv 1607.06450, equations 20 to 22: the input's share, the state's share and the cell
     state are each brought to mean 0 and variance 1 over the units, then given a gain p.
 
     The statistics are taken gate by gate; the paper takes them over the four gates together. The bias b acts inside

@@ -6,7 +6,9 @@ from elman.cells.cell import Cell, Start
 
 
 class LSTM(Cell, name="lstm"):
-    """Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, without peepholes.
+    """The long short-term memory with a forget gate, without peepholes.
+
+    (Hochreiter & Schmidhuber 1997; the forget gate of Gers et al. 2000.)
 
     i, f, o = sigmoid(W x + U h + b);  g = tanh(W x + U h + b);  c' = f c + i g;  h' = o tanh(c')
 

@@ -6,7 +6,9 @@ from elman.cells.cell import Cell
 
 
 class MGU(Cell, name="mgu"):
-    """One gate for both jobs of the GRU (Zhou et al. 2016, arXiv 1603.09420, equations 8 to 10).
+    """The minimal gated unit: one gate for both jobs of the GRU.
+
+    (Zhou et al. 2016, arXiv 1603.09420, equations 8 to 10.)
 
     f = sigmoid(W_f x + U_f h);  n = tanh(W_n x + U_n (f h));  h' = (1 - f) h + f n
     """

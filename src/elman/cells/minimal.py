@@ -6,7 +6,10 @@ from elman.cells.cell import Cell
 
 
 class MinGRU(Cell, name="min_gru"):
-    """z = sigmoid(W_z x);  n = W_n x;  h' = (1 - z) h + z n"""
+    """The GRU without a recurrent matrix.
+
+    z = sigmoid(W_z x);  n = W_n x;  h' = (1 - z) h + z n
+    """
 
     gates = ("z", "n")
 
@@ -17,7 +20,10 @@ class MinGRU(Cell, name="min_gru"):
 
 
 class MinLSTM(Cell, name="min_lstm"):
-    """f, i = sigmoid(W x);  n = W_n x;  h' = f / (f + i) h + i / (f + i) n"""
+    """The LSTM without a recurrent matrix.
+
+    f, i = sigmoid(W x);  n = W_n x;  h' = f / (f + i) h + i / (f + i) n
+    """
 
     gates = ("f", "i", "n")
 

@@ -6,7 +6,9 @@ from elman.cells.cell import Cell, Start
 
 
 class MultiplicativeLSTM(Cell, name="multiplicative_lstm"):
-    """Krause et al. 2016, arXiv 1609.07959, equations 18 to 22: the matrix that carries the state depends on the input.
+    """The multiplicative LSTM: the matrix that carries the state depends on the input.
+
+    (Krause et al. 2016, arXiv 1609.07959, equations 18 to 22.)
 
     m = (W_m x) (U_m h), and m takes the place of h in an LSTM's four gates. (The original has no bias in m.)
 

@@ -8,7 +8,9 @@ from elman.cells.cell import Cell
 
 
 class MUT1(Cell, name="mut1"):
-    """z = sigmoid(W_z x);  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + tanh(W_n x) + p_n) z + h (1 - z)
+    """The first cell found by the search of Jozefowicz et al. 2015.
+
+    z = sigmoid(W_z x);  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + tanh(W_n x) + p_n) z + h (1 - z)
 
     p_n is the paper's b_h.
     """
@@ -24,7 +26,9 @@ class MUT1(Cell, name="mut1"):
 
 
 class MUT2(Cell, name="mut2"):
-    """z = sigmoid(W_z x + U_z h);  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + W_n x) z + h (1 - z)
+    """The second cell found by the search of Jozefowicz et al. 2015.
+
+    z = sigmoid(W_z x + U_z h);  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + W_n x) z + h (1 - z)
 
     The paper's r takes the bare x where this takes W_r x.
     """
@@ -40,7 +44,10 @@ class MUT2(Cell, name="mut2"):
 
 
 class MUT3(Cell, name="mut3"):
-    """z = sigmoid(W_z x + U_z tanh(h));  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + W_n x) z + h (1 - z)"""
+    """The third cell found by the search of Jozefowicz et al. 2015.
+
+    z = sigmoid(W_z x + U_z tanh(h));  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + W_n x) z + h (1 - z)
+    """
 
     gates = ("z", "r", "n")
 

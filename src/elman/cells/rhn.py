@@ -8,8 +8,10 @@ from elman.errors import UserError
 
 
 class RHN(Cell, name="rhn"):
-    """Zilly et al. 2017, arXiv 1607.03474, equations 6 to 9, carry coupled to transform (c = 1 - t): `depth` highway
-    layers within a step; the input enters the first.
+    """The recurrent highway network: `depth` highway layers within a step.
+
+    Zilly et al. 2017, arXiv 1607.03474, equations 6 to 9, carry coupled to transform (c = 1 - t); the input enters the
+    first layer.
 
     n = tanh([W_n x] + U_n s + b);  t = sigmoid([W_t x] + U_t s + b);  s' = n t + s (1 - t)
 

@@ -12,7 +12,9 @@ ACTIVATIONS = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu,
 
 
 class RNN(Cell, name="rnn"):
-    """h' = tanh(W x + U h + b), the Elman network (Elman 1990, "Finding Structure in Time").
+    """The Elman network, the vanilla recurrence (Elman 1990, "Finding Structure in Time").
+
+    h' = tanh(W x + U h + b)
 
     Options: `activation`: tanh, sigmoid, relu or linear.
     """
@@ -25,7 +27,9 @@ class RNN(Cell, name="rnn"):
 
 
 class IRNN(RNN, name="irnn"):
-    """h' = relu(W x + U h + b), U starting as the identity and W small (Le, Jaitly & Hinton 2015, arXiv 1504.00941).
+    """A ReLU network that starts as the identity (Le, Jaitly & Hinton 2015, arXiv 1504.00941).
+
+    h' = relu(W x + U h + b), U starting as the identity and W small
 
     Options: `activation` as in `rnn`.
     """

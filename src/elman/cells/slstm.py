@@ -7,8 +7,10 @@ from elman.cells.ops import log_sigmoid
 
 
 class SLSTM(Cell, name="slstm"):
-    """Beck et al. 2024, "xLSTM", arXiv 2405.04517, equations 8 to 17 with a sigmoid forget gate and one head: an
-    exponential input gate, a normaliser state n, and a stabiliser state m that keeps the exponentials in range.
+    """The sLSTM of the xLSTM: an exponential input gate, a normaliser and a stabiliser.
+
+    Beck et al. 2024, arXiv 2405.04517, equations 8 to 17 with a sigmoid forget gate and one head. n is the normaliser,
+    m keeps the exponentials in range.
 
     m' = max(log f + m, log i);  c' = exp(log f + m - m') c + exp(log i - m') z;  n' the same with 1 for z;
     h' = o c' / n'

@@ -4,6 +4,7 @@ from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from elman.cells.registry import shipped
 from elman.cli.screen import span
@@ -39,11 +40,12 @@ def _runs() -> Table | str:
 
 
 def _cells() -> Table:
-    table = Table("cell", "gates", "states", "options", "", box=None)
+    table = Table("cell", "gates", "states", "what it is, and its options", box=None)
     for name, kind in shipped().items():
         cell = kind(1, 1)
-        options = " ".join(f"{key}={value}" for key, value in cell.options.items())
-        table.add_row(name, " ".join(cell.gates), " ".join(cell.states), options, (kind.__doc__ or "").split("\n")[0])
+        options = "".join(f" [{key}={value}]" for key, value in cell.options.items())
+        what = Text((kind.__doc__ or "").split("\n")[0] + options)
+        table.add_row(name, " ".join(cell.gates), " ".join(cell.states), what)
     return table
 
 
