@@ -38,6 +38,7 @@ class Screen:
         self.console = Console(highlight=False)
         self.bar: Progress | None = None
         self.val_loss: float | None = None
+        self.step = 0
         self.spoke = -math.inf
 
     def __enter__(self) -> "Screen":
@@ -58,7 +59,7 @@ class Screen:
 
     def status(self, status: Status) -> None:
         """The line that moves; elsewhere a line when the validation loss is new, and now and then."""
-        new = status.val_loss is not None
+        new, self.step = status.val_loss is not None, status.step
         self.val_loss = status.val_loss if new else self.val_loss
         validation = (
             ""
@@ -77,7 +78,8 @@ class Screen:
 
     def sample(self, text: str) -> None:
         """A few lines of what the model writes."""
-        lines = [line for line in printable(text).split("\n") if line.strip()][:4]
+        lines = [line for line in printable(text).split("\n") if line.strip()][:5]
+        self.tell(f"it writes, at step {self.step:,}:")
         for line in lines or [""]:
             if self.bar is not None:
                 self.console.print(

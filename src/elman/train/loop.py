@@ -26,7 +26,7 @@ DEFAULT_SPAN = ("for", 300.0)
 LOOKS = 20  # at the validation part, in a whole training
 LONGEST = 60.0  # seconds between two looks
 PART = 0.15  # tokens looked at, for each token trained on between two looks: about 5 % of the time
-SHOWN = 120  # tokens of a sample while training
+SAMPLES, SHOWN = 8, 160  # samples in a whole training, tokens of each
 
 
 class Interrupted(Stopped):
@@ -99,7 +99,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
             run.save_model(task.state_dict(), {"step": progress.step, "val_loss": loss})
         return loss
 
-    meter = Meter(device, progress, done())
+    meter, shown = Meter(device, progress, done()), 0.0
     with _signals() as stop:
         while done() < 1.0 and not (options.patience and progress.worse >= options.patience):
             started = time.perf_counter()
@@ -140,8 +140,9 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
                 status = meter.read(progress, len(source), share, val_loss, norm, options.rate * factor)
                 run.log(status.line())
                 reporter.status(status)
-            if looks and options.show:
+            if looks and options.show and share >= shown:
                 _show(task, data, reporter)
+                shown = share + 1 / SAMPLES
             if stop:
                 if progress.best_step == 0:
                     run.save_model(task.state_dict(), {"step": progress.step, "val_loss": None})
@@ -269,9 +270,8 @@ def _part(progress: Progress, data: Data, reporter: Reporter) -> int | None:
     each = int((data.valid.batch(0, 0)["target"] >= 0).sum())
     part = min(len(data.valid), max(1, round(PART * trained / each)))
     if part < len(data.valid):
-        reporter.tell(
-            f"validation while training: the first {part / len(data.valid):.0%} of its part; the whole at the end"
-        )
+        whole = each * len(data.valid)
+        reporter.tell(f"validation while training: the first {each * part:,} of some {whole:,} tokens; all at the end")
     return part
 
 

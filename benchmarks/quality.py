@@ -1,0 +1,216 @@
+"""Quality and speed of the character model: every figure that README and docs quote, with the command that shows it.
+
+    python benchmarks/quality.py tinyshakespeare PATH/tinyshakespeare.txt     three seeds of `--for 60s`
+    python benchmarks/quality.py gigabyte                                     memory and speed on a 1 GB text
+    python benchmarks/quality.py command-line                                 how fast --help answers and sample writes
+    python benchmarks/quality.py feed RUN                                     what is fed back, and the loss after it
+
+Each prints a table and writes it to benchmarks/results/. Everything runs through the command line, as a user would.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+import elman as elman_package
+
+RESULTS = Path(__file__).parent / "results"
+ELMAN = [sys.executable, "-m", "elman"]
+SEEDS = (0, 1, 2)
+
+
+def elman(*words: str | Path) -> str:
+    """Runs a command and returns what it prints."""
+    return subprocess.run([*ELMAN, *map(str, words)], check=True, capture_output=True, text=True).stdout
+
+
+def tinyshakespeare(text: Path, span: str, extra: list[str]) -> list[str]:
+    """The first 90 % to train, the last 10 % to validate; and the same with the state reset every 256 characters."""
+    lines, losses, resets = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in SEEDS:
+            run = Path(folder) / str(seed)
+            elman("train", "lm", text, "--for", span, "--seed", str(seed), "--out", run, "--no-show", *extra)
+            summary = json.loads((run / "summary.json").read_text())
+            reset = json.loads(elman("eval", run, "--reset", "256", "--json"))["loss"]
+            losses.append(summary["val_loss"])
+            resets.append(reset)
+            lines.append(
+                f"| {seed} | {summary['val_loss']:.4f} | {summary['val_bits']:.4f} | {reset:.4f} | "
+                f"{summary['tokens_per_s']:,.0f} | {summary['train_seconds']:.1f} | {summary['parameters']:,} |"
+            )
+    middle, spread = statistics.median(losses), max(losses) - min(losses)
+    return [
+        f"`elman train lm {text.name} --for {span} --seed N{''.join(' ' + word for word in extra)}`, "
+        "the last 10 % as validation, nats a character",
+        "",
+        "| seed | val_loss | bits | reset every 256 | tokens/s | seconds | parameters |",
+        "|---|---|---|---|---|---|---|",
+        *lines,
+        "",
+        f"median of {len(SEEDS)} seeds: {middle:.4f} (spread {spread:.4f}); with the state reset every 256 characters: "
+        f"{statistics.median(resets):.4f}",
+    ]
+
+
+def gigabyte() -> list[str]:
+    """A generated text of 1 GB against one of 1 MB: the same model, the same number of updates, in turn."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        texts = {"1 MB": Path(folder) / "small.txt", "1 GB": Path(folder) / "large.txt"}
+        words = [bytes(random.Random(0).choices(b"abcdefghijklmnopqrstuvwxyz", k=n % 9 + 1)) for n in range(5000)]
+        block = b" ".join(random.Random(1).choices(words, k=200_000))[:1_000_000]
+        texts["1 MB"].write_bytes(block)
+        with texts["1 GB"].open("wb") as file:
+            for _ in range(1000):
+                file.write(block)
+        os.environ["ELMAN_CACHE"] = str(Path(folder) / "cache")
+        speeds: dict[str, list[float]] = {name: [] for name in texts}
+        peaks: dict[str, list[int]] = {name: [] for name in texts}
+        for turn in range(3):
+            for name, text in texts.items():
+                run = Path(folder) / f"{name} {turn}"
+                words_of_command = ["train", "lm", text, "--hidden", "256", "--steps", "400", "--out", run, "--no-show"]
+                peaks[name].append(peak_anonymous([*ELMAN, *map(str, words_of_command)]))
+                speeds[name].append(json.loads((run / "summary.json").read_text())["tokens_per_s"])
+        for name in texts:
+            rows.append(f"| {name} | {statistics.median(speeds[name]):,.0f} | {max(peaks[name]) / 1e6:,.0f} |")
+    ratio = statistics.median(large / small for small, large in zip(speeds["1 MB"], speeds["1 GB"], strict=True))
+    return [
+        "`elman train lm TEXT --hidden 256 --steps 400`, three runs of each in turn; the first encodes the text",
+        "",
+        "| text | tokens/s (median) | peak of anonymous memory, MB (highest) |",
+        "|---|---|---|",
+        *rows,
+        "",
+        f"speed on 1 GB over speed on 1 MB, median of the pairs: {ratio:.3f}",
+    ]
+
+
+def peak_anonymous(command: list[str]) -> int:
+    """The highest RssAnon in bytes that a process reaches, read every 20 ms."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    highest = 0
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+        except FileNotFoundError:
+            break
+        highest = max([highest, *(int(line.split()[1]) * 1024 for line in status.splitlines() if "RssAnon" in line)])
+        time.sleep(0.02)
+    if process.wait():
+        raise RuntimeError(f"{command} failed")
+    return highest
+
+
+def command_line() -> list[str]:
+    """The time of `elman --help`, and characters a second of `elman sample` with one layer of 256."""
+    with tempfile.TemporaryDirectory() as folder:
+        text, run = Path(folder) / "text.txt", Path(folder) / "run"
+        text.write_text("".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz \n", k=100_000)))
+        elman("train", "lm", text, "--hidden", "256", "--embedding", "64", "--steps", "20", "--out", run, "--no-show")
+        helps = [clock(lambda: elman("--help")) for _ in range(7)]
+        # two lengths: their difference leaves out what it takes to start and to load
+        lengths = (1_000, 41_000)
+        pairs = [[clock(lambda n=n: elman("sample", run, "--length", str(n), "--seed", "1")) for n in lengths]
+                 for _ in range(5)]  # fmt: skip
+    speeds = [(lengths[1] - lengths[0]) / (long - short) for short, long in pairs]
+    return [
+        "| what | median | least | most |",
+        "|---|---|---|---|",
+        f"| `elman --help`, seconds | {statistics.median(helps):.3f} | {min(helps):.3f} | {max(helps):.3f} |",
+        f"| `elman sample`, one LSTM layer of 256, characters a second | {statistics.median(speeds):,.0f} | "
+        f"{min(speeds):,.0f} | {max(speeds):,.0f} |",
+        "",
+        f"the whole command for {lengths[1]:,} characters, start included: "
+        f"{statistics.median(pair[1] for pair in pairs):.2f} s",
+    ]
+
+
+def feed(run: Path) -> list[str]:
+    """After 100 true characters the true text goes on unseen: the loss of the true character k steps later, by what is
+    fed back at each step in between."""
+    model = elman_package.load(run)
+    source = model.task.source(model.config, "valid", None, 132)
+    assert source is not None
+    batches = [source.batch(0, index) for index in range(len(source) - 1)]
+    text = torch.cat([batch["input"] for batch in batches])
+    chance = torch.Generator().manual_seed(0)
+    choices = {
+        "the true character": lambda p, true: true,
+        "a sample": lambda p, true: torch.multinomial(p, 1, generator=chance).squeeze(-1),
+        "the distribution (`--feed softmax`)": lambda p, true: p,
+        "the likeliest character": lambda p, true: p.argmax(-1),
+    }
+    shown = (1, 2, 3, 5, 10, 30)
+    lines = []
+    for name, choose in choices.items():
+        losses = torch.zeros(33, len(text))
+        with torch.inference_mode():
+            stepper, logits = model.task.stepper(), None
+            state = stepper.begin({"input": text})
+            for time in range(131):
+                token = text[:, time] if logits is None or time < 100 else choose(logits.softmax(-1), text[:, time])
+                logits, state = stepper.step(token, state)
+                if time >= 99:
+                    losses[time - 99] = F.cross_entropy(logits, text[:, time + 1], reduction="none")
+        mean = losses.mean(1)
+        lines.append(f"| {name} | " + " | ".join(f"{mean[k - 1]:.2f}" for k in shown) + " |")
+    return [
+        f"{len(text):,} places in the validation part; nats on the character k steps after the last true one was seen",
+        "",
+        "| fed back | " + " | ".join(f"k = {k}" for k in shown) + " |",
+        "|---" * (len(shown) + 1) + "|",
+        *lines,
+    ]
+
+
+def clock(run: Callable[[], object]) -> float:
+    """How long it takes, in seconds."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def machine() -> str:
+    """The machine in one line."""
+    able = torch.cpu.get_capabilities()
+    bf16 = next((name for name in ("amx_bf16", "avx512_bf16") if able.get(name)), "no bfloat16")
+    return f"{able.get('cpu_name', platform.machine())}, {os.cpu_count()} cores, {bf16}, torch {torch.__version__}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("tinyshakespeare", "gigabyte", "command-line", "feed"))
+    parser.add_argument("path", type=Path, nargs="?")
+    parser.add_argument("--for", dest="span", default="60s")
+    options, extra = parser.parse_known_args()
+    if options.what in ("tinyshakespeare", "feed"):
+        if options.path is None:
+            parser.error(f"{options.what} needs a path")
+        lines = tinyshakespeare(options.path, options.span, extra) if options.what != "feed" else feed(options.path)
+    else:
+        lines = {"gigabyte": gigabyte, "command-line": command_line}[options.what]()
+    name = options.what + (f"-{options.span}" if options.what == "tinyshakespeare" else "")
+    shown = "\n".join(
+        [f"# {name}", "", f"`python benchmarks/{' '.join(['quality.py', options.what])}` on {machine()}", "", *lines]
+    )
+    print(shown)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(shown + "\n")
+
+
+if __name__ == "__main__":
+    main()
