@@ -1,0 +1,87 @@
+"""What README and docs tell people to type is typed here."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "".join(f"Once upon a time there were {number} ways to count to {number}.\n" for number in range(300))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Every line of a shell block that runs elman."""
+    lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+    return list(dict.fromkeys(re.sub(r"\s+#.*", "", line) for line in lines if "elman " in line))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place with all the files that the pages name, and short trainings in place of long ones."""
+    for name in ("mine.txt", "book.txt", "a.txt", "b.txt", "latin.txt", "program.bin"):
+        (tmp_path / name).write_text(TEXT)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "one.md").write_text(TEXT)
+    subprocess.run(["gzip", "--keep", "book.txt"], cwd=tmp_path, check=True)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(line: str) -> None:
+    """Runs a line as it stands, but for seconds instead of minutes and in this Python."""
+    line = re.sub(r"--for \S+", "--for 1s", line)
+    if "train" in line:
+        line += " --hidden 16 --no-show" if "--resume" not in line else ""
+        line += "" if "--for" in line else " --steps 3"
+    line = re.sub(r"\belman (?=train|sample|eval|list|doctor)", f"{shlex.quote(sys.executable)} -m elman ", line)
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True)
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_commands_of_the_pages_run(folder: Path) -> None:
+    lines = commands()
+    assert len(lines) > 10
+    for name in ("mine", "book"):
+        run(f"elman train lm {name}.txt --out runs/lm-{name}")
+    for line in lines:
+        run(line.replace("RUN", "runs/lm-mine"))
+
+
+def test_the_python_of_the_readme_runs(folder: Path) -> None:
+    cell, session = blocks(ROOT / "README.md", "python")
+    (folder / "cell.py").write_text(cell)
+    source = (ROOT / "examples" / "leaky_gru.py").read_text()
+    assert cell.strip().split("\n\n\n")[1] in source, "the cell of the README is the one in examples/"
+    setup = "import torch\nx, lengths = torch.randn(3, 7, 64), torch.tensor([7, 0, 2])\n"
+    session = session.replace('for_="60s"', "steps=3, hidden=16, out='runs/lm-mine'")
+    code = setup + session + "\nassert seen['1.f'].shape == (1, 100, 16)\nassert y.shape == (3, 7, 512)\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_of_python_runs(folder: Path) -> None:
+    code = (ROOT / "examples" / "train.py").read_text().replace('for_="30s"', "steps=3")
+    done = subprocess.run([sys.executable, "-c", code, "mine.txt"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "forget gate" in done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_changelog_has_the_version() -> None:
+    import elman
+
+    assert f"## {elman.__version__}" in (ROOT / "CHANGELOG.md").read_text()
