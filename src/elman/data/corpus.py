@@ -79,7 +79,10 @@ def _from_input(paths: list[str], unit: Unit, encoding: str) -> Corpus:
         copy = Path(folder) / "standard input"
         with copy.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
-        return read([str(copy)], unit, encoding)
+        try:
+            return read([str(copy)], unit, encoding)
+        except UserError as error:
+            raise UserError(str(error).replace(str(copy), "standard input")) from None
 
 
 def _check_encoding(encoding: str) -> None:
