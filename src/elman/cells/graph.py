@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from elman.cells import ops
 from elman.cells.cell import Cell, blocks
-from elman.cells.tap import listening, tap
+from elman.cells.tap import Listener, listening, tap
 
 UNARY: dict[str, Callable[[Any], Any]] = {
     "neg": torch.neg, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "exp": torch.exp,
@@ -266,9 +266,22 @@ def trace(cell: Cell) -> Graph:
         raise NotTraceable(f"{type(error).__name__}: {error}") from error
     if not isinstance(new, Sequence) or not all(isinstance(value, _Value) for value in new):
         raise NotTraceable("a new state that is not computed from the gates and states")
-    names = {name: value.number for name, value in local.items() if written[value.number].kind not in SOURCES}
-    names |= {name: value.number for name, value in zip(cell.states, new, strict=True)}
+    names = {name: value.number for name, value in zip(cell.states, new, strict=True)}
+    for name, value in local.items():  # one name for a value: as a state, else as it was tapped, else as a variable
+        if written[value.number].kind not in SOURCES and value.number not in names.values():
+            names.setdefault(name, value.number)
     return Graph(cell.gates, cell.states, tuple(written), tuple(value.number for value in new), names)
+
+
+def said(cell: Cell) -> list[str]:
+    """The names under which the values of a step are known; of a step that cannot be traced its taps and states."""
+    try:
+        return list(trace(cell).names)
+    except NotTraceable:
+        listener, zero = Listener({}), cell.W.new_zeros(1, cell.hidden_size)
+        with listening(listener), torch.no_grad():
+            cell.step(blocks(cell.gates)(*[zero for _ in cell.gates]), *[zero for _ in cell.states])
+        return [*listener.values, *cell.states]
 
 
 def _call(step: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, _Value]]:

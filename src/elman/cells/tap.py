@@ -90,7 +90,7 @@ def hold(units: Mapping[str, float]) -> Iterator[None]:
     """`with hold({"1.c.137": 1.0}):` fixes unit 137 of the cell state of layer 1. Whatever the step computes from
     this value, in the same step too, is computed from the held one."""
     for place in units:
-        if not place.rpartition(".")[2].isdigit() or place.count(".") < 2:
+        if not (unit := place.rpartition(".")[2]).isdecimal() or not unit.isascii() or place.count(".") < 2:
             raise UserError(f"'{place}' names no unit: write layer, value and unit, as in 1.c.137")
     token = _holds.set(dict(units))
     try:

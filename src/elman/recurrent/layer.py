@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.cell import Cell
-from elman.cells.graph import NotTraceable, trace
+from elman.cells.graph import said
 from elman.cells.registry import CellSpec, make
-from elman.cells.tap import holding
+from elman.cells.tap import holding, watched
 from elman.errors import UserError, unknown
 from elman.recurrent.backend import Backend, Choice, Span, States, choose
 from elman.recurrent.loop import Loop
 from elman.recurrent.native import Native
-from elman.recurrent.state import State
+from elman.recurrent.state import State, over
 
 BACKENDS: tuple[Backend, ...] = (Native(), Loop())  # fastest first
 
@@ -87,11 +87,13 @@ class Recurrent(nn.Module):
         lengths (B,): where a row is past its length its state stands still and its output is 0; 0 is allowed, and the
         rows need no order. fresh (B, T) bool: where True the row starts anew, from the initial state, before the step.
         """
-        self._check(x, lengths, fresh)
+        self._check(x, state, lengths, fresh)
+        fresh = None if fresh is None else fresh.to(x.device)
         if lengths is not None:
-            lengths = lengths.to(x.device)
+            lengths = lengths.to(x.device, torch.int64)
             past = torch.arange(x.shape[1], device=x.device) >= lengths[:, None]
             x = x.masked_fill(past[..., None], 0.0)  # what stands in the padding, NaN too, must reach no gradient
+            fresh = None if fresh is None else fresh & ~past
         initial = self.initial(len(x))
         state = initial if state is None else state
         after: list[States] = []
@@ -116,15 +118,19 @@ class Recurrent(nn.Module):
         the same at every step is done once, here: make a new one after the weights have changed."""
         if self.directions == 2:
             raise UserError("a bidirectional layer cannot go step by step: its backward direction begins at the end")
-        steps = []
-        for index in range(self.layers):
-            cell = self._cell(index)
-            example = cell.W.new_zeros(1, 1, cell.input_size)
-            chosen = self.choose(index, Span(example, (), ())).backend
-            steps.append(chosen.stepper(cell, self._place(index)))
+
+        def prepare() -> list[Callable[[Tensor, States], States]]:
+            cells = enumerate(self._cell(index) for index in range(self.layers))
+            return [self.choose(index).backend.stepper(cell, self._place(index)) for index, cell in cells]
+
+        steps, seen = prepare(), watched()
 
         def advance(x: Tensor, state: State = None) -> tuple[Tensor, State]:
+            nonlocal steps, seen
+            if watched() != seen:  # someone began, or ceased, to look inside
+                steps, seen = prepare(), watched()
             state = self.initial(len(x)) if state is None else state
+            self._check_state(state, len(x))
             after = []
             for layer, step in enumerate(steps):
                 after.append(step(x, state[layer]))
@@ -155,25 +161,34 @@ class Recurrent(nn.Module):
             y = x + y
         return F.dropout(y, self.dropout, self.training) if self.dropout and layer < self.layers - 1 else y
 
-    def _check(self, x: Tensor, lengths: Tensor | None, fresh: Tensor | None) -> None:
+    def _check(self, x: Tensor, state: State, lengths: Tensor | None, fresh: Tensor | None) -> None:
         if x.dim() != 3 or x.shape[-1] != self.input_size or not x.shape[1]:
             raise UserError(f"x must be (B, T, {self.input_size}) with T above 0, not {tuple(x.shape)}")
+        if state is not None:
+            self._check_state(state, len(x))
         if lengths is not None:
-            if lengths.shape != x.shape[:1]:
-                raise UserError(f"lengths must be ({len(x)},), one for each row of x, not {tuple(lengths.shape)}")
+            if lengths.shape != x.shape[:1] or lengths.is_floating_point():
+                raise UserError(
+                    f"lengths must be {len(x)} integers, one a row, not {lengths.dtype} {tuple(lengths.shape)}"
+                )
             if len(x) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
                 raise UserError(f"lengths must be from 0 to {x.shape[1]}, not {lengths.min()} to {lengths.max()}")
         if fresh is not None and (fresh.shape != x.shape[:2] or fresh.dtype != torch.bool):
             raise UserError(f"fresh must be bool {tuple(x.shape[:2])}, not {fresh.dtype} {tuple(fresh.shape)}")
 
+    def _check_state(self, state: State, rows: int) -> None:
+        """A state of other sizes would be broadcast, or crash a kernel."""
+        count, right = len(self._cell(0).states), (rows, self.hidden_size)
+        if len(state) != len(self.cells) or any(len(of) != count or any(v.shape != right for v in of) for of in state):
+            raise UserError(
+                f"the state must be a tuple of {len(self.cells)}, one for each layer and direction, of {count} tensors "
+                f"{right} ({', '.join(self._cell(0).states)}), not {over(state, lambda value: tuple(value.shape))}"
+            )
+
     def _check_holds(self) -> None:
         names = {}
         for index in range(len(self.cells)):
-            try:
-                said = list(trace(self._cell(index)).names)
-            except NotTraceable:
-                said = list(self._cell(index).states)
-            names |= {self._place(index) + name: None for name in said}
+            names |= {self._place(index) + name: None for name in said(self._cell(index))}
         for key in holding():
             place, _, unit = key.rpartition(".")
             if place not in names:

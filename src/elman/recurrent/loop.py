@@ -108,7 +108,7 @@ class Watch:
     def __exit__(self, *error: Any) -> None:
         if self.active:
             self.scope.__exit__(*error)
-        if self.record is not None and self.seen:
+        if self.record is not None and self.seen and error[0] is None:
             for name in self.seen[0]:
                 steps = [self.seen[t][name] for t in range(len(self.seen))]
                 self.record.add(self.place + name, torch.stack(steps, 1))

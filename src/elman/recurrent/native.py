@@ -51,7 +51,10 @@ class Native:
         assert span.lengths is not None
         rows = span.lengths.nonzero().squeeze(-1)  # torch packs no empty row
         if not len(rows):
-            return span.x.new_zeros(*span.x.shape[:2], cell.hidden_size), span.state
+            nothing = (
+                0.0 * torch.stack([weight.sum() for weight in cell.parameters()]).sum()
+            )  # a gradient of 0 for each of them
+            return nothing.expand(*span.x.shape[:2], cell.hidden_size), span.state
         packed = pack_padded_sequence(span.x[rows], span.lengths[rows].cpu(), batch_first=True, enforce_sorted=False)
         assert packed.sorted_indices is not None
         before = tuple(value[rows][packed.sorted_indices] for value in span.state)

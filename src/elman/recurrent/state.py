@@ -8,7 +8,7 @@ from torch import Tensor
 State = Any
 
 
-def over(state: State, function: Callable[[Tensor], Tensor]) -> State:
+def over(state: State, function: Callable[[Tensor], Any]) -> State:
     """The state with a function applied to each of its tensors. None stays None."""
     if state is None or isinstance(state, Tensor):
         return state if state is None else function(state)
@@ -33,7 +33,8 @@ def flatten(state: State, prefix: str = "state") -> dict[str, Tensor]:
 
 
 def unflatten(tensors: Mapping[str, Tensor], prefix: str = "state") -> State:
-    """The state that `flatten` took apart; None when it holds no tensor. A dict's keys must not be numbers."""
+    """The state that `flatten` took apart; None when it holds no tensor. The keys of a dict must be neither numbers nor
+    hold a dot, and no part may be None."""
     if prefix in tensors:
         return tensors[prefix]
     start = len(prefix) + 1
