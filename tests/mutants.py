@@ -1,0 +1,108 @@
+"""Planted faults: each is one line of the package changed, and must turn a test red.
+
+    python tests/mutants.py            all of them
+    python tests/mutants.py WORD       those whose file or change holds the word
+
+A fault is (file, what stands there, what it becomes, the tests that must notice). The tests run on a copy.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+CELLS, LAYER, STREAMS = "test_cells.py", "test_recurrent.py", "test_windows.py"
+FAULTS = [
+    # equations
+    ("cells/lstm.py", "c = f * c + i * g", "c = i * c + f * g", CELLS),
+    ("cells/lstm.py", "h = o * tanh(c)", "h = o * c", CELLS),
+    ("cells/gru.py", "r * (u.n + self.p_n)", "r * u.n + self.p_n", CELLS),
+    ("cells/gru.py", "h = (1 - z) * n + z * h", "h = z * n + (1 - z) * h", CELLS),
+    ("cells/gru.py", "of=r * h", "of=h", CELLS),
+    ("cells/greff.py", "f = sigmoid(x.f + u.f + self.p_f * c)", "f = sigmoid(x.f + u.f + self.p_f * h)", CELLS),
+    ("cells/mut.py", "of=tanh(h)", "of=h", CELLS),
+    ("cells/rhn.py", "h = n * t + h * (1 - t)", "h = n * (1 - t) + h * t", CELLS),
+    ("cells/slstm.py", "i, f = exp(log_i - m), exp(kept - m)", "i, f = exp(log_i), exp(kept - m)", CELLS),
+    ("cells/minimal.py", "h = f / (f + i) * h", "h = f * h", CELLS),
+    # the contract of a cell
+    ("cells/cell.py", "F.linear(of, self._matrix", "F.linear(of * 1.0001, self._matrix", CELLS),
+    ("cells/cell.py", "return F.linear(x, self.W, self.b)", "return F.linear(x, self.W)", CELLS),
+    ("cells/cell.py", "for rows in matrix.split(size):", "for rows in [matrix]:", CELLS),
+    ("cells/cell.py", "rows.fill_(start.get(gate, 0.0))", "rows.fill_(0.0)", CELLS),
+    ("cells/graph.py", "kind, inputs = kind[1:], inputs[::-1]", "kind = kind[1:]", CELLS),
+    ("cells/graph.py", 'raise NotTraceable("a branch on a value")', "return True", CELLS),
+    # recurrence
+    (
+        "recurrent/loop.py",
+        "device=lengths.device)[:, None] < lengths",
+        "device=lengths.device)[:, None] <= lengths",
+        LAYER,
+    ),
+    (
+        "recurrent/loop.py",
+        "torch.cat((span.fresh[:, 1:], torch.zeros_like(span.fresh[:, :1])), 1)",
+        "span.fresh",
+        LAYER,
+    ),
+    ("recurrent/native.py", "second = torch.cat((second[: -len(vector)], vector))", "pass", LAYER),
+    ("recurrent/native.py", "back = span.lengths[:, None] - 1 - times", "back = span.lengths[:, None] - times", LAYER),
+    ("recurrent/layer.py", "if self.residual and layer > 0:", "if self.residual:", LAYER),
+    ("recurrent/layer.py", "x = x.masked_fill(past[..., None], 0.0)", "pass", LAYER),
+    ("recurrent/layer.py", "fresh & ~past", "fresh", LAYER),
+    ("recurrent/state.py", "return over(state, Tensor.detach)", "return state", LAYER),
+    # streams and truncation
+    (
+        "data/windows.py",
+        "context = max(0, self.back - self.window)",
+        "context = max(0, self.back - self.window - 1)",
+        STREAMS,
+    ),
+    ("data/windows.py", "(steps[:-1] >= begin) & ", "", STREAMS),
+    ("data/windows.py", "np.minimum(numbers, longer)", "0 * numbers", STREAMS),
+    (
+        "tasks/lm.py",
+        "                state = detach(state)\n            y,",
+        "                pass\n            y,",
+        STREAMS,
+    ),
+    ("tasks/lm.py", "                carried = detach(state)", "                carried = state", STREAMS),
+    ("tasks/lm.py", "            if end == carry:", "            if end == x.shape[1]:", STREAMS),
+]
+
+
+def survives(fault: tuple[str, str, str, str], folder: Path) -> bool:
+    """Whether the tests stay green with the fault planted."""
+    file, there, instead, tests = fault
+    shutil.rmtree(folder / "elman", ignore_errors=True)
+    shutil.copytree(ROOT / "src" / "elman", folder / "elman", ignore=shutil.ignore_patterns("__pycache__"))
+    path = folder / "elman" / file
+    text = path.read_text("utf-8")
+    if there not in text:
+        raise SystemExit(f"{file} no longer has: {there}")
+    path.write_text(text.replace(there, instead, 1), "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()]
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=ROOT / "tests", env=environment, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stdout + done.stderr)
+    return done.returncode == 0
+
+
+def main(word: str = "") -> int:
+    chosen = [fault for fault in FAULTS if any(word in part for part in fault)]
+    alive = []
+    with tempfile.TemporaryDirectory() as folder:
+        for fault in chosen:
+            if survives(fault, Path(folder)):
+                alive.append(fault)
+            print("SURVIVED" if fault in alive else "caught", *map(repr, fault[:3]), flush=True)
+    print(f"{len(chosen) - len(alive)} passed, {len(alive)} failed")
+    return bool(alive)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
