@@ -13,7 +13,7 @@ from torch import Tensor
 
 from elman.errors import Stopped, UserError
 from elman.recurrent.state import State, flatten, over, unflatten
-from elman.tasks.task import Data, Task
+from elman.tasks.task import Data, Source, Task
 from elman.train.device import Precision, find_device, find_precision
 from elman.train.evaluate import evaluate, move
 from elman.train.options import TrainOptions
@@ -26,6 +26,7 @@ DEFAULT_SPAN = ("for", 300.0)
 LOOKS = 20  # at the validation part, in a whole training
 LONGEST = 60.0  # seconds between two looks
 PART = 0.15  # tokens looked at, for each token trained on between two looks: about 5 % of the time
+LEAST = 100_000  # tokens looked at, at the end of even the shortest training
 SAMPLES, SHOWN = 8, 160  # samples in a whole training, tokens of each
 
 
@@ -153,7 +154,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
         progress.finished = True
         save()
         task.load_state_dict(run.load_model()[0])
-        summary = _summary(task, data, progress, run, device, precision)
+        summary = _summary(task, data, progress, device, precision, reporter)
         run.log(meter.read(progress, len(source), 1.0, val_loss, torch.zeros(()), 0.0).line() | {"end": True})
         run.save_summary(summary)
     return summary
@@ -266,12 +267,15 @@ def _part(progress: Progress, data: Data, reporter: Reporter) -> int | None:
     """How many batches of the validation part a look takes; told when it is chosen."""
     if progress.part is not None or data.valid is None:
         return progress.part
-    trained = progress.tokens - progress.looked["tokens"]
-    each = int((data.valid.batch(0, 0)["target"] >= 0).sum())
-    part = min(len(data.valid), max(1, round(PART * trained / each)))
-    if part < len(data.valid):
-        whole = each * len(data.valid)
-        reporter.tell(f"validation while training: the first {each * part:,} of some {whole:,} tokens; all at the end")
+    return _affordable(data.valid, PART * (progress.tokens - progress.looked["tokens"]), "while training", reporter)
+
+
+def _affordable(source: Source, tokens: float, when: str, reporter: Reporter) -> int:
+    """As many batches as hold about so many tokens, at least one; told when they are not all."""
+    each = int(source.batch(0, 0)["target"].shape.numel())
+    part = min(len(source), max(1, round(tokens / each)))
+    if part < len(source):
+        reporter.tell(f"validation {when}: the first {each * part:,} of some {each * len(source):,} tokens")
     return part
 
 
@@ -292,13 +296,19 @@ def _diverged(loss: Tensor, norm: Tensor, progress: Progress, options: TrainOpti
 
 
 def _summary(
-    task: Task, data: Data, progress: Progress, run: Run, device: torch.device, precision: Precision
+    task: Task, data: Data, progress: Progress, device: torch.device, precision: Precision, reporter: Reporter
 ) -> dict[str, Any]:
-    """The final figures, of the best weights on the whole validation part."""
-    loss = evaluate(task, data.valid, device, precision)["loss"] if data.valid else None
+    """The final figures, of the best weights on the whole validation part, or on as much as takes a twentieth of the
+    time that training took."""
+    loss = tokens = None
+    if data.valid:
+        part = _affordable(data.valid, max(PART * progress.tokens, LEAST), "at the end", reporter)
+        sums = evaluate(task, data.valid, device, precision, part)
+        loss, tokens = sums["loss"], int(sums["tokens"])
     return {
         "val_loss": loss,
         "val_bits": None if loss is None else loss / math.log(2),
+        "val_tokens": tokens,
         "tokens": progress.tokens,
         "tokens_per_s": progress.tokens / max(progress.busy, 1e-9),
         "train_seconds": progress.seconds,
