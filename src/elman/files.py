@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def write(path: Path, content: bytes) -> None:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        if aside.exists():
+        with suppress(OSError):  # it is gone when all went well, and what went wrong is told above
             aside.unlink()
 
 
@@ -71,7 +72,10 @@ def cannot_write(path: Path, error: OSError) -> UserError:
 def seal(value: Mapping[str, Any]) -> bytes:
     """JSON with a digest of itself, that `unseal` checks."""
     body = dict(value)
-    return json.dumps(body | {"digest": _digest(body)}, indent=1, ensure_ascii=False).encode()
+    # a name of a file may hold bytes that are no text; JSON has the same escape for them as Python
+    return json.dumps(body | {"digest": _digest(body)}, indent=1, ensure_ascii=False).encode(
+        "utf-8", "backslashreplace"
+    )
 
 
 def unseal(path: Path) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 are checked in one place and every wrong value is reported at once."""
 
 import dataclasses
+import math
 import re
+import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from elman.errors import UserError, nearest
 
@@ -18,8 +20,8 @@ class Bound:
     holds: Callable[[Any], bool]
 
 
-Positive = Bound("a number above 0", lambda value: value > 0)
-NotNegative = Bound("0 or more", lambda value: value >= 0)
+Positive = Bound("a number above 0", lambda value: 0 < value < math.inf)
+NotNegative = Bound("0 or more", lambda value: 0 <= value < math.inf)
 Share = Bound("from 0 up to, not including, 1", lambda value: 0 <= value < 1)
 Probability = Bound("above 0 and at most 1", lambda value: 0 < value <= 1)
 
@@ -45,13 +47,20 @@ def check(*options: Any) -> None:
 def _problems(options: Any) -> Iterable[str]:
     hints = get_type_hints(type(options), include_extras=True)
     for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        for bound in _metadata(hints[field.name], Bound):
-            # NaN passes no comparison, and None is a value that the program chooses
-            if value is not None and not bound.holds(value):
+        value, hint = getattr(options, field.name), hints[field.name]
+        parts = list(_parts(hint))
+        if value is None and type(None) in parts:  # chosen by the program
+            continue
+        kinds = [part for part in parts if isinstance(part, type) and part is not type(None)]
+        accepted = (*kinds, int) if float in kinds else (*kinds,)
+        if kinds and (not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds)):
+            yield f"{flag(field.name)} {value!r} must be of type {kinds[0].__name__}"
+            continue
+        for bound in _metadata(hint, Bound):
+            if not bound.holds(value):
                 yield f"{flag(field.name)} {value} must be {bound.phrase}"
-        for choices in _choices(hints[field.name]):
-            if value is not None and value not in choices:
+        for choices in _choices(hint):
+            if value not in choices:
                 near = nearest(str(value), choices, cutoff=0.0)
                 yield f"{flag(field.name)} '{value}' must be one of {', '.join(choices)}: did you mean '{near}'?"
 
@@ -62,6 +71,17 @@ def _metadata(hint: Any, kind: type) -> Iterable[Any]:
         yield from (item for item in hint.__metadata__ if isinstance(item, kind))
     for part in get_args(hint):
         yield from _metadata(part, kind)
+
+
+def _parts(hint: Any) -> Iterable[Any]:
+    """The members of a union, without their annotations."""
+    if get_origin(hint) is Annotated:
+        yield from _parts(hint.__origin__)
+    elif get_origin(hint) in (Union, types.UnionType):
+        for part in get_args(hint):
+            yield from _parts(part)
+    else:
+        yield hint
 
 
 def _choices(hint: Any) -> Iterable[tuple[str, ...]]:
@@ -84,13 +104,15 @@ def build(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**values)
 
 
-_SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_SPAN = re.compile(f"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?")
 
 
 def seconds(text: str) -> float:
     """A span of time in seconds: `90`, `90s`, `5m`, `1h30m`."""
-    match = _SPAN.fullmatch(text.strip())
-    if not text.strip() or match is None:
+    plain = text.strip()
+    match = _SPAN.fullmatch(plain + "s" if re.fullmatch(_NUMBER, plain) else plain)
+    if not plain or match is None:
         raise UserError(f"--for '{text}' is not a span of time: write 90s, 5m or 1h30m")
     hours, minutes, rest = (float(part or 0) for part in match.groups())
     total = hours * 3600 + minutes * 60 + rest

@@ -8,6 +8,7 @@ from typing import Literal
 
 from cyclopts import Parameter
 
+from elman.data.tokens import Unknown
 from elman.errors import UserError
 from elman.options import PositiveInt, check
 from elman.train.device import find_device, find_precision
@@ -25,6 +26,8 @@ class Evaluation:
     """Which part of the text of the run."""
     reset: PositiveInt | None = None
     """Begin without a state every so many tokens, instead of carrying it through the whole part."""
+    unknown: Unknown = "error"
+    """What to do with a character of --text that the model never saw."""
     weights: Which = "best"
     """The best on the validation part, or the last."""
     device: str = "cpu"
@@ -48,7 +51,7 @@ def eval_(run: Path | None = None, /, *, text: str | None = None, evaluation: Ev
     check(evaluation)
     model = load(run or newest(), evaluation.device, evaluation.weights)
     device = find_device(evaluation.device)
-    source = model.task.source(model.config, evaluation.split, text, evaluation.reset)
+    source = model.task.source(model.config, evaluation.split, text, evaluation.reset, evaluation.unknown)
     if source is None:
         raise UserError(f"{model.path} has no {evaluation.split} part: --split train, or --text FILE")
     precision = find_precision(evaluation.precision, device)

@@ -50,6 +50,6 @@ class Windows:
         return {
             "input": torch.from_numpy(tokens[:, :-1]),
             "target": torch.from_numpy(np.where(counted, tokens[:, 1:], IGNORED)),
-            "cuts": torch.arange(self.back, end - first, self.back) if self.back < self.window else torch.arange(0),
+            "cuts": torch.tensor(range(self.back, end - first, self.back) if self.back < self.window else []).long(),
             "carry": torch.tensor(next_first - first),
         }

@@ -36,10 +36,10 @@ class Sampling:
         if self.greedy:
             return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
         if self.temperature != 1.0:
-            logits = logits / self.temperature
+            logits = (logits - logits.amax(-1, keepdim=True)) / self.temperature  # no temperature makes this overflow
         if self.top_k is not None and self.top_k < logits.shape[-1]:
-            weakest = logits.topk(self.top_k, -1).values[..., -1:]
-            logits = logits.masked_fill(logits < weakest, -torch.inf)
+            likeliest = logits.topk(self.top_k, -1)
+            logits = torch.full_like(logits, -torch.inf).scatter(-1, likeliest.indices, likeliest.values)
         chances = logits.softmax(-1)
         if self.top_p is not None:
             ordered, order = chances.sort(-1, descending=True)
@@ -56,26 +56,35 @@ class Sampling:
         return torch.searchsorted(cumulated, uniform * cumulated[..., -1:], right=True).squeeze(-1)
 
 
-BLOCK = 1024  # uniform numbers drawn at once
+BLOCK = 32  # steps between two handings-out
 
 
-@torch.inference_mode()
 def sample(
     stepper: Any, prompt: list[int], length: int, how: Sampling, generator: torch.Generator, rows: int = 1
 ) -> Iterator[Tensor]:
     """Yields `length` times the next tokens (rows,), after the prompt, which every row is given. The numbers drawn
     depend only on the generator, on the CPU, and the number of rows."""
-    device = stepper.device
-    tokens = torch.tensor(prompt, device=device).expand(rows, -1)
-    state: State = stepper.begin({"input": tokens})
-    for time in range(len(prompt) - 1):
-        _, state = stepper.step(tokens[:, time], state)
-    token, uniforms = tokens[:, -1], torch.empty(0)
-    for done in range(length):
-        if done % BLOCK == 0:
-            uniforms = torch.rand(BLOCK, rows, 1, generator=generator).to(device)
+    tokens = torch.tensor(prompt, device=stepper.device).expand(rows, -1)
+    with torch.inference_mode():
+        state: State = stepper.begin({"input": tokens})
+        for time in range(len(prompt) - 1):
+            _, state = stepper.step(tokens[:, time], state)
+        token = tokens[:, -1]
+    for done in range(0, length, BLOCK):
+        uniforms = torch.rand(min(BLOCK, length - done), rows, 1, generator=generator).to(stepper.device)
+        drawn, token, state = _block(stepper, token, state, uniforms, how)
+        yield from drawn
+
+
+@torch.inference_mode()
+def _block(
+    stepper: Any, token: Tensor, state: State, uniforms: Tensor, how: Sampling
+) -> tuple[list[Tensor], Tensor, State]:
+    """As many steps as there are uniform numbers (n, rows, 1): the tokens drawn, what is fed next, and the state."""
+    drawn = []
+    for uniform in uniforms.unbind():
         logits, state = stepper.step(token, state)
         chances = how.probabilities(logits)
-        chosen = how.choose(chances, uniforms[done % BLOCK])
-        yield chosen
-        token = chosen if how.feed == "sample" else chances / chances.sum(-1, keepdim=True)
+        drawn.append(how.choose(chances, uniform))
+        token = drawn[-1] if how.feed == "sample" else chances / chances.sum(-1, keepdim=True)
+    return drawn, token, state

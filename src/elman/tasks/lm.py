@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from elman.cells.registry import stored
 from elman.data import corpus
 from elman.data.corpus import Corpus, Unit
-from elman.data.tokens import from_config
+from elman.data.tokens import Unknown, from_config
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.files import STANDARD_INPUT
@@ -135,13 +135,15 @@ class LM(Task):
         tokens = (target != IGNORED).sum()
         return nats / tokens, carried, {"nats": nats.detach(), "tokens": tokens}
 
-    def source(self, config: dict[str, Any], split: str, path: str | None, reset: int | None) -> Source | None:
+    def source(
+        self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error"
+    ) -> Source | None:
         options = build(LMOptions, {field.name: config["options"][field.name] for field in fields(LMOptions)})
         if reset is not None:
             options = replace(options, window=reset, back=None)
         if path is None:
             return getattr(_data(_text(config["data"]["paths"], options, config["data"]["key"]), options), split)
-        ids = corpus.read_with(from_config(config["data"]["tokens"]), path, options.encoding)
+        ids = corpus.read_with(from_config(config["data"]["tokens"]), path, options.encoding, unknown)
         return Windows(ids, options.rows, options.window)
 
     def stepper(self) -> Stepper:
@@ -164,7 +166,7 @@ class LMStepper:
     def __init__(self, model: LM):
         self.model = model
         self.advance = model.recurrent.unrolled()
-        self.weight = model.lookup.weight
+        self.weight, self.head = model.lookup.weight, (model.head.weight, model.head.bias)
         self.device = self.weight.device
 
     def begin(self, batch: Batch) -> State:
@@ -173,9 +175,9 @@ class LMStepper:
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Stepper`. A distribution (B, V) is taken as the mean of the tokens' vectors under it."""
-        x = token @ self.weight if token.is_floating_point() else F.embedding(token, self.weight)
+        x = token.to(self.weight) @ self.weight if token.is_floating_point() else F.embedding(token, self.weight)
         y, state = self.advance(x, state)
-        return self.model.head(y), state
+        return F.linear(y, *self.head), state
 
 
 # seconds of training, units of the one layer, and dropout for a text that is read some ten times in it

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import elman.tasks
-from elman.errors import unknown
+from elman import errors
+from elman.data.tokens import Unknown
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 
@@ -94,7 +95,9 @@ class Task(nn.Module, ABC):
         return self.loss(batch, state)
 
     @abstractmethod
-    def source(self, config: dict[str, Any], split: str, path: str | None, reset: int | None) -> Source | None:
+    def source(
+        self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error"
+    ) -> Source | None:
         """What the loss is taken over after training: a part of the run's own data, or all of another `path`; cut every
         `reset` tokens where the state shall begin anew. `config` is the run's. None when there is no such part."""
 
@@ -126,5 +129,5 @@ def kinds() -> dict[str, type[Task]]:
 def find(kind: str) -> type[Task]:
     """The task of that kind."""
     if kind not in kinds():
-        raise unknown("kind of task", kind, kinds())
+        raise errors.unknown("kind of task", kind, kinds())
     return kinds()[kind]

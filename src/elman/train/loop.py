@@ -324,11 +324,11 @@ def _summary(
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collects Ctrl-C and SIGTERM in a list instead of stopping at once; a second Ctrl-C stops at once."""
+    """Collects Ctrl-C and SIGTERM in a list instead of stopping at once; the second stops at once."""
     came: list[int] = []
 
     def note(number: int, frame: Any) -> None:
-        if came and number == signal.SIGINT:
+        if came:
             raise KeyboardInterrupt
         came.append(number)
 
