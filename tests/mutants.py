@@ -33,8 +33,8 @@ FAULTS = [
     ("cells/cell.py", "return F.linear(x, self.W, self.b)", "return F.linear(x, self.W)", CELLS),
     ("cells/cell.py", "for rows in matrix.split(size):", "for rows in [matrix]:", CELLS),
     ("cells/cell.py", "rows.fill_(start.get(gate, 0.0))", "rows.fill_(0.0)", CELLS),
-    ("cells/graph.py", "kind, inputs = kind[1:], inputs[::-1]", "kind = kind[1:]", CELLS),
-    ("cells/graph.py", 'raise NotTraceable("a branch on a value")', "return True", CELLS),
+    ("cells/trace.py", "kind, inputs = kind[1:], inputs[::-1]", "kind = kind[1:]", CELLS),
+    ("cells/trace.py", 'raise NotTraceable("a branch on a value")', "return True", CELLS),
     # recurrence
     (
         "recurrent/loop.py",

@@ -13,11 +13,12 @@ from torch import nn, sigmoid, tanh
 from torch.nn import functional as F
 
 from elman.cells import Cell
-from elman.cells.graph import Graph, NotTraceable, trace
+from elman.cells.graph import Graph
 from elman.cells.graph_cell import GraphCell, graph_cell
 from elman.cells.ops import normalize
 from elman.cells.registry import find, make, shipped, stored
 from elman.cells.tap import Listener, listening
+from elman.cells.trace import NotTraceable, trace
 from elman.errors import UserError
 
 I, H, BATCH, STEPS = 5, 7, 3, 6

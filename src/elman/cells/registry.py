@@ -12,8 +12,9 @@ from typing import Any
 
 import elman.cells
 from elman.cells.cell import Cell
-from elman.cells.graph import Graph, NotTraceable, trace
+from elman.cells.graph import Graph
 from elman.cells.graph_cell import graph_cell
+from elman.cells.trace import NotTraceable, trace
 from elman.errors import UserError, unknown
 
 CellSpec = str | type[Cell] | Mapping[str, Any]

@@ -1,7 +1,7 @@
 """Seeing and changing the values inside a step, by name: `record()` keeps them, `hold()` fixes single units.
 
 A step says a value with `tap("i", value)`. Most need not: every value that an equation gives a name is said under that
-name (see `elman.cells.graph`). `Recurrent` puts the layer in front: `1.c` is the cell state of the first layer,
+name (see `elman.cells.trace`). `Recurrent` puts the layer in front: `1.c` is the cell state of the first layer,
 `2.backward.h` the hidden state of the backward direction of the second.
 """
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from elman import __version__
 from elman.cells.cell import Cell
-from elman.cells.graph import NotTraceable, trace
 from elman.cells.registry import find, shipped
+from elman.cells.trace import NotTraceable, trace
 from elman.recurrent.layer import Recurrent
 from elman.train.device import bfloat16_hardware
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.cell import Cell
-from elman.cells.graph import said
 from elman.cells.registry import CellSpec, make
 from elman.cells.tap import holding, watched
+from elman.cells.trace import said
 from elman.errors import UserError, unknown
 from elman.recurrent.backend import Backend, Choice, Span, States, choose
 from elman.recurrent.loop import Loop

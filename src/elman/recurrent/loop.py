@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from elman.cells.cell import Cell
-from elman.cells.graph import NotTraceable, trace
 from elman.cells.tap import Listener, Record, holding, listening, recording, tap, watched
+from elman.cells.trace import NotTraceable, trace
 from elman.recurrent.backend import Span, States
 
 
