@@ -1,5 +1,6 @@
-"""The equation of a cell as data: a list of operations, that can be run, stored, and read back without running anybody's
-code. `elman.cells.trace` makes it from a cell's `step`."""
+"""The equation of a cell as data: a list of operations that can be run, stored, and read back without running code.
+
+`elman.cells.trace` makes it from a cell's `step`."""
 
 import operator
 from collections.abc import Callable, Mapping
