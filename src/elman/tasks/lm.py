@@ -40,7 +40,7 @@ class LMOptions:
     """Share of the text, after the training part, on which the loss is watched."""
     test: ShareFloat = 0.0
     """Share of the text, at its end, that training never looks at; see `elman eval --split test`."""
-    cell: str = "lstm"
+    cell: Any = "lstm"
     """The recurrence: a name of `elman list cells`, with options as in lstm:forget_bias=0, or my_cell.py:MyCell."""
     hidden: PositiveInt | None = None
     """Units a layer."""
@@ -196,6 +196,7 @@ def _chosen(options: LMOptions, tokens: int, seconds: float | None) -> LMOptions
         dropout = 0.0  # to be learned by heart, or read so seldom that it cannot be
     return replace(
         options,
+        cell=options.cell if isinstance(options.cell, str) else stored(options.cell),  # a class, from Python
         hidden=options.hidden or hidden,
         embedding=options.embedding or min(64, options.hidden or hidden),
         dropout=dropout if options.dropout is None else options.dropout,

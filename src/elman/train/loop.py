@@ -150,7 +150,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
                 save()
                 raise Interrupted(stop[0], task, run, progress.step)
 
-        val_loss = look()
+        val_loss = look() if progress.looked["step"] < progress.step else None
         progress.finished = True
         save()
         task.load_state_dict(run.load_model()[0])
