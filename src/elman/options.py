@@ -51,7 +51,7 @@ def _problems(options: Any) -> Iterable[str]:
         parts = list(_parts(hint))
         if value is None and type(None) in parts:  # chosen by the program
             continue
-        kinds = [part for part in parts if isinstance(part, type) and part is not type(None)]
+        kinds = [part for part in parts if isinstance(part, type) and part not in (type(None), Any)]
         accepted = (*kinds, int) if float in kinds else (*kinds,)
         if kinds and (not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds)):
             yield f"{flag(field.name)} {value!r} must be of type {kinds[0].__name__}"
