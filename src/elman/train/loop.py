@@ -135,7 +135,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
             val_loss, share = None, done()
             looks = share < 1.0 and _due(progress, stretch, options)
             if looks:
-                progress.part = _part(progress, data, reporter)
+                _choose_part(progress, data.valid, reporter)
                 val_loss = look()
             if looks or meter.seconds(progress) >= 1.0:
                 status = meter.read(progress, len(source), share, val_loss, norm, options.rate * factor)
@@ -263,20 +263,31 @@ def _due(progress: Progress, stretch: Stretch, options: TrainOptions) -> bool:
     return progress.seconds - progress.looked["seconds"] >= min(stretch.amount / LOOKS, LONGEST)
 
 
-def _part(progress: Progress, data: Data, reporter: Reporter) -> int | None:
-    """How many batches of the validation part a look takes; told when it is chosen."""
-    if progress.part is not None or data.valid is None:
-        return progress.part
-    return _affordable(data.valid, PART * (progress.tokens - progress.looked["tokens"]), "while training", reporter)
+def _choose_part(progress: Progress, source: Source | None, reporter: Reporter) -> None:
+    """How many batches of the validation part a look takes: what the tokens since the last look pay for. Where training
+    turns out to be faster, its first steps being slow, the part grows, and the best is looked for anew."""
+    if source is None:
+        return
+    part = _affordable(source, PART * (progress.tokens - progress.looked["tokens"]))
+    if progress.part is None or part >= 2 * progress.part:
+        progress.part, progress.best, progress.worse = part, None, 0
+        _tell_part(part, source, "while training", reporter)
 
 
-def _affordable(source: Source, tokens: float, when: str, reporter: Reporter) -> int:
-    """As many batches as hold about so many tokens, at least one; told when they are not all."""
-    each = int(source.batch(0, 0)["target"].shape.numel())
-    part = min(len(source), max(1, round(tokens / each)))
+def _affordable(source: Source, tokens: float) -> int:
+    """As many batches as hold about so many tokens, at least one."""
+    return min(len(source), max(1, round(tokens / _size(source))))
+
+
+def _size(source: Source) -> int:
+    """The tokens of a batch, about."""
+    return source.batch(0, 0)["target"].numel()
+
+
+def _tell_part(part: int, source: Source, when: str, reporter: Reporter) -> None:
     if part < len(source):
-        reporter.tell(f"validation {when}: the first {each * part:,} of some {each * len(source):,} tokens")
-    return part
+        tokens, all_tokens = (count * _size(source) for count in (part, len(source)))
+        reporter.tell(f"validation {when}: the first {tokens:,} of some {all_tokens:,} tokens")
 
 
 def _show(task: Task, data: Data, reporter: Reporter) -> None:
@@ -302,7 +313,8 @@ def _summary(
     time that training took."""
     loss = tokens = None
     if data.valid:
-        part = _affordable(data.valid, max(PART * progress.tokens, LEAST), "at the end", reporter)
+        part = _affordable(data.valid, max(PART * progress.tokens, LEAST))
+        _tell_part(part, data.valid, "at the end", reporter)
         sums = evaluate(task, data.valid, device, precision, part)
         loss, tokens = sums["loss"], int(sums["tokens"])
     return {
