@@ -13,7 +13,7 @@ from elman.decode import sampling
 from elman.decode.sampling import Sampling, sample
 from elman.options import check
 from elman.tasks.lm import LM
-from elman.train.model import Ending, _written
+from elman.training.model import Ending, _written
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
 some = settings(deadline=None, derandomize=True, database=None, max_examples=200, suppress_health_check=busy)

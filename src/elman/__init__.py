@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from elman.cells.tap import tap as tap
     from elman.errors import UserError as UserError
     from elman.recurrent.layer import Recurrent as Recurrent
-    from elman.train.api import load as load
-    from elman.train.api import train as train
+    from elman.training.api import load as load
+    from elman.training.api import train as train
 
 _HOME = {
     "Cell": "elman.cells.cell",
     "Recurrent": "elman.recurrent.layer",
     "UserError": "elman.errors",
     "hold": "elman.cells.tap",
-    "load": "elman.train.api",
+    "load": "elman.training.api",
     "record": "elman.cells.tap",
     "tap": "elman.cells.tap",
-    "train": "elman.train.api",
+    "train": "elman.training.api",
 }
 __all__ = ["Cell", "Recurrent", "UserError", "__version__", "hold", "load", "record", "tap", "train"]
 

@@ -5,9 +5,11 @@ import dataclasses
 import math
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from cyclopts import Parameter, Token
 
 from elman.errors import UserError, nearest
 
@@ -25,9 +27,19 @@ NotNegative = Bound("0 or more", lambda value: 0 <= value < math.inf)
 Share = Bound("from 0 up to, not including, 1", lambda value: 0 <= value < 1)
 Probability = Bound("above 0 and at most 1", lambda value: 0 < value <= 1)
 
-PositiveInt = Annotated[int, Positive]
+
+def whole(kind: type, tokens: Sequence[Token]) -> int:
+    """A whole number from the command line, where `int` would be given 8 for 8.5."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"{tokens[0].value} is not a whole number") from None
+
+
+Whole = Parameter(converter=whole)
+PositiveInt = Annotated[int, Positive, Whole]
 PositiveFloat = Annotated[float, Positive]
-CountInt = Annotated[int, NotNegative]
+CountInt = Annotated[int, NotNegative, Whole]
 CountFloat = Annotated[float, NotNegative]
 ShareFloat = Annotated[float, Share]
 

@@ -84,7 +84,7 @@ def _options(text: str, spec: str) -> dict[str, str]:
 def _from_file(path: Path, name: str) -> type[Cell]:
     if not path.is_file():
         raise UserError(f"the cell file {path} does not exist")
-    module_spec = importlib.util.spec_from_file_location(f"elman_user_{path.stem}", path)
+    module_spec = importlib.util.spec_from_file_location(f"elman_user_{path.stem}", path.absolute())
     assert module_spec is not None
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
@@ -110,7 +110,7 @@ def _line_in(error: Exception, path: Path) -> str:
         return f" in line {error.lineno}"
     frame, line = error.__traceback__, ""
     while frame is not None:
-        if frame.tb_frame.f_code.co_filename == str(path):
+        if frame.tb_frame.f_code.co_filename == str(path.absolute()):
             line = f" in line {frame.tb_lineno}"
         frame = frame.tb_next
     return line

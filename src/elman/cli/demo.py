@@ -13,7 +13,7 @@ from elman.errors import UserError
 from elman.files import cache_folder
 from elman.files import write as write_file
 from elman.options import seconds
-from elman.train import api
+from elman.training import api
 
 LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "__pycache__", "lib2to3"}
 READING = 60.0  # characters a second that are pleasant to watch

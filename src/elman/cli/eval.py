@@ -11,10 +11,10 @@ from cyclopts import Parameter
 from elman.data.tokens import Unknown
 from elman.errors import UserError
 from elman.options import PositiveInt, check
-from elman.train.device import find_device, find_precision
-from elman.train.evaluate import evaluate
-from elman.train.model import load
-from elman.train.run import Which, newest
+from elman.training.device import find_device, find_precision
+from elman.training.evaluate import evaluate
+from elman.training.model import load
+from elman.training.run import Which, newest
 
 
 @Parameter(name="*")

@@ -8,8 +8,9 @@ from rich.text import Text
 
 from elman.cells.registry import shipped
 from elman.cli.screen import span
+from elman.errors import UserError
 from elman.tasks.task import kinds
-from elman.train.run import Run, all_runs
+from elman.training.run import Run, all_runs
 
 
 def list_(what: Literal["runs", "cells", "tasks"] = "runs", /) -> None:
@@ -27,16 +28,21 @@ def list_(what: Literal["runs", "cells", "tasks"] = "runs", /) -> None:
 def _runs() -> Table | str:
     table = Table("run", "kind", "cell", "parameters", "validation", "bits", "trained", box=None)
     for path in all_runs():
-        run = Run.open(path)
-        figures = run.summary()
-        cell = f"{run.config['task']['layers']} x {run.config['task']['hidden']} {run.config['task']['cell']['name']}"
-        loss, bits = figures.get("val_loss"), figures.get("val_bits")
-        table.add_row(
-            str(path), run.config["kind"], cell,
-            f"{figures['parameters']:,}" if figures else "", "" if loss is None else f"{loss:.4f}",
-            "" if bits is None else f"{bits:.3f}", span(figures["train_seconds"]) if figures else "unfinished",
-        )  # fmt: skip
+        try:
+            table.add_row(str(path), *_figures(Run.open(path)))
+        except UserError as error:
+            table.add_row(str(path), str(error))
     return table if table.row_count else "no runs yet: elman train lm FILE makes one, elman demo makes one for you"
+
+
+def _figures(run: Run) -> list[str]:
+    model, summary = run.config["task"], run.summary()
+    about = [run.config["kind"], f"{model['layers']} x {model['hidden']} {model['cell']['name']}"]
+    if not summary:
+        return [*about, "", "", "", "unfinished"]
+    loss, bits = summary["val_loss"], summary["val_bits"]
+    shown = ["", ""] if loss is None else [f"{loss:.4f}", f"{bits:.3f}"]
+    return [*about, f"{summary['parameters']:,}", *shown, span(summary["train_seconds"])]
 
 
 def _cells() -> Table:

@@ -11,8 +11,8 @@ from elman.cli.screen import printable
 from elman.data.tokens import Unknown
 from elman.decode.sampling import Sampling
 from elman.options import CountInt, PositiveFloat, PositiveInt, check
-from elman.train.model import Model, load
-from elman.train.run import Which, newest
+from elman.training.model import Model, load
+from elman.training.run import Which, newest
 
 
 @Parameter(name="*")

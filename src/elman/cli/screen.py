@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from elman.train.reporter import Status
+from elman.training.reporter import Status
 
 EVERY = 10.0  # seconds between plain lines
 

@@ -13,8 +13,8 @@ from elman.cli.screen import Screen, span
 from elman.errors import UserError, nearest
 from elman.options import flag
 from elman.tasks.task import Task, kinds
-from elman.train import api
-from elman.train.options import TrainOptions
+from elman.training import api
+from elman.training.options import TrainOptions
 
 app = App(name="train", help="Train a model on your data.")
 

@@ -17,7 +17,7 @@ from elman.data.tokens import Unknown, from_config
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.files import STANDARD_INPUT
-from elman.options import Positive, PositiveInt, Share, ShareFloat, build
+from elman.options import PositiveInt, Share, ShareFloat, build
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State, detach
 from elman.tasks.task import Batch, Data, Source, Stepper, Task
@@ -60,7 +60,7 @@ class LMOptions:
     """Parallel streams the text is cut into; the rows of a batch."""
     window: PositiveInt = 64
     """Steps forward an update (truncated back-propagation)."""
-    back: Annotated[int | None, Positive] = None
+    back: PositiveInt | None = None
     """Steps the gradient goes back; the window when not given."""
 
 

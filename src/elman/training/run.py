@@ -19,7 +19,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from elman import __version__
 from elman.errors import UserError, unknown
@@ -45,9 +45,12 @@ class Run:
         run = Run(path, {"format": FORMAT, "elman": __version__, **config})
         try:
             path.mkdir(parents=True)
+            write(path / "config.json", seal(run.config))
         except OSError as error:
             raise cannot_write(path, error) from error
-        write(path / "config.json", seal(run.config))
+        except UserError:
+            path.rmdir()
+            raise
         return run
 
     @staticmethod
@@ -74,6 +77,15 @@ class Run:
         folder = self.path if which == "best" else self.path / "resume"
         return _or_the_other(self.path, which, lambda: unpack(folder / "model.safetensors"))
 
+    def put_model(self, task: nn.Module, which: Which = "best") -> None:
+        """Loads the weights into a task."""
+        tensors, _ = self.load_model(which)
+        try:
+            task.load_state_dict(tensors)
+        except RuntimeError:
+            where = self.path / "resume" if which == "last" else self.path
+            raise UserError(f"{where}/model.safetensors does not fit the model of config.json") from None
+
     def save_resume(self, training: "Training") -> None:
         """Replaces the resumable state."""
         replace_folder(
@@ -87,11 +99,16 @@ class Run:
             },
         )
 
+    def begun(self) -> bool:
+        """Whether there is a resumable state. Without one, weights must not be there either: they would be lost."""
+        begun = (self.path / "resume").is_dir()
+        if not begun and (self.path / "model.safetensors").exists():
+            raise UserError(f"{self.path} has no resume/: it cannot be gone on with, only sampled")
+        return begun
+
     def load_resume(self) -> "Training":
         """The resumable state; whatever is missing or damaged is named."""
         folder = self.path / "resume"
-        if not folder.is_dir():
-            raise UserError(f"{self.path} has no resume/: it cannot be gone on with, only sampled")
         names = ("model", "optimizer", "state")
 
         def read() -> Training:
@@ -169,8 +186,9 @@ def _bytes(text: str) -> Tensor:
 def pack(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
     """A safetensors file with a digest of its tensors."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    told = {"about": dict(about), "digest": _digest(plain, about)}
     # one entry: several have no order, and equal runs shall leave equal files
-    return safetensors.torch.save(plain, {"elman": json.dumps({"digest": _digest(plain), "about": dict(about)})})
+    return safetensors.torch.save(plain, {"elman": json.dumps(told)})
 
 
 def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -183,13 +201,13 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             ours = json.loads((file.metadata() or {}).get("elman", "{}"))
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from None
-    if ours.get("digest") != _digest(tensors):
+    if ours.get("digest") != _digest(tensors, ours.get("about", {})):
         raise UserError(f"{path} was altered: its digest does not fit its contents")
     return tensors, ours["about"]
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    digest = hashlib.blake2b(json.dumps(dict(about)).encode(), digest_size=16)
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

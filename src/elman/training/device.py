@@ -15,7 +15,7 @@ def find_device(name: str) -> torch.device:
         return accelerator if accelerator is not None and accelerator.type == "cuda" else torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()  # not every word that torch knows is a place for numbers
     except (RuntimeError, AssertionError, NotImplementedError):
         usable = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
         raise UserError(f"no device '{name}' here: there is {', '.join(usable)}") from None

@@ -10,13 +10,13 @@ import torch
 from elman.errors import UserError
 from elman.options import build, check, flag
 from elman.tasks.task import Data, Task, find
-from elman.train import loop
-from elman.train.device import find_device
-from elman.train.model import Model
-from elman.train.model import load as load
-from elman.train.options import TrainOptions
-from elman.train.reporter import Reporter
-from elman.train.run import Run, free_path
+from elman.training import loop
+from elman.training.device import find_device
+from elman.training.model import Model
+from elman.training.model import load as load
+from elman.training.options import TrainOptions
+from elman.training.reporter import Reporter
+from elman.training.run import Run, free_path
 
 
 def train(
@@ -43,6 +43,8 @@ def train(
     training = build(TrainOptions, {key: value for key, value in options.items() if key in ours})
     model = build(task.Options, {key: value for key, value in options.items() if key not in ours})
     check(model, training)
+    if resume is not None and out is not None:
+        raise UserError(f"--out {out} and --resume {resume} exclude each other: a run goes on where it is")
     if resume is not None:
         return go_on(task, named, options, Path(resume), reporter)
     return begin(task, named, model, training, Path(out) if out else None, reporter)
@@ -59,6 +61,8 @@ def begin(
     model, data = kind.prepare(paths, model, amount if unit == "for" else None)
     torch.manual_seed(training.seed)
     task = kind.new(model, data)
+    for layer in task.layers():
+        layer.choose()  # a backend that refuses does so before anything is made
     # where the files are, from anywhere
     places = [str(Path(path).absolute()) for path in paths]
     config = {
@@ -85,20 +89,24 @@ def go_on(kind: type[Task], paths: list[str], given: Mapping[str, Any], path: Pa
     options = build(kind.Options, {name: stored[name] for name in fixed})
     names = [field.name for field in fields(TrainOptions)]
     # what is left of the old span is in resume/; a run that was killed before it had one begins again
-    span = dict.fromkeys(("for_", "epochs", "steps") if (path / "resume").exists() else ())
+    begun = run.begun()
+    span = dict.fromkeys(("for_", "epochs", "steps") if begun else ())
     training = build(
         TrainOptions, {name: stored[name] for name in names} | span | {k: given[k] for k in given if k in names}
     )
-    data = _same_data(kind, paths or run.config["data"]["paths"], options, run)
+    data = _same_data(kind, paths, options, run)
     torch.manual_seed(training.seed)
     task = kind(**run.config["task"])
     return _run(task, data, training, run, reporter)
 
 
 def _same_data(kind: type[Task], paths: list[str], options: Any, run: Run) -> Data:
-    _, data = kind.prepare(paths, options, key=run.config["data"]["key"])
-    if data.key != run.config["data"]["key"]:
-        what = f"{', '.join(paths)} is not the text that {run.path} was trained on"
+    """The text of the run again, or the same given once more."""
+    key = run.config["data"]["key"]
+    named = paths or run.config["data"]["paths"]
+    _, data = kind.prepare(named, options, key=None if paths else key)
+    if data.key != key:
+        what = f"{', '.join(named)} is not the text that {run.path} was trained on"
         raise UserError(f"{what}: a run goes on with the same; for another text begin a new run")
     return replace(data, notes=[])
 

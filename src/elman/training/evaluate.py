@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from elman.tasks.task import Batch, Source, Task
-from elman.train.device import Precision
+from elman.training.device import Precision
 
 
 def move(batch: Batch, device: torch.device) -> Batch:

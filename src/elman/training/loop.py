@@ -1,6 +1,7 @@
 """The training loop: one function, for every task."""
 
 import math
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -14,12 +15,12 @@ from torch import Tensor
 from elman.errors import Stopped, UserError
 from elman.recurrent.state import State, flatten, over, unflatten
 from elman.tasks.task import Data, Source, Task
-from elman.train.device import Precision, find_device, find_precision
-from elman.train.evaluate import evaluate, move
-from elman.train.options import TrainOptions
-from elman.train.reporter import Reporter, Silent, Status
-from elman.train.run import Run, Training, random_states, set_random_states
-from elman.train.schedule import Stretch
+from elman.training.device import Precision, find_device, find_precision
+from elman.training.evaluate import evaluate, move
+from elman.training.options import TrainOptions
+from elman.training.reporter import Reporter, Silent, Status
+from elman.training.run import Run, Training, random_states, set_random_states
+from elman.training.schedule import Stretch
 
 BETAS = (0.9, 0.99)
 DEFAULT_SPAN = ("for", 300.0)
@@ -34,7 +35,8 @@ class Interrupted(Stopped):
     """Training was asked to stop (Ctrl-C, SIGTERM) and is saved. `code` is the exit code that belongs to the signal."""
 
     def __init__(self, number: int, task: Task, run: Run, step: int):
-        super().__init__(f"stopped at step {step} and saved; go on with: elman train {task.kind} --resume {run.path}")
+        command = f"elman train {task.kind} --resume {shlex.quote(str(run.path))}"
+        super().__init__(f"stopped at step {step} and saved; go on with: {command}")
         self.code = 128 + number
 
 
@@ -72,7 +74,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
     optimizer = torch.optim.AdamW(
         task.parameters(), options.rate, BETAS, weight_decay=options.decay, fused=device.type in ("cpu", "cuda")
     )
-    progress, state = _begin(task, optimizer, options, run, device)
+    progress, state = _begin(task, optimizer, len(data.train), options, run, device)
     stretch, source = Stretch(**progress.stretch), data.train
     began, before = time.perf_counter(), progress.seconds
     reporter.tell(f"{_backends(task)}; {precision}; on {device}")
@@ -82,13 +84,15 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
         return stretch.progress(progress.seconds, progress.epoch + progress.index / len(source), progress.step)
 
     def save() -> None:
+        if not all(torch.isfinite(weight).all() for weight in task.parameters()):
+            raise Diverged(_diverged("a weight", progress, options, run))
         tensors = _optimizer_tensors(optimizer), flatten(state)
         run.save_resume(Training(dict(task.state_dict()), *tensors, asdict(progress), random_states()))
 
     def look() -> float | None:
         """Takes the loss of the validation part; saves everything, and the weights as the best if they are."""
         loss = evaluate(task, data.valid, device, precision, progress.part)["loss"] if data.valid else None
-        better = loss is None or progress.best is None or loss < progress.best
+        better = loss is None or (math.isfinite(loss) and (progress.best is None or loss < progress.best))
         if better:
             progress.best, progress.best_step = loss, progress.step
         progress.worse = 0 if better else progress.worse + 1
@@ -122,7 +126,9 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
                     progress.epoch, progress.index = progress.epoch + 1, 0
             norm = torch.nn.utils.get_total_norm([w.grad for w in task.parameters() if w.grad is not None])
             if not torch.isfinite(norm + loss.detach()):
-                raise Diverged(_diverged(loss, norm, progress, options, run))
+                progress.step += 1
+                what = f"the loss ({loss.item():g}) or the norm of its gradient ({norm.item():g})"
+                raise Diverged(_diverged(what, progress, options, run))
             if options.clip_by == "norm":
                 torch.nn.utils.clip_grads_with_norm_(task.parameters(), options.clip, norm)
             else:
@@ -145,15 +151,15 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
                 _show(task, data, reporter)
                 shown = share + 1 / SAMPLES
             if stop:
+                save()
                 if progress.best_step == 0:
                     run.save_model(task.state_dict(), {"step": progress.step, "val_loss": None})
-                save()
                 raise Interrupted(stop[0], task, run, progress.step)
 
         val_loss = look() if progress.looked["step"] < progress.step else None
         progress.finished = True
         save()
-        task.load_state_dict(run.load_model()[0])
+        run.put_model(task)
         summary = _summary(task, data, progress, device, precision, reporter)
         run.log(meter.read(progress, len(source), 1.0, val_loss, torch.zeros(()), 0.0).line() | {"end": True})
         run.save_summary(summary)
@@ -203,30 +209,32 @@ class Meter:
 
 
 def _begin(
-    task: Task, optimizer: torch.optim.Optimizer, options: TrainOptions, run: Run, device: torch.device
+    task: Task, optimizer: torch.optim.Optimizer, batches: int, options: TrainOptions, run: Run, device: torch.device
 ) -> tuple[Progress, State]:
     """A new training, or the one in the folder with all it had."""
     span = options.span()
-    if not (run.path / "resume").exists():
+    if not run.begun():
         progress = Progress(asdict(Stretch(*(span or DEFAULT_SPAN))))
         run.save_resume(Training(dict(task.state_dict()), {}, {}, asdict(progress), random_states()))
         run.save_model(task.state_dict(), {"step": 0, "val_loss": None})
         return progress, None
     saved = run.load_resume()
     progress = Progress(**saved.progress)
-    if progress.finished and span is None:
+    if progress.finished and span is None and run.summary():
         raise UserError(f"{run.path} is finished: say how much more with --for, --epochs or --steps")
-    task.load_state_dict(saved.model)
-    _set_optimizer_tensors(optimizer, saved.optimizer)
+    run.put_model(task, "last")
+    _set_optimizer_tensors(optimizer, saved.optimizer, run)
     set_random_states(saved.random)
     if span is not None:
-        reached = {"for": progress.seconds, "epochs": progress.epoch, "steps": progress.step}[span[0]]
+        epochs = progress.epoch + progress.index / batches
+        reached = {"for": progress.seconds, "epochs": epochs, "steps": progress.step}[span[0]]
         progress.stretch = asdict(Stretch(*span, start=reached, start_step=progress.step))
         progress.finished, progress.worse = False, 0
     if progress.best_step == progress.step:  # should it have been killed between the two files
         run.save_model(saved.model, {"step": progress.step, "val_loss": progress.best})
     run.trim_log(progress.step)
-    return progress, over(unflatten(saved.state), lambda value: value.to(device))
+    # copied: where a tensor lies in memory decides how a product rounds, and a loaded one lies as in its file
+    return progress, over(unflatten(saved.state), lambda value: value.to(device, copy=True))
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -235,10 +243,13 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{number}.{name}": value for number, values in state.items() for name, value in values.items()}
 
 
-def _set_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _set_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], run: Run) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         number, _, name = key.partition(".")
+        weight = optimizer.param_groups[0]["params"][int(number)]
+        if value.dim() and value.shape != weight.shape:
+            raise UserError(f"{run.path}/resume/optimizer.safetensors does not fit the model of config.json")
         state.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
@@ -298,11 +309,10 @@ def _show(task: Task, data: Data, reporter: Reporter) -> None:
         task.train()
 
 
-def _diverged(loss: Tensor, norm: Tensor, progress: Progress, options: TrainOptions, run: Run) -> str:
-    kept = f"the weights of step {progress.best_step} are kept in {run.path}"
+def _diverged(what: str, progress: Progress, options: TrainOptions, run: Run) -> str:
     return (
-        f"step {progress.step + 1}: the loss ({loss.item():g}) or the norm of its gradient ({norm.item():g}) is not "
-        f"finite; {kept}. Try a --rate below {options.rate:g} or a --clip below {options.clip:g}"
+        f"step {progress.step}: {what} is not finite; the weights of step {progress.best_step} are kept in {run.path}. "
+        f"Try a --rate below {options.rate:g} or a --clip below {options.clip:g}"
     )
 
 

@@ -10,8 +10,8 @@ import torch
 from elman.data.tokens import Tokens, Unknown, from_config
 from elman.decode.sampling import Sampling, sample
 from elman.tasks.task import Task, find
-from elman.train.device import find_device
-from elman.train.run import Run, Which
+from elman.training.device import find_device
+from elman.training.run import Run, Which
 
 
 @dataclass
@@ -88,5 +88,5 @@ def load(path: str | Path, device: str = "cpu", weights: Which = "best") -> Mode
     """The model in a run folder, on any device. Needs config.json and model.safetensors only; runs no code from it."""
     run = Run.open(Path(path), weights)
     task = find(run.config["kind"])(**run.config["task"])
-    task.load_state_dict(run.load_model(weights)[0])
+    run.put_model(task, weights)
     return Model(task.to(find_device(device)).eval(), run.config, run.path)
