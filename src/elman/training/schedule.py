@@ -22,7 +22,7 @@ class Stretch:
     def progress(self, seconds: float, epochs: float, steps: int) -> float:
         """How much of the stretch is done, 0 to 1."""
         reached = {"for": seconds, "epochs": epochs, "steps": float(steps)}[self.unit]
-        return min(1.0, (reached - self.start) / self.amount)
+        return min(1.0, round((reached - self.start) / self.amount, 12))  # epochs are sums of fractions
 
     def rate(self, progress: float, step: int, warmup: int) -> float:
         """The factor of the highest rate: linear warm-up over `warmup` updates, at most a tenth of the stretch, then
