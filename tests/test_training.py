@@ -254,6 +254,27 @@ def first_gradients(text, out, **options):
     return taken[0], listener.statuses[0].grad_norm
 
 
+def test_an_update_is_that_of_adamw(text, tmp_path):
+    """Loshchilov & Hutter 2019, with moments over some 10 and 100 updates."""
+    seen = []
+
+    def look(_, optimizer):
+        group = optimizer.param_groups[0]
+        seen[-1] |= {"after": [w.detach().clone() for w in group["params"]], "rate": group["lr"]}
+
+    with before_each_update(lambda gradients: seen.append({"g": gradients})), at_each_update(look):
+        fit(text, tmp_path / "run", steps=5, decay=0.5)
+    for number in range(len(seen[0]["g"])):
+        mean, square = 0.0, 0.0
+        for time_, (before, now) in enumerate(itertools.pairwise([{"g": None, "after": None}, *seen]), 1):
+            g, rate = now["g"][number], now["rate"]
+            mean, square = 0.9 * mean + 0.1 * g, 0.99 * square + 0.01 * g**2
+            if before["after"] is not None:
+                step = mean / (1 - 0.9**time_) / ((square / (1 - 0.99**time_)).sqrt() + 1e-8)
+                expected = before["after"][number] * (1 - rate * 0.5) - rate * step
+                assert_close(now["after"][number], expected, rtol=1e-4, atol=1e-6)
+
+
 def test_clipping_by_norm_shortens_the_gradient_and_logs_the_norm_before(text, tmp_path):
     raw, norm = first_gradients(text, tmp_path / "raw", clip=1e9)
     clipped, logged = first_gradients(text, tmp_path / "clipped", clip=0.01)
@@ -764,11 +785,6 @@ class Mortal:
         return call
 
 
-def is_finished(run):
-    training = run / "resume" / "training.json"
-    return training.exists() and json.loads(training.read_bytes())["progress"]["finished"]
-
-
 def killed_at(operation, action):
     """Whether the action needs so many operations on files; it gets no further."""
     with pytest.MonkeyPatch.context() as patch:
@@ -797,8 +813,7 @@ def test_a_training_killed_at_any_operation_on_files_goes_on_as_if_it_had_not_be
             break
         if (run / "model.safetensors").exists():
             load(run)
-        if is_finished(run):
-            break  # the next test goes on from here
+            load(run, weights="last")
         start_or_go_on(text, run, **options)
         assert_same(run, tmp_path / "unbroken", f"killed at operation {operation}", killed=True)
     assert operation > 50
@@ -820,6 +835,20 @@ def test_a_training_killed_before_its_summary_gets_it_when_it_goes_on(text, tmp_
                 fit(text, run)
         train("lm", resume=run)
         assert_same(run, tmp_path / "unbroken", f"killed in {name}", killed=True)
+
+
+@pytest.mark.xfail(reason="the summary of the training before is taken for its own")
+def test_more_training_killed_before_its_summary_gets_it_when_it_goes_on(text, tmp_path):
+    def kill(*_):
+        raise Killed
+
+    fit(text, tmp_path / "run", steps=5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Run, "save_summary", kill)
+        with pytest.raises(Killed):
+            train("lm", resume=tmp_path / "run", steps=4)
+    train("lm", resume=tmp_path / "run")
+    assert summary(tmp_path / "run")["steps"] == 9
 
 
 def test_a_training_with_a_cell_of_ones_own_killed_before_anything_was_saved_begins_alike(text, tmp_path, monkeypatch):
@@ -953,6 +982,13 @@ def test_a_rate_far_too_high_stops_the_run_and_keeps_finite_weights(text, tmp_pa
 def test_a_look_at_weights_that_are_not_finite_keeps_those_before(text, tmp_path, update):
     with poison(update), pytest.raises(loop.Diverged):
         fit(text, tmp_path / "run", eval_every=2)
+    assert_finite(tmp_path / "run")
+
+
+@pytest.mark.xfail(reason="the weights that were not saved are named")
+def test_it_is_told_which_weights_are_kept_also_without_a_validation_part(text, tmp_path):
+    with poison(4), pytest.raises(loop.Diverged, match=r"step 4\b.*weights of step 2\b"):
+        fit(text, tmp_path / "run", eval_every=2, valid=0)
     assert_finite(tmp_path / "run")
 
 
