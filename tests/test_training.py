@@ -837,7 +837,6 @@ def test_a_training_killed_before_its_summary_gets_it_when_it_goes_on(text, tmp_
         assert_same(run, tmp_path / "unbroken", f"killed in {name}", killed=True)
 
 
-@pytest.mark.xfail(reason="the summary of the training before is taken for its own")
 def test_more_training_killed_before_its_summary_gets_it_when_it_goes_on(text, tmp_path):
     def kill(*_):
         raise Killed
@@ -985,7 +984,6 @@ def test_a_look_at_weights_that_are_not_finite_keeps_those_before(text, tmp_path
     assert_finite(tmp_path / "run")
 
 
-@pytest.mark.xfail(reason="the weights that were not saved are named")
 def test_it_is_told_which_weights_are_kept_also_without_a_validation_part(text, tmp_path):
     with poison(4), pytest.raises(loop.Diverged, match=r"step 4\b.*weights of step 2\b"):
         fit(text, tmp_path / "run", eval_every=2, valid=0)

@@ -83,14 +83,17 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
         progress.seconds = before + time.perf_counter() - began
         return stretch.progress(progress.seconds, progress.epoch + progress.index / len(source), progress.step)
 
-    def save() -> None:
+    def check() -> None:
         if not all(torch.isfinite(weight).all() for weight in task.parameters()):
             raise Diverged(_diverged("a weight", progress, options, run))
+
+    def save() -> None:
         tensors = _optimizer_tensors(optimizer), flatten(state)
         run.save_resume(Training(dict(task.state_dict()), *tensors, asdict(progress), random_states()))
 
     def look() -> float | None:
         """Takes the loss of the validation part; saves everything, and the weights as the best if they are."""
+        check()
         loss = evaluate(task, data.valid, device, precision, progress.part)["loss"] if data.valid else None
         better = loss is None or (math.isfinite(loss) and (progress.best is None or loss < progress.best))
         if better:
@@ -151,6 +154,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
                 _show(task, data, reporter)
                 shown = share + 1 / SAMPLES
             if stop:
+                check()
                 save()
                 if progress.best_step == 0:
                     run.save_model(task.state_dict(), {"step": progress.step, "val_loss": None})
@@ -220,7 +224,7 @@ def _begin(
         return progress, None
     saved = run.load_resume()
     progress = Progress(**saved.progress)
-    if progress.finished and span is None and run.summary():
+    if progress.finished and span is None and run.summary().get("steps") == progress.step:
         raise UserError(f"{run.path} is finished: say how much more with --for, --epochs or --steps")
     run.put_model(task, "last")
     _set_optimizer_tensors(optimizer, saved.optimizer, run)
