@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 CELLS, LAYER, STREAMS = "test_cells.py", "test_recurrent.py", "test_windows.py"
+CORPUS, SAMPLING, FILES, TRAINING = "test_corpus.py", "test_sampling.py", "test_files.py", "test_training.py"
+RUN, OPTIONS = "test_run.py", "test_options.py"
 FAULTS = [
     # equations
     ("cells/lstm.py", "c = f * c + i * g", "c = i * c + f * g", CELLS),
@@ -71,6 +73,54 @@ FAULTS = [
     ),
     ("tasks/lm.py", "                carried = detach(state)", "                carried = state", STREAMS),
     ("tasks/lm.py", "            if end == carry:", "            if end == x.shape[1]:", STREAMS),
+    # texts and files
+    (
+        "data/corpus.py",
+        "start, done = done - len(decoder.getstate()[0]), done + len(block)",
+        "done += len(block)",
+        CORPUS,
+    ),
+    ("data/corpus.py", "digest.update(size.digest())", "pass", CORPUS),
+    ("data/corpus.py", "seen[points] = True", "seen[points[:-1]] = True", CORPUS),
+    ("data/tokens.py", 'bare = unicodedata.normalize("NFKD", char)[0]', "bare = char", CORPUS),
+    ("files.py", "aside.replace(path)", "path.write_bytes(content)", FILES),
+    ("files.py", "        recover_folder(folder)\n        if", "        if", FILES),
+    ("files.py", "if digest != _digest(value):", "if False:", FILES),
+    ("options.py", "0 < value < math.inf", "0 <= value < math.inf", OPTIONS),
+    # sampling
+    (
+        "decode/sampling.py",
+        "outside = ordered.cumsum(-1) - ordered >= self.top_p",
+        "outside = ordered.cumsum(-1) >= self.top_p",
+        SAMPLING,
+    ),
+    ("decode/sampling.py", "uniform * cumulated[..., -1:], right=True", "uniform, right=False", SAMPLING),
+    ("decode/sampling.py", "/ self.temperature", "* self.temperature", SAMPLING),
+    # training
+    (
+        "training/loop.py",
+        "torch.nn.utils.clip_grads_with_norm_(task.parameters(), options.clip, norm)",
+        "pass",
+        TRAINING,
+    ),
+    (
+        "training/loop.py",
+        "                if progress.index == 0:\n                    state = None",
+        "                pass",
+        TRAINING,
+    ),
+    ("training/loop.py", "    set_random_states(saved.random)", "    pass", TRAINING),
+    ("training/loop.py", "over(unflatten(saved.state), lambda value: value.to(device, copy=True))", "None", TRAINING),
+    ("training/loop.py", "    _set_optimizer_tensors(optimizer, saved.optimizer, run)", "    pass", TRAINING),
+    ("training/loop.py", "loss < progress.best)", "loss > progress.best)", TRAINING),
+    ("training/loop.py", "    if progress.best_step == progress.step:", "    if False:", TRAINING),
+    ("training/loop.py", "(loss / options.accumulate).backward()", "loss.backward()", TRAINING),
+    ("training/evaluate.py", "state = None if reset else carried", "state = None", TRAINING),
+    ("training/schedule.py", "step - self.start_step + 1", "step + 1", TRAINING),
+    ("training/run.py", '    torch.set_rng_state(_bytes(states["torch"]))', "    pass", TRAINING),
+    ("training/run.py", '["step"] <= step', '["step"] < step', TRAINING),
+    ("training/run.py", 'if ours.get("digest") != _digest', "if False and _digest", RUN),
+    ("training/run.py", 'if config.get("format", 0) > FORMAT:', "if False:", RUN),
 ]
 
 
