@@ -856,3 +856,8 @@ def test_two_cells_cannot_have_one_name():
 
     assert "\n" not in str(caught.value)
     assert shipped()["lstm"] is SHIPPED["lstm"]
+
+
+def test_a_stored_cell_is_not_loaded_from_a_file_that_lies_about(theirs, monkeypatch):
+    monkeypatch.chdir(theirs.parent)
+    told(lambda: find({"name": "Untraceable", "file": f"{theirs.name}:Untraceable", "options": {}}), "not a full path")

@@ -344,12 +344,13 @@ def test_a_run_that_does_not_exist_is_told_with_the_nearest_that_does(tmp_path, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="runs/lm-shakespear"):
         load("runs/lm-shakespear")
-    for name in ("lm-shakespeare", "lm-linux"):
+    for name in ("lm-shakespeare", "lm-linux", "x"):
         shutil.copytree(trained, tmp_path / "runs" / name)
-    for given_, meant in (("runs/lm-shakespear", "runs/lm-shakespeare"), ("lm-linux", "runs/lm-linux")):
+    near = (("runs/lm-shakespear", "runs/lm-shakespeare"), ("lm-linux", "runs/lm-linux"), ("x", "runs/x"))
+    for given_, meant in near:
         with pytest.raises(UserError, match=f"{given_}.*did you mean '{meant}'"):
             load(given_)
-    with pytest.raises(UserError, match="runs/lm-linux, runs/lm-shakespeare"):
+    with pytest.raises(UserError, match="runs/lm-linux, runs/lm-shakespeare, runs/x"):
         load("zzz")
 
 
@@ -376,6 +377,8 @@ def test_what_stands_at_out_is_refused_and_untouched(tmp_path, trained, kind):
     before = contents(tmp_path)
     with pytest.raises(UserError, match=f"{out} exists.*--out.*--resume"):
         train("lm", trained.parent / "text.txt", out=out, **TINY)
+    with pytest.raises(UserError, match=f"{out} exists"):  # also one that was made while the text was read
+        Run.create(out, {})
     assert contents(tmp_path) == before
 
 

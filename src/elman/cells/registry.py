@@ -43,7 +43,10 @@ def find(spec: CellSpec) -> tuple[type[Cell], dict[str, Any]]:
     if isinstance(spec, Mapping):
         if "graph" in spec:
             return graph_cell(spec["name"], Graph.from_json(spec["graph"]), spec["start"]), {}
-        cell, _ = find(spec.get("file") or spec["name"])
+        file = spec.get("file")
+        if file and not Path(file).is_absolute():  # so that it is never one that came along with a stranger's run
+            raise UserError(f"the cell {spec['name']} comes from {file}, which is not a full path: it is not loaded")
+        cell, _ = find(file or spec["name"])
         return cell, dict(spec["options"])
     if not (inspect.isclass(spec) and issubclass(spec, Cell)):
         raise UserError(f"a cell is given by its name, its class or 'file.py:Class', not by {spec!r}")

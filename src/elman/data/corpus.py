@@ -2,7 +2,6 @@
 
 import codecs
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -189,7 +188,8 @@ def _texts(path: Path, encoding: str) -> Iterator[str]:
 
 def _head(path: Path) -> bytes:
     """The first three bytes."""
-    return b"".join(itertools.islice(_blocks(path), 3))[:3]
+    with path.open("rb") as file:
+        return file.read(3)
 
 
 def _likely(path: Path) -> str:
