@@ -35,6 +35,10 @@ class Windows:
         """Windows in an epoch."""
         return -(-self.longest // self.window)
 
+    def __str__(self) -> str:
+        back = f", gradient {self.back} back" if self.back != self.window else ""
+        return f"{self.rows} rows, windows of {self.window}{back}, {len(self):,} windows an epoch"
+
     def batch(self, epoch: int, index: int) -> dict[str, Tensor]:
         """Window `index`; every epoch reads the same. The first begins without a state.
 

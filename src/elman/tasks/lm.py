@@ -97,6 +97,9 @@ class LM(Task):
     def config(self) -> dict[str, Any]:
         return self._config
 
+    def describe(self) -> str:
+        return f"{super().describe()}, embedding {self._config['embedding']}, dropout {self._config['dropout']:g}"
+
     @classmethod
     def prepare(
         cls, paths: list[str], options: LMOptions, seconds: float | None = None, key: str | None = None

@@ -20,7 +20,7 @@ Batch = dict[str, Tensor]
 
 
 class Source(Protocol):
-    """Batches that can be asked for in any order, so that a run can go on where it stopped."""
+    """Batches that can be asked for in any order, so that a run can go on where it stopped. `str` tells its sizes."""
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -100,6 +100,10 @@ class Task(nn.Module, ABC):
     ) -> Source | None:
         """What the loss is taken over after training: a part of the run's own data, or all of another `path`; cut every
         `reset` tokens where the state shall begin anew. `config` is the run's. None when there is no such part."""
+
+    def describe(self) -> str:
+        """The sizes of the model in a few words."""
+        return ", ".join(f"{layer.layers} x {layer.hidden_size} {layer.cell_name}" for layer in self.layers())
 
     def stepper(self) -> Stepper:
         """The task as a generator of tokens. Make a new one after the weights have changed."""

@@ -115,13 +115,7 @@ def _run(task: Task, data: Data, training: TrainOptions, run: Run, reporter: Rep
     if reporter is not None:
         for note in data.notes:
             reporter.tell(note)
-        reporter.tell(f"{describe(task, data)}; run {run.path}")
+        parameters = sum(weight.numel() for weight in task.parameters())
+        reporter.tell(f"{task.kind} {task.describe()}, {parameters:,} parameters; {data.train}; run {run.path}")
     loop.train(task, data, training, run, reporter)
     return Model(task.eval(), run.config, run.path)
-
-
-def describe(task: Task, data: Data) -> str:
-    """The model in one line."""
-    parameters = sum(weight.numel() for weight in task.parameters())
-    layers = [f"{layer.layers} x {layer.hidden_size} {layer.cell_name}" for layer in task.layers()]
-    return f"{task.kind} {', '.join(layers)}, {parameters:,} parameters, {len(data.train)} batches an epoch"
