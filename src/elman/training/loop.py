@@ -26,7 +26,7 @@ BETAS = (0.9, 0.99)
 DEFAULT_SPAN = ("for", 300.0)
 LOOKS = 20  # at the validation part, in a whole training
 LONGEST = 60.0  # seconds between two looks
-PART = 0.15  # tokens looked at, for each token trained on between two looks: about 5 % of the time
+PART = 0.1  # tokens looked at, for each token trained on between two looks: 3 to 7 % of the time
 LEAST = 100_000  # tokens looked at, at the end of even the shortest training
 SAMPLES, SHOWN = 8, 160  # samples in a whole training, tokens of each
 
