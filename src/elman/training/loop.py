@@ -27,6 +27,7 @@ DEFAULT_SPAN = ("for", 300.0)
 LOOKS = 20  # at the validation part, in a whole training
 LONGEST = 60.0  # seconds between two looks
 PART = 0.1  # tokens looked at, for each token trained on between two looks: 3 to 7 % of the time
+MOST = 0.09  # of a timed training that is not training
 LEAST = 100_000  # tokens looked at, at the end of even the shortest training
 SAMPLES, SHOWN = 8, 160  # samples in a whole training, tokens of each
 
@@ -275,7 +276,9 @@ def _due(progress: Progress, stretch: Stretch, options: TrainOptions) -> bool:
     if stretch.unit == "epochs":
         epochs = progress.epoch - progress.looked["epoch"]
         return epochs >= max(1, stretch.amount / LOOKS)
-    return progress.seconds - progress.looked["seconds"] >= min(stretch.amount / LOOKS, LONGEST)
+    idle = progress.seconds - progress.busy  # looks that turn out slow are taken less often
+    since = progress.seconds - progress.looked["seconds"]
+    return since >= min(stretch.amount / LOOKS, LONGEST) and idle < MOST * progress.seconds
 
 
 def _choose_part(progress: Progress, source: Source | None, reporter: Reporter) -> None:
