@@ -109,7 +109,11 @@ def command(*words):
 
 def spawn(*words, cwd, **options):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.Popen(command(*words), cwd=cwd, env=os.environ | ENVIRONMENT, **pipes)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process inherits that Ctrl-C is ignored
+    try:
+        return subprocess.Popen(command(*words), cwd=cwd, env=os.environ | ENVIRONMENT, **pipes)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def contents(folder):
