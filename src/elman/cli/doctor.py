@@ -13,8 +13,8 @@ from elman import __version__
 from elman.cells.cell import Cell
 from elman.cells.registry import find, shipped
 from elman.cells.trace import NotTraceable, trace
+from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent.layer import Recurrent
-from elman.training.device import bfloat16_hardware
 
 SHAPE = (32, 64, 64, 256)  # batch, steps, input, hidden: as a small character model
 PATIENCE = 2.0  # seconds a timing may take

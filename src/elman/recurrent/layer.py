@@ -12,11 +12,12 @@ from elman.cells.tap import holding, watched
 from elman.cells.trace import said
 from elman.errors import UserError, unknown
 from elman.recurrent.backend import Backend, Choice, Span, States, choose
+from elman.recurrent.fused import Fused
 from elman.recurrent.loop import Loop
 from elman.recurrent.native import Native
 from elman.recurrent.state import State, over
 
-BACKENDS: tuple[Backend, ...] = (Native(), Loop())  # fastest first
+BACKENDS: tuple[Backend, ...] = (Fused(), Native(), Loop())  # fastest first
 
 
 class Recurrent(nn.Module):

@@ -25,13 +25,13 @@ class Loop:
         order = range(len(shares))
         times = order[::-1] if span.reverse else order
         alive = None if span.lengths is None else _alive(span.lengths, len(shares))
-        fresh = _starts(span)
+        fresh = starts(span)
         step, state, outputs = _step(cell), span.state, dict[int, Tensor]()
         with Watch(span.place, watched()) as watch:
             for t in times:
                 if fresh is not None:
-                    starts = fresh[:, t, None]
-                    state = tuple(torch.where(starts, a, b) for a, b in zip(span.initial, state, strict=True))
+                    new_here = fresh[:, t, None]
+                    state = tuple(torch.where(new_here, a, b) for a, b in zip(span.initial, state, strict=True))
                 new = step(cell.split(cell.gates, shares[t]), *state)
                 if alive is None:
                     state, outputs[t] = new, new[0]
@@ -59,7 +59,7 @@ def _alive(lengths: Tensor, steps: int) -> Tensor:
     return (torch.arange(steps, device=lengths.device)[:, None] < lengths).unsqueeze(-1)
 
 
-def _starts(span: Span) -> Tensor | None:
+def starts(span: Span) -> Tensor | None:
     """(B, T): where the state starts anew before the step. Backwards, a sequence is entered at its end: one step
     before the start of the next."""
     if span.fresh is None or not span.reverse:

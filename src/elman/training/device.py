@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from elman.errors import UserError
+from elman.kernels.processor import bfloat16_hardware
 
 
 def find_device(name: str) -> torch.device:
@@ -39,13 +40,3 @@ def find_precision(name: str, device: torch.device) -> Precision:
         return Precision(getattr(torch, name), "asked for")
     has = bfloat16_hardware(device)
     return Precision(torch.bfloat16, has) if has else Precision(torch.float32, "no bfloat16 hardware")
-
-
-def bfloat16_hardware(device: torch.device) -> str:
-    """What computes bfloat16 on this device; empty when nothing does."""
-    if device.type == "cuda":
-        return "cuda" if torch.cuda.is_bf16_supported(including_emulation=False) else ""
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return next((name for name in ("amx_bf16", "avx512_bf16", "bf16") if able.get(name)), "")
-    return ""

@@ -1,0 +1,90 @@
+"""Compiles a kernel's C++ with the system's compiler, keeps it in the user's cache folder, loads it."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from elman.files import cache_folder
+
+COMPILERS = ("g++", "clang++", "c++")
+FLAGS = ("-std=c++17", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC", "-w")
+PATIENCE = 120  # seconds for one compilation
+
+# what torch calls the processor's abilities, and how the compiler is told of them: never more than torch itself uses,
+# so that a kernel in the cache runs wherever the same torch abilities are
+ABILITIES = {
+    "AVX2": ("-mavx2", "-mfma", "-mf16c"),
+    "AVX512": ("-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl",
+               "-mprefer-vector-width=512"),
+}  # fmt: skip
+
+
+class NoKernel(Exception):
+    """There can be no kernel; the message says why, in words that follow 'refuses because'."""
+
+
+def compiler() -> list[str]:
+    """The command of the C++ compiler: `CXX`, or the first that is installed. Raises NoKernel."""
+    command = shlex.split(os.environ.get("CXX", "")) or [name for name in COMPILERS if shutil.which(name)][:1]
+    if not command:
+        raise NoKernel(f"there is no C++ compiler ({', '.join(COMPILERS)})")
+    path = shutil.which(command[0])
+    if path is None:
+        raise NoKernel(f"the C++ compiler CXX={command[0]} does not exist")
+    return [path, *command[1:]]
+
+
+def load(text: str) -> ctypes.CDLL:
+    """The compiled text, from the cache or compiled now. Raises NoKernel."""
+    command = [*compiler(), *FLAGS, *ABILITIES.get(torch.backends.cpu.get_cpu_capability(), ())]
+    made_by = Path(command[0]).stat()
+    identity = (text, command, made_by.st_size, made_by.st_mtime_ns, platform.machine(), torch.__version__)
+    key = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
+    file = cache_folder() / "kernels" / f"{key}.so"
+    with suppress(OSError):  # not there, or not loadable: it is compiled again
+        return ctypes.CDLL(str(file))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return _compile(command, text, file)
+    except OSError:  # the cache cannot be written: it is compiled for this process only
+        with tempfile.TemporaryDirectory(prefix="elman-") as folder:
+            try:
+                return _compile(command, text, Path(folder) / file.name)
+            except OSError as error:
+                raise NoKernel(f"its kernel can be written nowhere: {error}") from error
+
+
+def _compile(command: list[str], text: str, file: Path) -> ctypes.CDLL:
+    """Writes aside, then renames: two processes that compile the same at once do not disturb each other."""
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=file.parent) as folder:
+        source, made = Path(folder) / "kernel.cpp", Path(folder) / file.name
+        source.write_text(text)
+        line = [*command, str(source), "-o", str(made), *_libraries()]
+        try:
+            done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            raise NoKernel(f"{command[0]} took more than {PATIENCE} s") from error
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            told = next((part for part in said if "error" in part), said[0])
+            raise NoKernel(f"{Path(command[0]).name} could not compile it: {told}")
+        library = ctypes.CDLL(str(made))
+        made.replace(file)
+        return library
+
+
+def _libraries() -> list[str]:
+    """What a kernel is linked to: torch, and the very OpenMP library that torch runs its threads with."""
+    torch_folder = Path(torch.__file__).parent
+    places = [torch_folder / "lib", torch_folder.parent / "torch.libs"]
+    found = [str(path) for place in places for name in ("libgomp*.so*", "libiomp5*.so*") for path in place.glob(name)]
+    return [f"-L{places[0]}", "-ltorch_cpu", "-lc10", *(found[:1] or ["-lgomp"])]

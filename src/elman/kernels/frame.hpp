@@ -1,0 +1,303 @@
+// The part of every kernel that does not depend on the cell: mathematics, products, threads, the loop over time.
+// What is printed from the equation comes after it: forward_step and backward_step. Before it stand F, what is computed
+// in (float, double); S, what is stored (F, or bfloat16 as uint16_t); and STATES, how many states the cell has.
+
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <vector>
+
+// declared, not included: the headers of ATen take half a minute to compile
+namespace c10 { struct BFloat16; }
+namespace at { namespace native { namespace cpublas {
+void brgemm(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, int64_t ld_c, bool add,
+            const float* A, const float* B, float* C, bool is_vnni);
+void brgemm(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, int64_t ld_c, bool add,
+            const c10::BFloat16* A, const c10::BFloat16* B, float* C, bool is_vnni);
+void brgemm_release(bool is_vnni);
+}}}
+
+// torch's own threads: its OpenMP library is called as a compiler would, so that any compiler will do
+extern "C" void GOMP_parallel(void (*work)(void*), void* data, unsigned threads, unsigned flags);
+extern "C" int omp_get_thread_num();
+extern "C" int omp_get_num_threads();
+
+namespace {
+
+// ---- mathematics: without branches, so that the compiler computes many units at once; NaN and infinity as in torch
+
+inline float bits(int32_t i) { float f; std::memcpy(&f, &i, 4); return f; }
+inline int32_t bits(float f) { int32_t i; std::memcpy(&i, &f, 4); return i; }
+
+// exp(x) - 1 = 2^k e + (2^k - 1), for x in [-87, 88]; e = exp(r) - 1, |r| <= ln(2) / 2; half is 2^(k - 1)
+struct Power { float e, two_k, half; };
+inline Power power(float x) {
+  const float shifted = x * 1.44269504088896f + 12582912.0f;  // 1.5 * 2^23: the sum's low bits are the nearest integer
+  const float k = shifted - 12582912.0f;
+  const float r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  const int32_t exponent = bits(shifted) << 23;
+  return {p * r * r + r, bits(exponent + 0x3f800000), bits(exponent + 0x3f000000)};
+}
+inline float clamp(float x, float low, float high) { x = x < low ? low : x; return x > high ? high : x; }  // NaN stays
+inline float exponential(float x) {  // scaled in two steps: 2^128 is no float, but exp(88.5) is
+  const Power p = power(clamp(x, -86.6f, 89.0f));
+  return x < -86.6f ? 0.0f : 2.0f * (p.half * p.e + p.half);
+}
+inline float sigmoid(float x) {
+  const Power p = power(clamp(-x, -87.0f, 87.0f));
+  return 1.0f / (1.0f + (p.two_k * p.e + p.two_k));
+}
+inline float tangent(float x) {  // tanh(x) = m / (m + 2), m = exp(2 x) - 1
+  const Power p = power(clamp(x + x, -20.0f, 20.0f));
+  const float m = p.two_k * p.e + (p.two_k - 1.0f);
+  return m / (m + 2.0f);
+}
+inline float log1p_small(float e) {  // log(1 + e) for e in [0, 1]: 2 atanh(s), s = e / (2 + e)
+  const float s = e / (2.0f + e), q = s * s;
+  float p = 1.0f / 15.0f;
+  p = p * q + 1.0f / 13.0f;
+  p = p * q + 1.0f / 11.0f;
+  p = p * q + 1.0f / 9.0f;
+  p = p * q + 1.0f / 7.0f;
+  p = p * q + 1.0f / 5.0f;
+  p = p * q + 1.0f / 3.0f;
+  return 2.0f * (s + s * q * p);
+}
+inline float log_sigmoid(float x) {
+  const float e = exponential(x < 0.0f ? x : -x);
+  return (x > 0.0f ? 0.0f : x) - log1p_small(e);
+}
+inline double exponential(double x) { return std::exp(x); }
+inline double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+inline double tangent(double x) { return std::tanh(x); }
+inline double log_sigmoid(double x) { return (x > 0.0 ? 0.0 : x) - std::log1p(std::exp(-std::fabs(x))); }
+
+// ---- what is stored: F as it is, or rounded to bfloat16
+
+inline float load(uint16_t v) { return bits(int32_t(uint32_t(v) << 16)); }
+inline float load(float v) { return v; }
+inline double load(double v) { return v; }
+inline void store(uint16_t& to, float v) {
+  const uint32_t i = uint32_t(bits(v));
+  const uint32_t rounded = (i + 0x7fff + ((i >> 16) & 1)) >> 16;
+  to = uint16_t((i & 0x7fffffff) > 0x7f800000 ? (i >> 16) | 0x40 : rounded);  // NaN stays NaN
+}
+inline void store(float& to, float v) { to = v; }
+inline void store(double& to, double v) { to = v; }
+
+// ---- the call: the same fields as in call.py. (T, B, H) and the like: the last axis lies side by side
+
+struct Call {
+  int64_t T, B, H;
+  int64_t row_parts, column_parts;  // who owns what: the rows in so many parts, the units of each in so many
+  int64_t reverse;                  // from the last step to the first
+  int64_t places;                   // in `stored`: one for each step, or two in turn where nothing need be kept
+  int64_t y_stride;                 // from a step to the next in y: B H, or 0 where all steps share one
+  const int64_t* lengths;           // (B,) or null
+  const uint8_t* fresh;             // (T, B) or null: the row starts anew before the step
+  S* x;                             // (T, B, GATES, H): W x + b
+  S* y;                             // (T, B, H): the output; backward its gradient
+  F* state;                         // (2, STATES, B, H): two places in turn; backward their gradient
+  F* initial;                       // (STATES, B, H): where a row starts anew; backward its gradient
+  S* stored;                        // (STORED, places, B, H)
+  F* row_stored;                    // (ROW_STORED, places, B)
+  F* kept;                          // (KEPT, B, H): from one segment of a step to a later one
+  F* row_kept;                      // (ROW_KEPT, B)
+  F* results;                       // (BLOCKS B H): of each product (B, its blocks, H)
+  const S* const* matrices;         // the recurrent matrices, packed
+  const F* vectors;                 // (VECTORS, H)
+  S* columns;                       // (T, B, COLUMNS, H): gradients that the products after the loop need
+  F* sums;                          // (row_parts, SUMS, H): gradients of bias and vectors
+  F* taps;                          // (TAPS, T, B, H): recorded values; backward their gradients
+};
+
+struct Barrier {
+  std::atomic<int64_t> arrived{0}, round{0};
+  std::atomic<bool> broken{false};
+};
+
+struct Worker {
+  int64_t part, r0, r1, j0, j1;  // its rows and units
+  int64_t weight, all;           // column parts it stands for, of how many
+  Barrier* barrier;
+};
+
+struct At { int64_t t, place, now; };  // the step; its place in `stored`; which half of `state` is read
+
+struct Broken : std::exception {};
+
+// All workers of the same rows have come here before one goes on.
+inline void wait(const Worker& w) {
+  if (w.weight == w.all) return;
+  Barrier& b = *w.barrier;
+  const int64_t round = b.round.load();
+  if (b.arrived.fetch_add(w.weight) + w.weight == w.all) {
+    b.arrived.store(0);
+    b.round.store(round + 1);
+    return;
+  }
+  while (b.round.load(std::memory_order_acquire) == round) {
+    if (b.broken.load(std::memory_order_relaxed)) throw Broken();
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+}
+
+// ---- products: C = A B (+ C), rows of A and C ld apart; B packed, for bfloat16 two rows interleaved
+
+constexpr int64_t PAIR = sizeof(S) == 2 ? 2 : 1;
+
+inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, int64_t ld_c, bool add,
+                  const uint16_t* A, const uint16_t* B, float* C) {
+  at::native::cpublas::brgemm(M, N, K, ld_a, ld_b, ld_c, add, reinterpret_cast<const c10::BFloat16*>(A),
+                              reinterpret_cast<const c10::BFloat16*>(B), C, true);
+}
+inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, int64_t ld_c, bool add,
+                  const float* A, const float* B, float* C) {
+  at::native::cpublas::brgemm(M, N, K, ld_a, ld_b, ld_c, add, A, B, C, false);
+}
+inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, int64_t ld_c, bool add,
+                  const double* A, const double* B, double* C) {  // plain: only for checks
+  for (int64_t m = 0; m < M; m++)
+    for (int64_t n = 0; n < N; n++) {
+      double sum = add ? C[m * ld_c + n] : 0.0;
+      for (int64_t k = 0; k < K; k++) sum += A[m * ld_a + k] * B[k * ld_b + n];
+      C[m * ld_c + n] = sum;
+    }
+}
+
+// out (B, blocks, H) = of (B, H) times the matrix (H, blocks H), this worker's rows and units
+inline void product(const Call& c, const Worker& w, const S* of, const S* matrix, F* out, int64_t blocks) {
+  const int64_t H = c.H, N = blocks * H, rows = w.r1 - w.r0;
+  of += w.r0 * H;
+  out += w.r0 * N;
+  if (w.j0 == 0 && w.j1 == H) return times(rows, N, H, H, N, N, false, of, matrix, out);
+  for (int64_t n = w.j0; n < N; n += H) times(rows, w.j1 - w.j0, H, H, N, N, false, of, matrix + n * PAIR, out + n);
+}
+
+// out (B, H) = columns first ... first + length of this step times the matrix (length H, H)
+inline void back(const Call& c, const Worker& w, const S* columns, int64_t count, int64_t first, int64_t length,
+                 const S* matrix, F* out, bool add) {
+  const int64_t H = c.H;
+  times(w.r1 - w.r0, w.j1 - w.j0, length * H, count * H, H, H, add, columns + (w.r0 * count + first) * H,
+        matrix + w.j0 * PAIR, out + w.r0 * H + w.j0);
+}
+
+// ---- the loop over time
+
+void forward_step(const Call& c, const Worker& w, At at);
+void backward_step(const Call& c, const Worker& w, At at);
+
+// for every row where `chosen`: to[k, r] = from[k, r], this worker's units
+template <class Chosen>
+void copy(const Call& c, const Worker& w, F* to, const F* from, Chosen chosen) {
+  for (int64_t r = w.r0; r < w.r1; r++)
+    if (chosen(r))
+      for (int64_t k = 0; k < STATES; k++)
+        for (int64_t j = w.j0; j < w.j1; j++) to[(k * c.B + r) * c.H + j] = from[(k * c.B + r) * c.H + j];
+}
+
+void forward_rows(const Call& c, const Worker& w) {
+  const int64_t half = STATES * c.B * c.H;
+  for (int64_t s = 0; s < c.T; s++) {
+    const int64_t t = c.reverse ? c.T - 1 - s : s;
+    const At at{t, c.places == c.T ? t : s & 1, s & 1};
+    F* before = c.state + at.now * half;
+    F* after = c.state + (1 - at.now) * half;
+    if (c.fresh) copy(c, w, before, c.initial, [&](int64_t r) { return c.fresh[at.t * c.B + r] != 0; });
+    forward_step(c, w, at);
+    if (c.lengths) {  // a row past its length stands still, and its output is 0
+      const auto past = [&](int64_t r) { return at.t >= c.lengths[r]; };
+      copy(c, w, after, before, past);
+      for (int64_t r = w.r0; r < w.r1; r++)
+        if (past(r))
+          for (int64_t j = w.j0; j < w.j1; j++) store(c.y[at.t * c.y_stride + r * c.H + j], F(0));
+    }
+  }
+}
+
+void backward_rows(const Call& c, const Worker& w) {
+  const int64_t half = STATES * c.B * c.H;
+  for (int64_t s = 0; s < c.T; s++) {
+    const int64_t t = c.reverse ? s : c.T - 1 - s;
+    const At at{t, t, s & 1};
+    F* after = c.state + at.now * half;
+    F* before = c.state + (1 - at.now) * half;
+    backward_step(c, w, at);
+    if (c.lengths) copy(c, w, before, after, [&](int64_t r) { return at.t >= c.lengths[r]; });
+    if (c.fresh)
+      for (int64_t r = w.r0; r < w.r1; r++)
+        if (c.fresh[at.t * c.B + r])
+          for (int64_t k = 0; k < STATES; k++)
+            for (int64_t j = w.j0; j < w.j1; j++) {
+              const int64_t i = (k * c.B + r) * c.H + j;
+              c.initial[i] += before[i];
+              before[i] = 0;
+            }
+  }
+}
+
+struct Job {
+  const Call& c;
+  void (*rows)(const Call&, const Worker&);
+  std::vector<Barrier> barriers;
+  std::atomic<bool> failed;
+};
+
+// What one thread does: its share of the row parts times column parts.
+void work(void* data) {
+  Job& job = *static_cast<Job*>(data);
+  const Call& c = job.c;
+  const int64_t all = c.row_parts * c.column_parts, threads = omp_get_num_threads(), thread = omp_get_thread_num();
+  const int64_t begin = all * thread / threads, end = all * (thread + 1) / threads;
+  const int64_t unit = 64, units = (c.H + unit - 1) / unit;  // columns are parted at whole cache lines
+  const auto edge = [&](int64_t k) { return k == c.column_parts ? c.H : units * k / c.column_parts * unit; };
+  for (int64_t part = begin / c.column_parts; part * c.column_parts < end; part++) {
+    const int64_t first = part * c.column_parts;
+    const int64_t from = begin > first ? begin - first : 0;
+    const int64_t to = end - first < c.column_parts ? end - first : c.column_parts;
+    const Worker w{part, c.B * part / c.row_parts, c.B * (part + 1) / c.row_parts, edge(from), edge(to),
+                   to - from, c.column_parts, &job.barriers[part]};
+    if (from == to || w.r0 == w.r1) continue;
+    try {
+      job.rows(c, w);
+    } catch (...) {
+      job.failed.store(true);
+      w.barrier->broken.store(true);
+    }
+  }
+  if (PAIR == 2) at::native::cpublas::brgemm_release(true);
+}
+
+int run(const Call& c, void (*rows)(const Call&, const Worker&)) {
+  Job job{c, rows, std::vector<Barrier>(c.row_parts), {false}};
+  GOMP_parallel(work, &job, unsigned(c.row_parts * c.column_parts), 0);
+  return job.failed.load();
+}
+
+}  // namespace
+
+extern "C" int forward(const Call* c) { return run(*c, forward_rows); }
+extern "C" int backward(const Call* c) { return run(*c, backward_rows); }
+
+// Whether the products run here: torch refuses them on a processor without the instructions, or with mkldnn off.
+extern "C" int supported() {
+  try {
+    S a[4] = {}, b[4] = {};
+    F c[4];
+    times(2, 2, 2, 2, 2, 2, false, a, b, c);
+    if (PAIR == 2) at::native::cpublas::brgemm_release(true);
+    return 1;
+  } catch (...) {
+    return 0;
+  }
+}

@@ -1,0 +1,191 @@
+"""What a kernel computes at one step, forward and backward, as operations.
+
+`Program(graph)` takes the graph of a cell's step, lowers it to what can be printed, and derives the operations of the
+backward pass from RULES, one line an operation. Both live in one list; an operation of the backward pass refers to a
+value of the forward pass by its number, and what it refers to is stored on the way.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from elman.cells.graph import Graph, Op
+
+# kinds of a kernel beside those of a Graph:
+#   rsqrt                  1 / sqrt
+#   mean                   the mean over the units, one number a row; its own adjoint
+#   pass                   inputs (value, g): g where value > 0, else 0
+#   sign                   -1, 0, 1
+#   not_less               inputs (a, b, g): g where a > b, half of it where they are equal, 0 where a < b
+#   seed, tapped           the gradient that comes from outside: of a new state, of a recorded value
+#   back                   adjoints of a product's blocks times the transposed matrix; detail: the product
+SOURCES = ("input", "state", "vector", "constant", "seed", "tapped")
+BARRIERS = ("product", "back", "mean")  # need all units of a row before they can begin
+CHEAP = ("neg", "add", "sub", "mul", "relu", "abs", "maximum", "minimum")  # not worth a place in memory
+
+Rule = Callable[..., Iterable[int]]
+
+# (make, g, output, *inputs) to the adjoints of the inputs: make(kind, *numbers) is an operation, or a float a constant
+RULES: dict[str, Rule] = {
+    "neg": lambda make, g, o, a: [make("neg", g)],
+    "sigmoid": lambda make, g, o, a: [make("mul", g, make("mul", o, make("sub", 1.0, o)))],
+    "tanh": lambda make, g, o, a: [make("mul", g, make("sub", 1.0, make("mul", o, o)))],
+    "relu": lambda make, g, o, a: [make("pass", o, g)],
+    "exp": lambda make, g, o, a: [make("mul", g, o)],
+    "log": lambda make, g, o, a: [make("div", g, a)],
+    "sqrt": lambda make, g, o, a: [make("div", make("mul", 0.5, g), o)],
+    "rsqrt": lambda make, g, o, a: [make("mul", make("mul", -0.5, g), make("mul", o, make("mul", o, o)))],
+    "abs": lambda make, g, o, a: [make("mul", g, make("sign", a))],
+    "log_sigmoid": lambda make, g, o, a: [make("mul", g, make("sigmoid", make("neg", a)))],
+    "mean": lambda make, g, o, a: [make("mean", g)],
+    "add": lambda make, g, o, a, b: [g, g],
+    "sub": lambda make, g, o, a, b: [g, make("neg", g)],
+    "mul": lambda make, g, o, a, b: [make("mul", g, b), make("mul", g, a)],
+    "div": lambda make, g, o, a, b: [make("div", g, b), make("neg", make("div", make("mul", g, o), b))],
+    "maximum": lambda make, g, o, a, b: [make("not_less", a, b, g), make("not_less", b, a, g)],
+    "minimum": lambda make, g, o, a, b: [make("not_less", b, a, g), make("not_less", a, b, g)],
+}
+
+
+class Program:
+    """The operations of a kernel, and what each pass reads and writes.
+
+    - `ops`: the forward operations, then the backward ones; `of_rows`: those with one number a row instead of H
+    - `states`, `names`: the operations that are the new states, and the recorded values by name
+    - `products`: the forward products; `stored`: what the forward pass keeps, the operand of each product among it
+    - `gradients`: the operations that are the adjoint of each gate's input, state, and vector, by kind and name
+    - `columns`: the different adjoints of gates and of blocks, kept for the products after the loop
+    - `runs`: the blocks of the products as stretches (product, first block, first column, length) that lie side by side
+      among its blocks and among the columns
+    """
+
+    def __init__(self, graph: Graph, recorded: bool = False):
+        self.graph = graph
+        self.ops: list[Op] = []
+        self._numbers: dict[Op, int] = {}
+        new = self._lower()
+        self.states = [new[i] for i in graph.outputs]
+        self.names = {name: new[i] for name, i in graph.names.items()} if recorded else {}
+        self.forward_ops = len(self.ops)
+        self.products = [i for i, op in enumerate(self.ops) if op.kind == "product"]
+        self.vectors = [op.detail for op in self.ops if op.kind == "vector"]
+        self._reverse()
+        self.stored = self._stored()
+        self.of_rows = self._of_rows()
+
+    def make(self, kind: str, *inputs: int | float, detail: object = None) -> int:
+        """The number of the operation; the same operation is made once. A float stands for a constant."""
+        if kind != "constant":
+            inputs = tuple(self.make("constant", detail=i) if isinstance(i, float) else i for i in inputs)
+            zero = [self.ops[i] == Op("constant", (), 0.0) for i in inputs]
+            if kind == "add" and any(zero):
+                return int(inputs[zero.index(False)] if False in zero else inputs[0])
+        op = Op(kind, inputs, detail)  # type: ignore[arg-type]
+        if op not in self._numbers:
+            self._numbers[op] = len(self.ops)
+            self.ops.append(op)
+        return self._numbers[op]
+
+    def cone(self, roots: Iterable[int], stop: Callable[[int], bool] = lambda i: False) -> Iterator[int]:
+        """The roots and all they are computed from, inputs first; not beyond where `stop` says so."""
+        seen: set[int] = set()
+
+        def visit(i: int) -> Iterator[int]:
+            if i not in seen:
+                seen.add(i)
+                if not stop(i):
+                    for source in self.ops[i].inputs:
+                        yield from visit(source)
+                yield i
+
+        for root in roots:
+            yield from visit(root)
+
+    def _lower(self) -> list[int]:
+        new: list[int] = []
+        for op in self.graph.ops:
+            inputs = [new[i] for i in op.inputs]
+            if op.kind == "normalize":  # (v - mean) / sqrt(variance + 1e-5)
+                (value,) = inputs
+                centred = self.make("sub", value, self.make("mean", value))
+                variance = self.make("mean", self.make("mul", centred, centred))
+                new.append(self.make("mul", centred, self.make("rsqrt", self.make("add", variance, 1e-5))))
+            else:
+                new.append(self.make(op.kind, *inputs, detail=op.detail))
+        return new
+
+    def _reverse(self) -> None:
+        adjoint: dict[int, int] = {}
+
+        def give(to: int, g: int) -> None:
+            adjoint[to] = self.make("add", adjoint[to], g) if to in adjoint else g
+
+        for k, state in enumerate(self.states):
+            give(state, self.make("seed", detail=k))
+        for k, value in enumerate(self.names.values()):
+            give(value, self.make("tapped", detail=k))
+        zero = self.make("constant", detail=0.0)
+        blocks: dict[int, list[int]] = {i: [zero] * (len(self.ops[i].detail) - 1) for i in self.products}
+        reached: set[int] = set()
+        for i in reversed(range(self.forward_ops)):
+            op = self.ops[i]
+            if op.kind == "product" and i in reached:
+                give(op.inputs[0], self.make("back", *blocks[i], detail=i))
+            elif i in adjoint and op.kind == "block":
+                blocks[op.inputs[0]][op.detail] = adjoint[i]
+                reached.add(op.inputs[0])
+            elif i in adjoint and op.kind in RULES:
+                for source, g in zip(op.inputs, RULES[op.kind](self.make, adjoint[i], i, *op.inputs), strict=True):
+                    if self.ops[source].kind != "constant":
+                        give(source, g)
+        numbers = {(op.kind, op.detail): adjoint.get(i, zero) for i, op in enumerate(self.ops[: self.forward_ops])}
+        sources = [("input", self.graph.gates), ("state", self.graph.states), ("vector", self.vectors)]
+        self.gradients = {kind: [numbers.get((kind, name), zero) for name in names] for kind, names in sources}
+        self.blocks = blocks
+        self.columns = self._columns()
+        self.runs = self._runs()
+
+    def _columns(self) -> list[int]:
+        """The gates' adjoints in their order; then what the products need that is not among them. One adjoint that
+        serves both, as in an LSTM, is written once."""
+        columns = list(self.gradients["input"])
+        for needed in self.blocks.values():
+            columns += [i for i in dict.fromkeys(needed) if i not in columns]
+        return columns
+
+    def _runs(self) -> list[tuple[int, int, int, int]]:
+        runs: list[tuple[int, int, int, int]] = []
+        for product, blocks in self.blocks.items():
+            for block, adjoint in enumerate(blocks):
+                column = self.columns.index(adjoint)
+                last, first_block, first, length = runs[-1] if runs else (-1, 0, 0, 0)
+                if (last, first_block + length, first + length) == (product, block, column):
+                    runs[-1] = (product, first_block, first, length + 1)
+                else:
+                    runs.append((product, block, column, 1))
+        return runs
+
+    def _stored(self) -> list[int]:
+        """The operands of the products, and what the backward pass uses and cannot cheaply make again from the rest."""
+        free, forward = ("input", "vector", "constant"), range(self.forward_ops)
+        roots = [i for kind in self.gradients.values() for i in kind] + self.columns
+        used = {i for i in self.cone(roots, lambda i: i in forward) if i in forward}
+        stored = dict.fromkeys(self.ops[i].inputs[0] for i in self.products)
+        stored |= dict.fromkeys(i for i in sorted(used) if self.ops[i].kind not in CHEAP + free)
+        for i in sorted(used):
+            ends = self.cone([i], lambda k: k in stored or self.ops[k].kind not in CHEAP)
+            if any(k not in stored and self.ops[k].kind not in CHEAP + free for k in ends):
+                stored[i] = None
+        return list(stored)
+
+    def _of_rows(self) -> set[int]:
+        rows: set[int] = set()
+        for i, op in enumerate(self.ops):
+            values = [k for k in op.inputs if self.ops[k].kind != "constant"]
+            if op.kind == "mean" or (op.kind not in SOURCES + BARRIERS and values and rows.issuperset(values)):
+                rows.add(i)
+        return rows
+
+    @property
+    def keeps_input(self) -> bool:
+        """Whether the backward pass reads the gates' input."""
+        roots = [i for kind in self.gradients.values() for i in kind] + self.columns
+        return any(self.ops[i].kind == "input" for i in self.cone(roots, lambda i: i in self.stored))
