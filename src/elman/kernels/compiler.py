@@ -45,7 +45,7 @@ def compiler() -> list[str]:
 
 def load(text: str) -> ctypes.CDLL:
     """The compiled text, from the cache or compiled now. Raises NoKernel."""
-    command = [*compiler(), *FLAGS, *ABILITIES.get(torch.backends.cpu.get_cpu_capability(), ())]
+    command = [*compiler(), *FLAGS, *_abilities()]
     made_by = Path(command[0]).stat()
     identity = (text, command, made_by.st_size, made_by.st_mtime_ns, platform.machine(), torch.__version__)
     key = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
@@ -80,6 +80,12 @@ def _compile(command: list[str], text: str, file: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(made))
         made.replace(file)
         return library
+
+
+def _abilities() -> list[str]:
+    """The compiler's flags for what torch uses of the processor."""
+    flags = list(ABILITIES.get(torch.backends.cpu.get_cpu_capability(), ()))
+    return flags + ["-mavx512bf16"] * ("-mavx512f" in flags and torch.cpu.get_capabilities()["avx512_bf16"])
 
 
 def _libraries() -> list[str]:

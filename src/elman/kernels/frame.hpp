@@ -8,6 +8,9 @@
 #include <cstring>
 #include <exception>
 #include <vector>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
 
 // declared, not included: the headers of ATen take half a minute to compile
 namespace c10 { struct BFloat16; }
@@ -25,6 +28,8 @@ extern "C" int omp_get_thread_num();
 extern "C" int omp_get_num_threads();
 
 namespace {
+
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // ---- mathematics: without branches, so that the compiler computes many units at once; NaN and infinity as in torch
 
@@ -87,11 +92,34 @@ inline float load(float v) { return v; }
 inline double load(double v) { return v; }
 inline void store(uint16_t& to, float v) {
   const uint32_t i = uint32_t(bits(v));
-  const uint32_t rounded = (i + 0x7fff + ((i >> 16) & 1)) >> 16;
-  to = uint16_t((i & 0x7fffffff) > 0x7f800000 ? (i >> 16) | 0x40 : rounded);  // NaN stays NaN
+  to = uint16_t(v != v ? 0x7fc0 : (i + 0x7fff + ((i >> 16) & 1)) >> 16);
 }
 inline void store(float& to, float v) { to = v; }
 inline void store(double& to, double v) { to = v; }
+
+// A segment computes in rooms of CHUNK units, so that all its numbers are of one size: `open` brings what is read,
+// `close` takes away what was written. What is F already stays where it is.
+constexpr int64_t CHUNK = 128;
+using Room = F[CHUNK];
+
+inline const F* open(const F* from, Room&, int64_t) { return from; }
+inline const float* open(const uint16_t* from, float (&room)[CHUNK], int64_t n) {
+  for (int64_t j = 0; j < n; j++) room[j] = load(from[j]);
+  return room;
+}
+inline F* place(F* to, Room&) { return to; }
+inline float* place(uint16_t*, float (&room)[CHUNK]) { return room; }
+inline void close(F*, const Room&, int64_t) {}
+inline void close(uint16_t* to, const float (&room)[CHUNK], int64_t n) {
+  int64_t j = 0;
+#ifdef __AVX512BF16__
+  for (; j + 16 <= n; j += 16) {
+    const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(room + j));
+    std::memcpy(to + j, &rounded, 32);
+  }
+#endif
+  for (; j < n; j++) store(to[j], room[j]);
+}
 
 // ---- the call: the same fields as in call.py. (T, B, H) and the like: the last axis lies side by side
 
@@ -152,9 +180,12 @@ inline void wait(const Worker& w) {
   }
 }
 
-// ---- products: C = A B (+ C), rows of A and C ld apart; B packed, for bfloat16 two rows interleaved
+// ---- products: C = A B (+ C), rows of A and C ld apart
+//
+// The right factor B (K, N) is packed in panels of PANEL columns, the rows of a panel side by side, bfloat16 with each
+// two rows interleaved: read in the order in which it lies, which is twice as fast as reading it row by row.
 
-constexpr int64_t PAIR = sizeof(S) == 2 ? 2 : 1;
+constexpr int64_t PAIR = sizeof(S) == 2 ? 2 : 1, PANEL = 64;
 
 inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, int64_t ld_c, bool add,
                   const uint16_t* A, const uint16_t* B, float* C) {
@@ -175,21 +206,42 @@ inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, i
     }
 }
 
+
+
 // out (B, blocks, H) = of (B, H) times the matrix (H, blocks H), this worker's rows and units
 inline void product(const Call& c, const Worker& w, const S* of, const S* matrix, F* out, int64_t blocks) {
-  const int64_t H = c.H, N = blocks * H, rows = w.r1 - w.r0;
-  of += w.r0 * H;
-  out += w.r0 * N;
-  if (w.j0 == 0 && w.j1 == H) return times(rows, N, H, H, N, N, false, of, matrix, out);
-  for (int64_t n = w.j0; n < N; n += H) times(rows, w.j1 - w.j0, H, H, N, N, false, of, matrix + n * PAIR, out + n);
+  const int64_t H = c.H, N = blocks * H;
+  for (int64_t block = 0; block < N; block += H)
+    for (int64_t j = w.j0; j < w.j1; j += PANEL) {
+      const int64_t width = least(PANEL, H - j);
+      times(w.r1 - w.r0, width, H, H, width, N, false, of + w.r0 * H, matrix + (block + j) * H,
+            out + w.r0 * N + block + j);
+    }
 }
 
 // out (B, H) = columns first ... first + length of this step times the matrix (length H, H)
 inline void back(const Call& c, const Worker& w, const S* columns, int64_t count, int64_t first, int64_t length,
                  const S* matrix, F* out, bool add) {
-  const int64_t H = c.H;
-  times(w.r1 - w.r0, w.j1 - w.j0, length * H, count * H, H, H, add, columns + (w.r0 * count + first) * H,
-        matrix + w.j0 * PAIR, out + w.r0 * H + w.j0);
+  const int64_t H = c.H, K = length * H;
+  for (int64_t j = w.j0; j < w.j1; j += PANEL) {
+    const int64_t width = least(PANEL, H - j);
+    times(w.r1 - w.r0, width, K, count * H, width, H, add, columns + (w.r0 * count + first) * H, matrix + j * K,
+          out + w.r0 * H + j);
+  }
+}
+
+// Packs the matrix (rows, columns), `across`: its transpose, in panels that begin anew at every multiple of `block`
+// columns.
+template <class From>
+void pack(const From* from, S* to, int64_t rows, int64_t columns, int64_t block, bool across) {
+  const int64_t K = across ? columns : rows, N = across ? rows : columns;
+  for (int64_t n = 0; n < N; n += least(PANEL, block - n % block)) {
+    const int64_t width = least(PANEL, block - n % block);
+    for (int64_t k = 0; k < K; k += PAIR)
+      for (int64_t i = 0; i < width; i++)
+        for (int64_t q = 0; q < PAIR; q++)
+          store(*to++, across ? load(from[(n + i) * K + k + q]) : load(from[(k + q) * N + n + i]));
+  }
 }
 
 // ---- the loop over time
@@ -259,8 +311,8 @@ void work(void* data) {
   const Call& c = job.c;
   const int64_t all = c.row_parts * c.column_parts, threads = omp_get_num_threads(), thread = omp_get_thread_num();
   const int64_t begin = all * thread / threads, end = all * (thread + 1) / threads;
-  const int64_t unit = 64, units = (c.H + unit - 1) / unit;  // columns are parted at whole cache lines
-  const auto edge = [&](int64_t k) { return k == c.column_parts ? c.H : units * k / c.column_parts * unit; };
+  const int64_t panels = (c.H + PANEL - 1) / PANEL;
+  const auto edge = [&](int64_t k) { return k == c.column_parts ? c.H : panels * k / c.column_parts * PANEL; };
   for (int64_t part = begin / c.column_parts; part * c.column_parts < end; part++) {
     const int64_t first = part * c.column_parts;
     const int64_t from = begin > first ? begin - first : 0;
@@ -288,6 +340,11 @@ int run(const Call& c, void (*rows)(const Call&, const Worker&)) {
 
 extern "C" int forward(const Call* c) { return run(*c, forward_rows); }
 extern "C" int backward(const Call* c) { return run(*c, backward_rows); }
+
+// See `pack`. What is packed is of type F.
+extern "C" void pack(const F* from, S* to, int64_t rows, int64_t columns, int64_t block, int across) {
+  pack<F>(from, to, rows, columns, block, across);
+}
 
 // Whether the products run here: torch refuses them on a processor without the instructions, or with mkldnn off.
 extern "C" int supported() {

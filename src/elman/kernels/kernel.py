@@ -35,6 +35,17 @@ class Kernel:
         self.source = Source(self.program, str(dtype).removeprefix("torch."))
         self.library = load(self.source.text)
 
+    def packed(self, matrix: Tensor, across: bool = False) -> Tensor:
+        """A right factor, or with `across` the transpose of one, in the order in which a product reads it; see `pack`
+        in frame.hpp."""
+        matrix = matrix.detach().to(self.computed).contiguous()
+        made = torch.empty(matrix.numel(), dtype=self.dtype)
+        rows, columns = matrix.shape
+        block = columns if not across else min(rows, columns)
+        self.library.pack(*map(ctypes.c_void_p, (matrix.data_ptr(), made.data_ptr())),
+                          *map(ctypes.c_int64, (rows, columns, block)), ctypes.c_int(across))  # fmt: skip
+        return made
+
     def run(self, name: str, numbers: Mapping[str, int], tensors: Mapping[str, Tensor | None],
             matrices: list[Tensor]) -> None:  # fmt: skip
         """Calls `forward` or `backward`. What the pass needs only while it runs is made here."""

@@ -32,7 +32,7 @@ class Place:
     """Where in memory a value of row r is: the address of its first unit, or of its one number; and how it is put there."""
 
     address: str
-    how: str = "store({0}[j], {1});"
+    how: str = "{0}[j] = {1};"
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ class Source:
         program = self.program
         writes = [(i, self._state(k, "1 - at.now")) for k, i in enumerate(program.states)]
         writes += [(program.states[0], Place("c.y + at.t * c.y_stride + r * H"))]
-        writes += [(i, Place(f"c.taps + (({k} * c.T + at.t) * B + r) * H")) for k, i in enumerate(program.names.values())]
+        writes += [
+            (i, Place(f"c.taps + (({k} * c.T + at.t) * B + r) * H")) for k, i in enumerate(program.names.values())
+        ]
         return writes + [(i, self._stored(i)) for i in program.stored]
 
     def _backward(self) -> list[tuple[int, Place]]:
@@ -134,7 +136,7 @@ class Source:
             later = {i for other in segments[number + 1 :] for i in self._cone(other, homes, done)}
             kept = {i: self._keep(i) for i in cone if i in done & later and i not in homes}
             means = {i: self._keep(i) for i in segment.barriers if self.ops[i].kind == "mean"}
-            text += self._segment(f"{name}_{number}", segment, cone, homes, kept, means, dead=name == "backward")
+            text += self._segment(f"{name}_{number}", segment, cone, homes, kept, means)
             homes = homes | kept | means
         calls = "".join(f"  {name}_{number}(c, w, at);\n{self._products(segment)}"
                         for number, segment in enumerate(segments))  # fmt: skip
@@ -170,46 +172,53 @@ class Source:
 
     def _segment(
         self, name: str, segment: Segment, cone: list[int], homes: dict[int, Place], kept: dict[int, Place],
-        means: dict[int, Place], dead: bool,
+        means: dict[int, Place],
     ) -> str:  # fmt: skip
-        rows, constant = self.program.of_rows, [i for i in cone if self.ops[i].kind == "constant"]
-        places = {i: homes.get(i) or self._source(i) for i in cone if i not in constant}
-        writes = [(i, place) for i, place in segment.writes if i not in rows] + [
-            (i, place) for i, place in kept.items() if i not in rows
-        ]
-        row_writes = [(i, place) for i, place in (*segment.writes, *kept.items()) if i in rows]
-        y_gradient = [i for i in cone if self.ops[i] == Op("seed", (), 0)]
-        lines = [f"const F v{i} = F({self.ops[i].detail!r});" for i in constant]
+        """A function of the worker's rows; in each of them, of its units chunk by chunk."""
+        of_rows, constants = self.program.of_rows, [i for i in cone if self.ops[i].kind == "constant"]
+        places = {i: homes.get(i) or self._source(i) for i in cone}
+        gradient = [i for i in cone if self.ops[i] == Op("seed", (), 0)]  # that of the new state and of the output
+        writes = [*segment.writes, *kept.items()]
+        full = [(i, place) for i, place in writes if i not in of_rows]
+
+        lines = [f"const F v{i} = F({_number(self.ops[i].detail)});" for i in constants]
         lines += ["for (int64_t r = w.r0; r < w.r1; r++) {"]
-        pointers = [f"const auto* from{i} = {place.address};" for i, place in places.items() if place and i not in rows]
-        if y_gradient:
-            pointers.append("const S* gradient = c.y + at.t * c.y_stride + r * H;")
-        pointers += [f"auto* to{k} = {place.address};" for k, (_, place) in enumerate(writes)]
-        lines += ["  " + line for line in pointers]
-        if dead:
-            zeros = " ".join(f"store(to{k}[j], F(0));" for k, (_, place) in enumerate(writes) if "c.columns" in place.address)
-            lines += ["  if (c.lengths && at.t >= c.lengths[r]) {  // past its length a row has no gradient",
-                      f"    for (int64_t j = w.j0; j < w.j1; j++) {{ {zeros} }}", "    continue;", "  }"]  # fmt: skip
-        for i in cone:
-            if i in rows:
-                place = places[i]
-                lines.append(f"  const F v{i} = {f'*({place.address})' if place else self._expression(i)};")
-        lines += [f"  store(*({place.address}), v{i});" for i, place in row_writes]
+        lines += [f"  const F v{i} = {self._number(i, places[i])};" for i in cone if i in of_rows]
+        lines += [f"  *({place.address}) = v{i};" for i, place in writes if i in of_rows]
         lines += [f"  F sum{i} = 0;" for i in means]
-        reduction = f" reduction(+:{', '.join(f'sum{i}' for i in means)})" if means else ""
+
+        inputs = {f"from{i}": places[i] for i in cone if i not in of_rows and places[i]}
+        inputs |= {"gradient": Place("c.y + at.t * c.y_stride + r * H") for _ in gradient}
+        rooms = [*inputs, *(f"to{k}" for k, _ in enumerate(full))]
+        opening = [f"const F* {name} = open({place.address} + j0, room_{name}, n);" for name, place in inputs.items()]
+        opening += [f"F* to{k} = place({place.address} + j0, room_to{k});" for k, (_, place) in enumerate(full)]
         body = []
         for i in cone:
-            if i not in rows and i not in constant:
-                extra = " + load(gradient[j])" if i in y_gradient else ""
-                body.append(f"const F v{i} = {f'load(from{i}[j])' + extra if places[i] else self._expression(i)};")
-        body += [place.how.format(f"to{k}", f"v{i}") for k, (i, place) in enumerate(writes)]
+            if i not in of_rows and i not in constants:
+                more = " + gradient[j]" if i in gradient else ""
+                body.append(f"const F v{i} = {f'from{i}[j]{more}' if places[i] else self._expression(i)};")
+        body += [place.how.format(f"to{k}", f"v{i}") for k, (i, place) in enumerate(full)]
         body += [f"sum{i} += v{self.ops[i].inputs[0]};" for i in means]
+        reduction = f" reduction(+:{', '.join(f'sum{i}' for i in means)})" if means else ""
+        dead = [f"to{k}[j] = 0;" for k, (_, place) in enumerate(full) if "c.columns" in place.address]
+        closing = [f"close({place.address} + j0, room_to{k}, n);" for k, (_, place) in enumerate(full)]
         if body:
-            lines += [f"#pragma omp simd{reduction}", "  for (int64_t j = w.j0; j < w.j1; j++) {"]
-            lines += ["    " + line for line in body] + ["  }"]
+            lines += [f"  Room {', '.join(f'room_{name}' for name in rooms)};"]
+            lines += ["  for (int64_t j0 = w.j0; j0 < w.j1; j0 += CHUNK) {"]
+            lines += ["    const int64_t n = least(CHUNK, w.j1 - j0);"]
+            lines += ["    " + line for line in opening]
+            loop = [f"#pragma omp simd{reduction}", "    for (int64_t j = 0; j < n; j++) {",
+                    *["      " + line for line in body], "    }"]  # fmt: skip
+            if name.startswith("backward"):  # past its length a row has no gradient
+                loop = ["    if (c.lengths && at.t >= c.lengths[r]) {",
+                        f"      for (int64_t j = 0; j < n; j++) {{ {' '.join(dead)} }}", "    } else {", *loop, "    }"]  # fmt: skip
+            lines += [*loop, *["    " + line for line in closing], "  }"]
         lines += [f"  *({place.address}) = sum{i} / F(H);" for i, place in means.items()]
         text = "".join(f"  {line}\n" if not line.startswith("#") else line + "\n" for line in [*lines, "}"])
         return f"\nvoid {name}(const Call& c, const Worker& w, At at) {{\n{_SIZES}{text}}}\n"
+
+    def _number(self, i: int, place: Place | None) -> str:
+        return f"*({place.address})" if place else self._expression(i)
 
     def _expression(self, i: int) -> str:
         op = self.ops[i]
@@ -233,3 +242,8 @@ class Source:
                                      f"c.matrices[{number}], {to}, {add});")  # fmt: skip
                         add = "true"
         return "".join(f"  {line}\n" for line in ["wait(w);", *lines]) if lines else ""
+
+
+def _number(value: float) -> str:
+    """A constant in C++."""
+    return repr(float(value)).replace("inf", "INFINITY").replace("nan", "NAN")

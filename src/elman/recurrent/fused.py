@@ -98,7 +98,7 @@ class _Weights:
         self.parameters = [cell.W, cell.b, *self.matrices.values(), *self.vectors.values()]
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             self.W, self.b = cell.W.to(kernel.dtype), cell.b.to(kernel.dtype)
-            self.forward = [_packed_across(self.matrix(p).to(kernel.dtype)) for p in self.program.products]
+            self.forward = [kernel.packed(self.matrix(p), across=True) for p in self.program.products]
             vectors = [self.vectors[name].to(kernel.computed) for name in self.program.vectors]
             self.stacked = torch.stack(vectors) if vectors else None
 
@@ -110,25 +110,10 @@ class _Weights:
 
     def backward(self, hidden: int) -> list[Tensor]:
         """The matrices of the backward pass: a stretch of blocks each."""
-        with torch.no_grad():
-            return [
-                _packed(self.matrix(product)[block * hidden : (block + length) * hidden].to(self.kernel.dtype))
-                for product, block, _, length in self.program.runs
-            ]
-
-
-def _packed(matrix: Tensor) -> Tensor:
-    """A right factor (K, N) as brgemm wants it: bfloat16 with each two rows interleaved."""
-    if matrix.dtype != torch.bfloat16:
-        return matrix.contiguous()
-    return matrix.unflatten(0, (-1, 2)).transpose(1, 2).contiguous()
-
-
-def _packed_across(matrix: Tensor) -> Tensor:
-    """The same of the transposed matrix: two bfloat16 of a row, which are to stand together, move as one number."""
-    if matrix.dtype != torch.bfloat16:
-        return matrix.t().contiguous()
-    return matrix.contiguous().view(torch.int32).t().contiguous()
+        return [
+            self.kernel.packed(self.matrix(product)[block * hidden : (block + length) * hidden])
+            for product, block, _, length in self.program.runs
+        ]
 
 
 @dataclass(frozen=True)
@@ -229,7 +214,9 @@ class _Unroll(torch.autograd.Function):
                 taps[k] = g
         initial = torch.zeros(states, rows, hidden, dtype=kernel.computed) if how.fresh is not None else None
         columns = torch.empty(steps * rows, len(program.columns) * hidden, dtype=kernel.dtype)
-        sums = torch.zeros(how.row_parts, len(program.graph.gates) + len(program.vectors), hidden, dtype=kernel.computed)
+        sums = torch.zeros(
+            how.row_parts, len(program.graph.gates) + len(program.vectors), hidden, dtype=kernel.computed
+        )
         tensors = {"lengths": how.lengths, "fresh": how.fresh, "x": share, "y": y, "state": state, "initial": initial,
                    "stored": stored, "row_stored": row_stored, "vectors": weights.stacked, "columns": columns,
                    "sums": sums, "taps": taps}  # fmt: skip
