@@ -1,6 +1,8 @@
 // The part of every kernel that does not depend on the cell: mathematics, products, threads, the loop over time.
 // What is printed from the equation comes after it: forward_step and backward_step. Before it stand F, what is computed
-// in (float, double); S, what is stored (F, or bfloat16 as uint16_t); and STATES, how many states the cell has.
+// in (float, double); S, what is stored (F, or bfloat16 as uint16_t); STATES, GATES and COLUMNS, how many there are; and
+// FACTORS, the products of the weights' gradients: `left`, what is stored at that number (-1: x), transposed, times
+// `length` columns from `first`.
 
 #include <atomic>
 #include <cmath>
@@ -124,14 +126,18 @@ inline void close(uint16_t* to, const float (&room)[CHUNK], int64_t n) {
 // ---- the call: the same fields as in call.py. (T, B, H) and the like: the last axis lies side by side
 
 struct Call {
-  int64_t T, B, H;
+  int64_t T, B, H, I;
   int64_t row_parts, column_parts;  // who owns what: the rows in so many parts, the units of each in so many
   int64_t reverse;                  // from the last step to the first
   int64_t places;                   // in `stored`: one for each step, or two in turn where nothing need be kept
   int64_t y_stride;                 // from a step to the next in y: B H, or 0 where all steps share one
   const int64_t* lengths;           // (B,) or null
   const uint8_t* fresh;             // (T, B) or null: the row starts anew before the step
-  S* x;                             // (T, B, GATES, H): W x + b
+  const S* x;                       // (T, B, I)
+  const S* W;                       // the input's matrix, packed
+  const F* bias;                    // (GATES, H)
+  F* inputs;                        // (steps at a time, B, GATES, H): W x
+  F* input_gradient;                // (T, B, I) or null
   S* y;                             // (T, B, H): the output; backward its gradient
   F* state;                         // (2, STATES, B, H): two places in turn; backward their gradient
   F* initial;                       // (STATES, B, H): where a row starts anew; backward its gradient
@@ -145,6 +151,7 @@ struct Call {
   S* columns;                       // (T, B, COLUMNS, H): gradients that the products after the loop need
   F* sums;                          // (row_parts, SUMS, H): gradients of bias and vectors
   F* taps;                          // (TAPS, T, B, H): recorded values; backward their gradients
+  F* products;                      // (row_parts, of each of FACTORS (width of left, length H)) or null
 };
 
 struct Barrier {
@@ -154,11 +161,13 @@ struct Barrier {
 
 struct Worker {
   int64_t part, r0, r1, j0, j1;  // its rows and units
+  int64_t i0, i1;                // its part of the input's gradient
   int64_t weight, all;           // column parts it stands for, of how many
   Barrier* barrier;
 };
 
-struct At { int64_t t, place, now; };  // the step; its place in `stored`; which half of `state` is read
+// the step; its place in `stored` and in `inputs`; which half of `state` is read
+struct At { int64_t t, place, input, now; };
 
 struct Broken : std::exception {};
 
@@ -258,11 +267,92 @@ void copy(const Call& c, const Worker& w, F* to, const F* from, Chosen chosen) {
         for (int64_t j = w.j0; j < w.j1; j++) to[(k * c.B + r) * c.H + j] = from[(k * c.B + r) * c.H + j];
 }
 
+// Steps that a worker takes together, so that a product outside the recurrence has about so many rows.
+inline int64_t together(const Call& c, int64_t rows, int64_t wanted) {
+  return least(c.T, rows < wanted ? wanted / rows : 1);
+}
+
+// calls work(t, rows): products of steps t ... t + n - 1, in one where the worker has all rows, which then lie together
+template <class Work>
+void each_product(const Call& c, const Worker& w, int64_t t, int64_t n, Work work) {
+  if (w.r1 - w.r0 == c.B) return work(t, n * c.B);
+  for (int64_t k = 0; k < n; k++) work(t + k, w.r1 - w.r0);
+}
+
+// inputs = x of the steps t ... t + n - 1 times W, this worker's rows and units
+void project(const Call& c, const Worker& w, int64_t t, int64_t n) {
+  const int64_t H = c.H, N = GATES * H;
+  each_product(c, w, t, n, [&](int64_t at, int64_t rows) {
+    for (int64_t block = 0; block < N; block += H)
+      for (int64_t j = w.j0; j < w.j1; j += PANEL) {
+        const int64_t width = least(PANEL, H - j);
+        times(rows, width, c.I, c.I, width, N, false, c.x + (at * c.B + w.r0) * c.I, c.W + (block + j) * c.I,
+              c.inputs + ((at - t) * c.B + w.r0) * N + block + j);
+      }
+  });
+}
+
+// The input's gradient at the steps t ... t + n - 1: the columns of the gates times W.
+void project_back(const Call& c, const Worker& w, int64_t t, int64_t n) {
+  const int64_t K = GATES * c.H, ld = COLUMNS * c.H;
+  wait(w);
+  each_product(c, w, t, n, [&](int64_t at, int64_t rows) {
+    for (int64_t i = w.i0; i < w.i1; i += PANEL) {
+      const int64_t width = least(PANEL, c.I - i);
+      times(rows, width, K, ld, width, c.I, false, c.columns + (at * c.B + w.r0) * ld, c.W + i * K,
+            c.input_gradient + (at * c.B + w.r0) * c.I + i);
+    }
+  });
+}
+
+// Adds the steps t ... t + n - 1 to the weights' gradients: what is stored, transposed, times columns. Both are packed
+// while they are still in the processor's cache.
+void accumulate(const Call& c, const Worker& w, int64_t t, int64_t n, bool first, std::vector<S>& left,
+                std::vector<S>& right) {
+  const int64_t H = c.H, rows = w.r1 - w.r0, count = n * rows, K = (count + PAIR - 1) / PAIR * PAIR;
+  const auto row = [&](int64_t k) { return (t + k / rows) * c.B + w.r0 + k % rows; };
+  right.resize(COLUMNS * H * K);
+  left.resize((c.I > H ? c.I : H) * K);
+  for (int64_t column = 0; column < COLUMNS; column++)
+    for (int64_t j = w.j0; j < w.j1; j += PANEL) {
+      const int64_t width = least(PANEL, H - j);
+      S* to = right.data() + (column * H + j) * K;
+      for (int64_t k = 0; k < K; k += PAIR, to += width * PAIR)
+        for (int64_t q = 0; q < PAIR; q++) {
+          const S* from = c.columns + (row(least(k + q, count - 1)) * COLUMNS + column) * H + j;
+          for (int64_t i = 0; i < width; i++) to[i * PAIR + q] = k + q < count ? from[i] : S(0);
+        }
+    }
+  F* out = c.products;
+  int64_t size = 0, packed = -2;
+  for (const Factor& f : FACTORS) size += (f.left < 0 ? c.I : H) * f.length * H;
+  out += w.part * size;
+  for (const Factor& f : FACTORS) {
+    const int64_t M = f.left < 0 ? c.I : H, N = f.length * H;
+    if (f.left != packed) {
+      const S* from = f.left < 0 ? c.x : c.stored + f.left * c.places * c.B * H;
+      for (int64_t k0 = 0; k0 < K; k0 += 16)
+        for (int64_t m = 0; m < M; m++)
+          for (int64_t k = k0; k < least(k0 + 16, K); k++) left[m * K + k] = k < count ? from[row(k) * M + m] : S(0);
+      packed = f.left;
+    }
+    for (int64_t column = 0; column < f.length; column++)
+      for (int64_t j = w.j0; j < w.j1; j += PANEL) {
+        const int64_t width = least(PANEL, H - j);
+        times(M, width, K, K, width, N, !first, left.data(), right.data() + ((f.first + column) * H + j) * K,
+              out + column * H + j);
+      }
+    out += M * N;
+  }
+}
+
 void forward_rows(const Call& c, const Worker& w) {
-  const int64_t half = STATES * c.B * c.H;
+  const int64_t half = STATES * c.B * c.H, steps = together(c, w.r1 - w.r0, 32);
   for (int64_t s = 0; s < c.T; s++) {
-    const int64_t t = c.reverse ? c.T - 1 - s : s;
-    const At at{t, c.places == c.T ? t : s & 1, s & 1};
+    const int64_t ahead = least(steps, c.T - s / steps * steps), k = s % steps;
+    const int64_t t = c.reverse ? c.T - 1 - s : s, input = c.reverse ? ahead - 1 - k : k;
+    if (k == 0) project(c, w, t - input, ahead);
+    const At at{t, c.places == c.T ? t : s & 1, input, s & 1};
     F* before = c.state + at.now * half;
     F* after = c.state + (1 - at.now) * half;
     if (c.fresh) copy(c, w, before, c.initial, [&](int64_t r) { return c.fresh[at.t * c.B + r] != 0; });
@@ -278,10 +368,11 @@ void forward_rows(const Call& c, const Worker& w) {
 }
 
 void backward_rows(const Call& c, const Worker& w) {
-  const int64_t half = STATES * c.B * c.H;
+  const int64_t half = STATES * c.B * c.H, steps = together(c, w.r1 - w.r0, 256);
+  std::vector<S> left, right;
   for (int64_t s = 0; s < c.T; s++) {
     const int64_t t = c.reverse ? s : c.T - 1 - s;
-    const At at{t, t, s & 1};
+    const At at{t, t, 0, s & 1};
     F* after = c.state + at.now * half;
     F* before = c.state + (1 - at.now) * half;
     backward_step(c, w, at);
@@ -295,6 +386,11 @@ void backward_rows(const Call& c, const Worker& w) {
               c.initial[i] += before[i];
               before[i] = 0;
             }
+    const int64_t done = s % steps + 1;
+    if (done < steps && s + 1 < c.T) continue;
+    const int64_t from = c.reverse ? t - done + 1 : t;
+    if (c.input_gradient) project_back(c, w, from, done);
+    if (c.products) accumulate(c, w, from, done, s < steps, left, right);
   }
 }
 
@@ -311,14 +407,15 @@ void work(void* data) {
   const Call& c = job.c;
   const int64_t all = c.row_parts * c.column_parts, threads = omp_get_num_threads(), thread = omp_get_thread_num();
   const int64_t begin = all * thread / threads, end = all * (thread + 1) / threads;
-  const int64_t panels = (c.H + PANEL - 1) / PANEL;
-  const auto edge = [&](int64_t k) { return k == c.column_parts ? c.H : panels * k / c.column_parts * PANEL; };
+  const auto edge = [&](int64_t size, int64_t k) {  // whole panels each
+    return k == c.column_parts ? size : (size + PANEL - 1) / PANEL * k / c.column_parts * PANEL;
+  };
   for (int64_t part = begin / c.column_parts; part * c.column_parts < end; part++) {
     const int64_t first = part * c.column_parts;
     const int64_t from = begin > first ? begin - first : 0;
     const int64_t to = end - first < c.column_parts ? end - first : c.column_parts;
-    const Worker w{part, c.B * part / c.row_parts, c.B * (part + 1) / c.row_parts, edge(from), edge(to),
-                   to - from, c.column_parts, &job.barriers[part]};
+    const Worker w{part, c.B * part / c.row_parts, c.B * (part + 1) / c.row_parts, edge(c.H, from), edge(c.H, to),
+                   edge(c.I, from), edge(c.I, to), to - from, c.column_parts, &job.barriers[part]};
     if (from == to || w.r0 == w.r1) continue;
     try {
       job.rows(c, w);

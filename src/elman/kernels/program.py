@@ -165,7 +165,7 @@ class Program:
 
     def _stored(self) -> list[int]:
         """The operands of the products, and what the backward pass uses and cannot cheaply make again from the rest."""
-        free, forward = ("input", "vector", "constant"), range(self.forward_ops)
+        free, forward = ("vector", "constant"), range(self.forward_ops)
         roots = [i for kind in self.gradients.values() for i in kind] + self.columns
         used = {i for i in self.cone(roots, lambda i: i in forward) if i in forward}
         stored = dict.fromkeys(self.ops[i].inputs[0] for i in self.products)
@@ -183,9 +183,3 @@ class Program:
             if op.kind == "mean" or (op.kind not in SOURCES + BARRIERS and values and rows.issuperset(values)):
                 rows.add(i)
         return rows
-
-    @property
-    def keeps_input(self) -> bool:
-        """Whether the backward pass reads the gates' input."""
-        roots = [i for kind in self.gradients.values() for i in kind] + self.columns
-        return any(self.ops[i].kind == "input" for i in self.cone(roots, lambda i: i in self.stored))

@@ -24,6 +24,7 @@ EXPRESSIONS = {
 }  # fmt: skip
 
 
+SEED = Op("seed", (), 0)
 _SIZES = "  [[maybe_unused]] const int64_t B = c.B, H = c.H;\n"
 
 
@@ -53,10 +54,25 @@ class Source:
         self.row_stored = [i for i in program.stored if i in program.of_rows]
         self.kept, self.row_kept = 0, 0
         self.blocks = max(sum(len(program.blocks[p]) for p in program.products), len(program.products))
-        computed, stored = TYPES[dtype]
-        head = f"#include <cstdint>\nusing F = {computed};\nusing S = {stored};\nconstexpr long STATES = {len(program.states)};\n"
         passes = self._pass("forward", self._forward(), {}) + self._pass("backward", self._backward(), self._loaded())
-        self.text = head + FRAME.read_text() + "\nnamespace {\n" + passes + "\n}  // namespace\n"
+        self.text = self._head(*TYPES[dtype]) + FRAME.read_text() + f"\nnamespace {{\n{passes}\n}}  // namespace\n"
+
+    def _head(self, computed: str, stored: str) -> str:
+        program = self.program
+        counts = {"STATES": len(program.states), "GATES": len(program.graph.gates), "COLUMNS": len(program.columns)}
+        factors = ", ".join(f"{{{left}, {first}, {length}}}" for left, first, length in self.factors)
+        return (
+            f"#include <cstdint>\nusing F = {computed};\nusing S = {stored};\n"
+            + "".join(f"constexpr int64_t {name} = {count};\n" for name, count in counts.items())
+            + f"struct Factor {{ int64_t left, first, length; }};\nconstexpr Factor FACTORS[] = {{{factors}}};\n"
+        )
+
+    @property
+    def factors(self) -> list[tuple[int, int, int]]:
+        """The products that are the weights' gradients: W's, then those of the runs in their order; see frame.hpp."""
+        operands = [self.stored.index(self.ops[product].inputs[0]) for product, *_ in self.program.runs]
+        runs = [(left, first, length) for left, (_, _, first, length) in zip(operands, self.program.runs, strict=True)]
+        return [(-1, 0, len(self.program.graph.gates)), *runs]
 
     # ---- where things are
 
@@ -85,7 +101,7 @@ class Source:
         op, program = self.ops[i], self.program
         if op.kind == "input":
             gates = program.graph.gates
-            return Place(f"c.x + ((at.t * B + r) * {len(gates)} + {gates.index(op.detail)}) * H")
+            return Place(f"c.inputs + ((at.input * B + r) * GATES + {gates.index(op.detail)}) * H")
         if op.kind == "state":
             return self._state(program.graph.states.index(op.detail), "at.now")
         if op.kind == "seed":
@@ -177,7 +193,9 @@ class Source:
         """A function of the worker's rows; in each of them, of its units chunk by chunk."""
         of_rows, constants = self.program.of_rows, [i for i in cone if self.ops[i].kind == "constant"]
         places = {i: homes.get(i) or self._source(i) for i in cone}
-        gradient = [i for i in cone if self.ops[i] == Op("seed", (), 0)]  # that of the new state and of the output
+        # a gate has a bias; the gradient of the first state is that of the new state and of the output
+        more = {i: (f"bias{i}", self._bias(i)) for i in cone if self.ops[i].kind == "input" and i not in homes}
+        more |= {i: ("gradient", Place("c.y + at.t * c.y_stride + r * H")) for i in cone if self.ops[i] == SEED}
         writes = [*segment.writes, *kept.items()]
         full = [(i, place) for i, place in writes if i not in of_rows]
 
@@ -188,15 +206,15 @@ class Source:
         lines += [f"  F sum{i} = 0;" for i in means]
 
         inputs = {f"from{i}": places[i] for i in cone if i not in of_rows and places[i]}
-        inputs |= {"gradient": Place("c.y + at.t * c.y_stride + r * H") for _ in gradient}
+        inputs |= dict(more.values())
         rooms = [*inputs, *(f"to{k}" for k, _ in enumerate(full))]
         opening = [f"const F* {name} = open({place.address} + j0, room_{name}, n);" for name, place in inputs.items()]
         opening += [f"F* to{k} = place({place.address} + j0, room_to{k});" for k, (_, place) in enumerate(full)]
         body = []
         for i in cone:
             if i not in of_rows and i not in constants:
-                more = " + gradient[j]" if i in gradient else ""
-                body.append(f"const F v{i} = {f'from{i}[j]{more}' if places[i] else self._expression(i)};")
+                loaded = f"from{i}[j]" + (f" + {more[i][0]}[j]" if i in more else "")
+                body.append(f"const F v{i} = {loaded if places[i] else self._expression(i)};")
         body += [place.how.format(f"to{k}", f"v{i}") for k, (i, place) in enumerate(full)]
         body += [f"sum{i} += v{self.ops[i].inputs[0]};" for i in means]
         reduction = f" reduction(+:{', '.join(f'sum{i}' for i in means)})" if means else ""
@@ -216,6 +234,9 @@ class Source:
         lines += [f"  *({place.address}) = sum{i} / F(H);" for i, place in means.items()]
         text = "".join(f"  {line}\n" if not line.startswith("#") else line + "\n" for line in [*lines, "}"])
         return f"\nvoid {name}(const Call& c, const Worker& w, At at) {{\n{_SIZES}{text}}}\n"
+
+    def _bias(self, i: int) -> Place:
+        return Place(f"c.bias + {self.program.graph.gates.index(self.ops[i].detail)} * H")
 
     def _number(self, i: int, place: Place | None) -> str:
         return f"*({place.address})" if place else self._expression(i)

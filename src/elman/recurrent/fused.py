@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from elman.cells.cell import Cell
 from elman.cells.tap import holding, recording
@@ -22,7 +24,8 @@ from elman.recurrent.loop import starts
 class Fused:
     """One call of the cell's own kernel for all steps; see `elman.kernels`.
 
-    The products before and after the loop over time, the input's share and the gradients of the weights, are torch's.
+    All products are torch's brgemm: those of the input and of the weights' gradients for some steps at a time, while
+    what they need is still in the processor's cache.
     """
 
     name = "fused"
@@ -40,13 +43,13 @@ class Fused:
         return kernel if isinstance(kernel, str) else None
 
     def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
-        return _run(cell, _Weights(cell, _made(cell)), span)
+        return _run(_Weights(cell, _made(cell)), span)
 
     def stepper(self, cell: Cell, place: str) -> Callable[[Tensor, States], States]:
         weights = _Weights(cell, _made(cell))
 
         def advance(x: Tensor, state: States) -> States:
-            return _run(cell, weights, Span(x[:, None], state, state, place=place))[1]
+            return _run(weights, Span(x[:, None], state, state, place=place))[1]
 
         return advance
 
@@ -93,27 +96,34 @@ class _Weights:
     """The weights of a cell as a kernel wants them."""
 
     def __init__(self, cell: Cell, kernel: Kernel):
-        self.kernel, self.program = kernel, kernel.program
+        self.kernel, self.program, self.hidden = kernel, kernel.program, cell.hidden_size
         self.matrices, self.vectors = cell.matrices(), cell.vectors()
         self.parameters = [cell.W, cell.b, *self.matrices.values(), *self.vectors.values()]
-        with torch.no_grad(), torch.autocast("cpu", enabled=False):
-            self.W, self.b = cell.W.to(kernel.dtype), cell.b.to(kernel.dtype)
-            self.forward = [kernel.packed(self.matrix(p), across=True) for p in self.program.products]
+        self.padded = cell.input_size % 2 if kernel.dtype == torch.bfloat16 else 0  # brgemm takes bfloat16 in pairs
+        with torch.no_grad():
+            self.b = cell.b.to(kernel.computed)
             vectors = [self.vectors[name].to(kernel.computed) for name in self.program.vectors]
             self.stacked = torch.stack(vectors) if vectors else None
+            self.W = kernel.packed(self._padded(cell.W), self.hidden)
+        self.forward = [kernel.packed(self.matrices[name], self.hidden) for name in map(self.name, self.program.products)]
+
+    @cached_property
+    def backward(self) -> tuple[Tensor, list[Tensor]]:
+        """W, and a piece of a recurrent matrix for each of the program's runs, for the backward pass."""
+        pieces = [self.rows(product, block, length) for product, block, _, length in self.program.runs]
+        pieces = [self.matrices[name][rows] for name, rows in pieces]
+        return self.kernel.packed(self._padded(self.parameters[0])), [self.kernel.packed(piece) for piece in pieces]
 
     def name(self, product: int) -> str:
+        """The name of a product's matrix."""
         return "_".join(self.program.ops[product].detail)
 
-    def matrix(self, product: int) -> Tensor:
-        return self.matrices[self.name(product)]
+    def rows(self, product: int, block: int, length: int) -> tuple[str, slice]:
+        """Some blocks of a product: the matrix and its rows."""
+        return self.name(product), slice(block * self.hidden, (block + length) * self.hidden)
 
-    def backward(self, hidden: int) -> list[Tensor]:
-        """The matrices of the backward pass: a stretch of blocks each."""
-        return [
-            self.kernel.packed(self.matrix(product)[block * hidden : (block + length) * hidden])
-            for product, block, _, length in self.program.runs
-        ]
+    def _padded(self, W: Tensor) -> Tensor:
+        return pad(W.detach(), (0, self.padded)) if self.padded else W
 
 
 @dataclass(frozen=True)
@@ -124,122 +134,135 @@ class _How:
     lengths: Tensor | None
     fresh: Tensor | None  # (T, B) uint8
     reverse: bool
-    row_parts: int
-    column_parts: int
+    parts: tuple[int, int]  # of the rows, of the units
     keep: bool  # a backward pass may come
 
-    def numbers(self, x: Tensor, hidden: int, places: int, y_stride: int) -> dict[str, int]:
-        steps, rows = x.shape[:2]
-        return {"T": steps, "B": rows, "H": hidden, "row_parts": self.row_parts, "column_parts": self.column_parts,
-                "reverse": int(self.reverse), "places": places, "y_stride": y_stride}  # fmt: skip
+    def numbers(self, x: Tensor, places: int) -> dict[str, int]:
+        """The numbers of a call; x (T, B, I)."""
+        return {"T": len(x), "B": x.shape[1], "I": x.shape[2], "H": self.weights.hidden, "places": places,
+                "row_parts": self.parts[0], "column_parts": self.parts[1], "reverse": int(self.reverse)}  # fmt: skip
 
 
-def _run(cell: Cell, weights: _Weights, span: Span) -> tuple[Tensor, States]:
+def _run(weights: _Weights, span: Span) -> tuple[Tensor, States]:
     """One direction of one layer: outputs (B, T, H) and the last states (B, H)."""
     fresh = starts(span)
-    initial = span.initial if fresh is not None else ()
-    inputs = [span.x, *span.state, *initial, *weights.parameters]
+    inputs = [span.x, *weights.parameters, *span.state, *(() if fresh is None else span.initial)]
     how = _How(
         weights, span.lengths, None if fresh is None else fresh.t().contiguous().view(torch.uint8), span.reverse,
-        *_parts(len(span.x), cell.hidden_size, weights), torch.is_grad_enabled() and any(v.requires_grad for v in inputs),
+        _parts(len(span.x), weights), torch.is_grad_enabled() and any(value.requires_grad for value in inputs),
     )  # fmt: skip
     y, *rest = _Unroll.apply(how, *inputs)  # type: ignore[misc]
-    state, taps = rest[: len(cell.states)], rest[len(cell.states) :]
-    record = recording()
+    states, record = len(span.state), recording()
     if record is not None:
-        for name, tap in zip(weights.program.names, taps, strict=True):
+        for name, tap in zip(weights.program.names, rest[states:], strict=True):
             record.add(span.place + name, tap.transpose(0, 1))
-    return y.transpose(0, 1), tuple(state)
+    return y.transpose(0, 1), tuple(rest[:states])
 
 
-def _parts(rows: int, hidden: int, weights: _Weights) -> tuple[int, int]:
-    """Among how many threads the rows are parted, and among how many the units."""
-    threads, units = torch.get_num_threads(), (hidden + 63) // 64
-    if rows >= 4 * threads or weights.program.of_rows or units < threads:
+def _parts(rows: int, weights: _Weights) -> tuple[int, int]:
+    """Among how many threads the rows are parted, and among how many the units: these wait for each other at each
+    product, and a mean over the units cannot be parted."""
+    threads, units = torch.get_num_threads(), (weights.hidden + 63) // 64
+    if rows >= 4 * threads or weights.program.of_rows:
         return max(1, min(threads, rows)), 1
-    return 1, threads
+    return 1, min(threads, units)
 
 
 class _Unroll(torch.autograd.Function):
-    """The loop over time with its gradient. Inside, time comes first: (T, B, H)."""
+    """The loop over time with its gradient. Inside, time comes first: (T, B, H).
+
+    Inputs: x (B, T, I), the cell's parameters, the states, and with `fresh` the initial states. Outputs: y, the states,
+    and the recorded values.
+    """
 
     @staticmethod
-    def forward(ctx: Any, how: _How, *inputs: Tensor) -> Any:
+    def forward(ctx: Any, how: _How, given: Tensor, *inputs: Tensor) -> Any:
         weights, kernel, program = how.weights, how.weights.kernel, how.weights.program
-        x, states, hidden = inputs[0], len(program.states), inputs[1].shape[-1]
-        with torch.autocast("cpu", enabled=False):
-            x = x.transpose(0, 1).to(kernel.dtype).contiguous()
-            steps, rows = x.shape[:2]
-            share = torch.addmm(weights.b, x.flatten(0, 1), weights.W.t())
-        places = steps if how.keep else 2
-        state = torch.empty(2, states, rows, hidden, dtype=kernel.computed)
-        for k, value in enumerate(inputs[1 : 1 + states]):
-            state[0, k] = value
-        initial = None
-        if how.fresh is not None:
-            initial = torch.stack([value.to(kernel.computed) for value in inputs[1 + states : 1 + 2 * states]])
-        y = torch.empty(steps, rows, hidden, dtype=kernel.dtype)
-        stored = torch.empty(len(kernel.source.stored), places, rows, hidden, dtype=kernel.dtype)
-        row_stored = torch.empty(len(kernel.source.row_stored), places, rows, dtype=kernel.computed)
-        taps = torch.empty(len(program.names), steps, rows, hidden, dtype=kernel.computed)
-        tensors = {"lengths": how.lengths, "fresh": how.fresh, "x": share, "y": y, "state": state, "initial": initial,
-                   "stored": stored, "row_stored": row_stored, "vectors": weights.stacked, "taps": taps}  # fmt: skip
-        kernel.run("forward", how.numbers(x, hidden, places, rows * hidden), tensors, weights.forward)
+        x = torch.empty(given.shape[1], given.shape[0], given.shape[2] + weights.padded, dtype=kernel.dtype)
+        x[..., : given.shape[2]] = given.transpose(0, 1)
+        x[..., given.shape[2] :] = 0
+        shape = (*x.shape[:2], weights.hidden)
+        count, states = len(weights.parameters), len(program.states)
+        before, initial = inputs[count : count + states], inputs[count + states :]
+        places = len(x) if how.keep else 2
+        stored = torch.empty(len(kernel.source.stored), places, *shape[1:], dtype=kernel.dtype)
+        row_stored = torch.empty(len(kernel.source.row_stored), places, shape[1], dtype=kernel.computed)
+        state = torch.empty(2, states, *shape[1:], dtype=kernel.computed)
+        y = torch.empty(shape, dtype=kernel.dtype)
+        taps = torch.empty(len(program.names), *shape, dtype=kernel.computed)
+        for place, value in zip(state[0], before, strict=True):
+            place.copy_(value)
+        tensors = {
+            "lengths": how.lengths, "fresh": how.fresh, "x": x, "W": weights.W, "bias": weights.b, "y": y,
+            "state": state, "initial": torch.stack(initial).to(kernel.computed) if initial else None, "stored": stored,
+            "row_stored": row_stored, "vectors": weights.stacked, "taps": taps,
+        }  # fmt: skip
+        kernel.run("forward", how.numbers(x, places) | {"y_stride": shape[1] * shape[2]}, tensors, weights.forward)
         if how.keep:
-            ctx.how, ctx.kept = how, (stored, row_stored, share if program.keeps_input else None)
-            ctx.dtypes = [value.dtype for value in inputs]
-            ctx.save_for_backward(x, *weights.parameters)
+            ctx.how, ctx.kept = how, (x, stored, row_stored)
+            ctx.dtypes = [value.dtype for value in (given, *inputs)]
+            ctx.save_for_backward(*weights.parameters)  # to notice when they are changed before the backward pass
             ctx.set_materialize_grads(False)
-        last = state[steps % 2].to(inputs[1].dtype).unbind()
-        return y, *last, *taps.unbind()
+        return y, *state[len(x) % 2].to(before[0].dtype).unbind(), *taps.unbind()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        how, (stored, row_stored, share) = ctx.how, ctx.kept
+    def backward(ctx: Any, of_y: Tensor | None, *gradients: Tensor | None) -> Any:
+        how, (x, stored, row_stored), _ = ctx.how, ctx.kept, ctx.saved_tensors
         weights, kernel, program = how.weights, how.weights.kernel, how.weights.program
-        x, *_ = ctx.saved_tensors
-        steps, rows, hidden, states = *x.shape[:2], stored.shape[-1] if len(stored) else 0, len(program.states)
-        hidden = weights.parameters[0].shape[0] // len(program.graph.gates)
-        state = torch.zeros(2, states, rows, hidden, dtype=kernel.computed)
-        for k, g in enumerate(gradients[1 : 1 + states]):
-            if g is not None:
-                state[0, k] = g
-        y = gradients[0]
-        y_stride = 0 if y is None else rows * hidden
-        y = torch.zeros(rows, hidden, dtype=kernel.dtype) if y is None else y.to(kernel.dtype).contiguous()
-        taps = torch.zeros(len(program.names), steps, rows, hidden, dtype=kernel.computed)
-        for k, g in enumerate(gradients[1 + states :]):
-            if g is not None:
-                taps[k] = g
-        initial = torch.zeros(states, rows, hidden, dtype=kernel.computed) if how.fresh is not None else None
-        columns = torch.empty(steps * rows, len(program.columns) * hidden, dtype=kernel.dtype)
+        shape, states, wanted = (*x.shape[:2], weights.hidden), len(program.states), ctx.needs_input_grad[1:]
+        state = torch.zeros(2, states, *shape[1:], dtype=kernel.computed)
+        taps = torch.zeros(len(program.names), *shape, dtype=kernel.computed)
+        for place, value in zip((*state[0], *taps), gradients, strict=True):
+            if value is not None:
+                place.copy_(value)
+        if of_y is None:
+            y, y_stride = torch.zeros(shape[1:], dtype=kernel.dtype), 0
+        else:
+            y, y_stride = of_y.to(kernel.dtype).contiguous(), shape[1] * shape[2]
+        initial = torch.zeros(states, *shape[1:], dtype=kernel.computed) if how.fresh is not None else None
         sums = torch.zeros(
-            how.row_parts, len(program.graph.gates) + len(program.vectors), hidden, dtype=kernel.computed
+            how.parts[0], len(program.graph.gates) + len(program.vectors), weights.hidden, dtype=kernel.computed
         )
-        tensors = {"lengths": how.lengths, "fresh": how.fresh, "x": share, "y": y, "state": state, "initial": initial,
-                   "stored": stored, "row_stored": row_stored, "vectors": weights.stacked, "columns": columns,
-                   "sums": sums, "taps": taps}  # fmt: skip
-        kernel.run("backward", how.numbers(x, hidden, steps, y_stride), tensors, weights.backward(hidden))
-        with torch.autocast("cpu", enabled=False):
-            return None, *_gradients(ctx, how, x, columns, sums.sum(0), state[steps % 2], initial, stored)
+        products = _Products(how, x.shape[2]) if any(wanted[1 : 1 + len(weights.parameters)]) else None
+        of_x = torch.empty(x.shape, dtype=kernel.computed) if wanted[0] else None
+        W, matrices = weights.backward
+        tensors = {
+            "lengths": how.lengths, "fresh": how.fresh, "x": x, "W": W, "input_gradient": of_x, "y": y, "state": state,
+            "initial": initial, "stored": stored, "row_stored": row_stored, "vectors": weights.stacked, "taps": taps,
+            "columns": torch.empty(*shape[:2], len(program.columns), weights.hidden, dtype=kernel.dtype),
+            "sums": sums, "products": None if products is None else products.memory,
+        }  # fmt: skip
+        kernel.run("backward", how.numbers(x, len(x)) | {"y_stride": y_stride}, tensors, matrices)
+        of_x = None if of_x is None else of_x[..., : x.shape[2] - weights.padded].transpose(0, 1)
+        of_weights = [None] * len(weights.parameters) if products is None else products.gradients(sums.sum(0))
+        found = [of_x, *of_weights, *state[len(x) % 2], *(() if initial is None else initial)]
+        return None, *[g if g is None else g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True)]
 
 
-def _gradients(
-    ctx: Any, how: _How, x: Tensor, columns: Tensor, sums: Tensor, state: Tensor, initial: Tensor | None, stored: Tensor
-) -> list[Tensor | None]:
-    """The gradients of `_Unroll`'s inputs: large products of what the loop has left."""
-    weights, program, hidden = how.weights, how.weights.program, state.shape[-1]
-    gates = len(program.graph.gates)
-    of_gates = columns[:, : gates * hidden]
-    of_x = (of_gates @ weights.W).unflatten(0, x.shape[:2]).transpose(0, 1) if ctx.needs_input_grad[1] else None
-    of_matrices = {name: torch.zeros_like(matrix) for name, matrix in weights.matrices.items()}
-    for product, block, column, length in program.runs:
-        operand = stored[how.weights.kernel.source.stored.index(program.ops[product].inputs[0])].flatten(0, 1)
-        of_matrices[weights.name(product)][block * hidden : (block + length) * hidden] += (
-            columns[:, column * hidden : (column + length) * hidden].t() @ operand
-        )
-    of_vectors = {name: sums[gates + k] for k, name in enumerate(program.vectors)}
-    found = [of_x, *state, *(() if initial is None else initial), of_gates.t() @ x.flatten(0, 1),
-             sums[:gates].flatten(), *of_matrices.values(), *[of_vectors[name] for name in weights.vectors]]  # fmt: skip
-    return [None if g is None else g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True)]
+class _Products:
+    """The gradients of the weights as a kernel leaves them: for each part of the rows, of each factor (width of the left
+    side, columns), one after another."""
+
+    def __init__(self, how: _How, width: int):
+        self.weights, self.factors = how.weights, how.weights.kernel.source.factors
+        hidden, kernel = how.weights.hidden, how.weights.kernel
+        self.shapes = [(width if left < 0 else hidden, length * hidden) for left, _, length in self.factors]
+        self.memory = torch.zeros(how.parts[0], sum(m * n for m, n in self.shapes), dtype=kernel.computed)
+
+    def gradients(self, sums: Tensor) -> list[Tensor]:
+        """The gradient of each of the cell's parameters; sums (gates and vectors, H)."""
+        weights, program = self.weights, self.weights.program
+        gates = len(program.graph.gates)
+        factors = self.memory.split([m * n for m, n in self.shapes], 1)
+        of_W, *of_runs = [factor.sum(0).view(shape).t() for factor, shape in zip(factors, self.shapes, strict=True)]
+        of_matrices: dict[str, Tensor] = {}
+        for (product, block, _, length), g in zip(program.runs, of_runs, strict=True):
+            name, rows = weights.rows(product, block, length)
+            if g.shape == weights.matrices[name].shape and name not in of_matrices:
+                of_matrices[name] = g
+            else:
+                of_matrices.setdefault(name, torch.zeros_like(weights.matrices[name], dtype=g.dtype))[rows] += g
+        of_vectors = dict(zip(program.vectors, sums[gates:], strict=True))
+        return [of_W[:, : of_W.shape[1] - weights.padded], sums[:gates].flatten(),
+                *[of_matrices[name] for name in weights.matrices], *[of_vectors[name] for name in weights.vectors]]  # fmt: skip
