@@ -101,6 +101,7 @@ class Cell(nn.Module):
         return {}
 
     @classmethod
+    @functools.cache
     def option_types(cls) -> dict[str, Any]:
         """The options of this cell and their types."""
         hints = get_type_hints(cls)

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <type_traits>
 #include <vector>
 #ifdef __AVX512BF16__
 #include <immintrin.h>
@@ -189,6 +190,13 @@ inline void wait(const Worker& w) {
   }
 }
 
+// Calls work(thread, threads) in so many threads, or fewer.
+template <class Work>
+void parallel(int64_t threads, Work work) {
+  GOMP_parallel([](void* data) { (*static_cast<Work*>(data))(omp_get_thread_num(), omp_get_num_threads()); }, &work,
+                unsigned(threads), 0);
+}
+
 // ---- products: C = A B (+ C), rows of A and C ld apart
 //
 // The right factor B (K, N) is packed in panels of PANEL columns, the rows of a panel side by side, bfloat16 with each
@@ -241,16 +249,37 @@ inline void back(const Call& c, const Worker& w, const S* columns, int64_t count
 
 // Packs the matrix (rows, columns), `across`: its transpose, in panels that begin anew at every multiple of `block`
 // columns.
-template <class From>
-void pack(const From* from, S* to, int64_t rows, int64_t columns, int64_t block, bool across) {
+// to (columns, ld_to) = from (rows, ld), turned; 16 by 16, so that what lies together is read and written together
+template <class T>
+void turn(const T* from, int64_t ld, int64_t rows, int64_t columns, T* to, int64_t ld_to) {
+  for (int64_t c0 = 0; c0 < columns; c0 += 16)
+    for (int64_t r0 = 0; r0 < rows; r0 += 16)
+      for (int64_t c = c0; c < least(c0 + 16, columns); c++)
+        for (int64_t r = r0; r < least(r0 + 16, rows); r++) to[c * ld_to + r] = from[r * ld + c];
+}
+
+using Word = std::conditional_t<PAIR == 2, uint32_t, S>;  // what stays together in a packed factor
+
+void pack_panels(const F* from, S* to, int64_t rows, int64_t columns, int64_t block, bool across, int64_t threads) {
   const int64_t K = across ? columns : rows, N = across ? rows : columns;
-  for (int64_t n = 0; n < N; n += least(PANEL, block - n % block)) {
-    const int64_t width = least(PANEL, block - n % block);
-    for (int64_t k = 0; k < K; k += PAIR)
-      for (int64_t i = 0; i < width; i++)
-        for (int64_t q = 0; q < PAIR; q++)
-          store(*to++, across ? load(from[(n + i) * K + k + q]) : load(from[(k + q) * N + n + i]));
-  }
+  std::vector<int64_t> panels;
+  for (int64_t n = 0; n < N; n += least(PANEL, block - n % block)) panels.push_back(n);
+  parallel(threads, [&](int64_t thread, int64_t all) {
+    std::vector<S> lines(PANEL * K);  // of a panel: its columns, or PAIR rows
+    for (size_t p = panels.size() * thread / all; p < panels.size() * (thread + 1) / all; p++) {
+      const int64_t n = panels[p], width = least(PANEL, block - n % block);
+      Word* out = reinterpret_cast<Word*>(to + n * K);
+      const Word* words = reinterpret_cast<const Word*>(lines.data());
+      if (across) {
+        for (int64_t i = 0; i < width * K; i++) store(lines[i], from[n * K + i]);
+        turn(words, K / PAIR, width, K / PAIR, out, width);
+      } else {
+        for (int64_t k = 0; k < K; k += PAIR)
+          for (int64_t i = 0; i < width; i++)
+            for (int64_t q = 0; q < PAIR; q++) store(to[n * K + k * width + i * PAIR + q], from[(k + q) * N + n + i]);
+      }
+    }
+  });
 }
 
 // ---- the loop over time
@@ -310,18 +339,22 @@ void project_back(const Call& c, const Worker& w, int64_t t, int64_t n) {
 void accumulate(const Call& c, const Worker& w, int64_t t, int64_t n, bool first, std::vector<S>& left,
                 std::vector<S>& right) {
   const int64_t H = c.H, rows = w.r1 - w.r0, count = n * rows, K = (count + PAIR - 1) / PAIR * PAIR;
-  const auto row = [&](int64_t k) { return (t + k / rows) * c.B + w.r0 + k % rows; };
+  std::vector<int64_t> row(K, 0);  // where the rows lie; an odd last one for bfloat16 is 0
+  for (int64_t k = 0; k < count; k++) row[k] = (t + k / rows) * c.B + w.r0 + k % rows;
   right.resize(COLUMNS * H * K);
   left.resize((c.I > H ? c.I : H) * K);
   for (int64_t column = 0; column < COLUMNS; column++)
     for (int64_t j = w.j0; j < w.j1; j += PANEL) {
       const int64_t width = least(PANEL, H - j);
       S* to = right.data() + (column * H + j) * K;
-      for (int64_t k = 0; k < K; k += PAIR, to += width * PAIR)
-        for (int64_t q = 0; q < PAIR; q++) {
-          const S* from = c.columns + (row(least(k + q, count - 1)) * COLUMNS + column) * H + j;
-          for (int64_t i = 0; i < width; i++) to[i * PAIR + q] = k + q < count ? from[i] : S(0);
+      for (int64_t k = 0; k < K; k += PAIR, to += width * PAIR) {
+        const S* upper = c.columns + (row[k] * COLUMNS + column) * H + j;
+        const S* lower = c.columns + (row[k + PAIR - 1] * COLUMNS + column) * H + j;
+        for (int64_t i = 0; i < width; i++) {
+          to[i * PAIR] = upper[i];
+          if (PAIR == 2) to[i * PAIR + 1] = k + 1 < count ? lower[i] : S(0);
         }
+      }
     }
   F* out = c.products;
   int64_t size = 0, packed = -2;
@@ -331,9 +364,9 @@ void accumulate(const Call& c, const Worker& w, int64_t t, int64_t n, bool first
     const int64_t M = f.left < 0 ? c.I : H, N = f.length * H;
     if (f.left != packed) {
       const S* from = f.left < 0 ? c.x : c.stored + f.left * c.places * c.B * H;
-      for (int64_t k0 = 0; k0 < K; k0 += 16)
-        for (int64_t m = 0; m < M; m++)
-          for (int64_t k = k0; k < least(k0 + 16, K); k++) left[m * K + k] = k < count ? from[row(k) * M + m] : S(0);
+      for (int64_t k = 0; k < count; k += rows) turn(from + row[k] * M, M, rows, M, left.data() + k, K);
+      if (K > count)
+        for (int64_t m = 0; m < M; m++) left[m * K + count] = S(0);
       packed = f.left;
     }
     for (int64_t column = 0; column < f.length; column++)
@@ -394,43 +427,33 @@ void backward_rows(const Call& c, const Worker& w) {
   }
 }
 
-struct Job {
-  const Call& c;
-  void (*rows)(const Call&, const Worker&);
-  std::vector<Barrier> barriers;
-  std::atomic<bool> failed;
-};
-
-// What one thread does: its share of the row parts times column parts.
-void work(void* data) {
-  Job& job = *static_cast<Job*>(data);
-  const Call& c = job.c;
-  const int64_t all = c.row_parts * c.column_parts, threads = omp_get_num_threads(), thread = omp_get_thread_num();
-  const int64_t begin = all * thread / threads, end = all * (thread + 1) / threads;
+// The worker's share of the row parts times column parts, for each thread.
+int run(const Call& c, void (*rows)(const Call&, const Worker&)) {
+  std::vector<Barrier> barriers(c.row_parts);
+  std::atomic<bool> failed{false};
   const auto edge = [&](int64_t size, int64_t k) {  // whole panels each
     return k == c.column_parts ? size : (size + PANEL - 1) / PANEL * k / c.column_parts * PANEL;
   };
-  for (int64_t part = begin / c.column_parts; part * c.column_parts < end; part++) {
-    const int64_t first = part * c.column_parts;
-    const int64_t from = begin > first ? begin - first : 0;
-    const int64_t to = end - first < c.column_parts ? end - first : c.column_parts;
-    const Worker w{part, c.B * part / c.row_parts, c.B * (part + 1) / c.row_parts, edge(c.H, from), edge(c.H, to),
-                   edge(c.I, from), edge(c.I, to), to - from, c.column_parts, &job.barriers[part]};
-    if (from == to || w.r0 == w.r1) continue;
-    try {
-      job.rows(c, w);
-    } catch (...) {
-      job.failed.store(true);
-      w.barrier->broken.store(true);
+  const int64_t all = c.row_parts * c.column_parts;
+  parallel(all, [&](int64_t thread, int64_t threads) {
+    const int64_t begin = all * thread / threads, end = all * (thread + 1) / threads;
+    for (int64_t part = begin / c.column_parts; part * c.column_parts < end; part++) {
+      const int64_t first = part * c.column_parts;
+      const int64_t from = begin > first ? begin - first : 0;
+      const int64_t to = least(end - first, c.column_parts);
+      const Worker w{part, c.B * part / c.row_parts, c.B * (part + 1) / c.row_parts, edge(c.H, from), edge(c.H, to),
+                     edge(c.I, from), edge(c.I, to), to - from, c.column_parts, &barriers[part]};
+      if (from == to || w.r0 == w.r1) continue;
+      try {
+        rows(c, w);
+      } catch (...) {
+        failed.store(true);
+        w.barrier->broken.store(true);
+      }
     }
-  }
-  if (PAIR == 2) at::native::cpublas::brgemm_release(true);
-}
-
-int run(const Call& c, void (*rows)(const Call&, const Worker&)) {
-  Job job{c, rows, std::vector<Barrier>(c.row_parts), {false}};
-  GOMP_parallel(work, &job, unsigned(c.row_parts * c.column_parts), 0);
-  return job.failed.load();
+    if (PAIR == 2) at::native::cpublas::brgemm_release(true);
+  });
+  return failed.load();
 }
 
 }  // namespace
@@ -438,9 +461,8 @@ int run(const Call& c, void (*rows)(const Call&, const Worker&)) {
 extern "C" int forward(const Call* c) { return run(*c, forward_rows); }
 extern "C" int backward(const Call* c) { return run(*c, backward_rows); }
 
-// See `pack`. What is packed is of type F.
-extern "C" void pack(const F* from, S* to, int64_t rows, int64_t columns, int64_t block, int across) {
-  pack<F>(from, to, rows, columns, block, across);
+extern "C" void pack(const F* from, S* to, int64_t rows, int64_t columns, int64_t block, int across, int64_t threads) {
+  pack_panels(from, to, rows, columns, block, across, threads);
 }
 
 // Whether the products run here: torch refuses them on a processor without the instructions, or with mkldnn off.

@@ -44,6 +44,7 @@ class Kernel:
         self.library.pack(
             *map(ctypes.c_void_p, (matrix.data_ptr(), made.data_ptr())),
             *map(ctypes.c_int64, (rows, columns, block or columns)), ctypes.c_int(block is not None),
+            ctypes.c_int64(torch.get_num_threads()),
         )  # fmt: skip
         return made
 
