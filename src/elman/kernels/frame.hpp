@@ -341,12 +341,28 @@ void accumulate(const Call& c, const Worker& w, int64_t t, int64_t n, bool first
   const int64_t H = c.H, rows = w.r1 - w.r0, count = n * rows, K = (count + PAIR - 1) / PAIR * PAIR;
   std::vector<int64_t> row(K, 0);  // where the rows lie; an odd last one for bfloat16 is 0
   for (int64_t k = 0; k < count; k++) row[k] = (t + k / rows) * c.B + w.r0 + k % rows;
-  right.resize(COLUMNS * H * K);
-  left.resize((c.I > H ? c.I : H) * K);
+
+  int64_t size = 0, width_of_all = 0;
+  for (const Factor& f : FACTORS) {
+    const int64_t M = f.left < 0 ? c.I : H;
+    size += M * f.length * H;
+    width_of_all += M;
+  }
+  right.resize(PANEL * K);
+  left.resize(width_of_all * K);
+  S* turned = left.data();
+  for (const Factor& f : FACTORS) {
+    const int64_t M = f.left < 0 ? c.I : H;
+    const S* from = f.left < 0 ? c.x : c.stored + f.left * c.places * c.B * H;
+    for (int64_t k = 0; k < count; k += rows) turn(from + row[k] * M, M, rows, M, turned + k, K);
+    if (K > count)
+      for (int64_t m = 0; m < M; m++) turned[m * K + count] = S(0);
+    turned += M * K;
+  }
   for (int64_t column = 0; column < COLUMNS; column++)
     for (int64_t j = w.j0; j < w.j1; j += PANEL) {
       const int64_t width = least(PANEL, H - j);
-      S* to = right.data() + (column * H + j) * K;
+      S* to = right.data();
       for (int64_t k = 0; k < K; k += PAIR, to += width * PAIR) {
         const S* upper = c.columns + (row[k] * COLUMNS + column) * H + j;
         const S* lower = c.columns + (row[k + PAIR - 1] * COLUMNS + column) * H + j;
@@ -355,28 +371,16 @@ void accumulate(const Call& c, const Worker& w, int64_t t, int64_t n, bool first
           if (PAIR == 2) to[i * PAIR + 1] = k + 1 < count ? lower[i] : S(0);
         }
       }
-    }
-  F* out = c.products;
-  int64_t size = 0, packed = -2;
-  for (const Factor& f : FACTORS) size += (f.left < 0 ? c.I : H) * f.length * H;
-  out += w.part * size;
-  for (const Factor& f : FACTORS) {
-    const int64_t M = f.left < 0 ? c.I : H, N = f.length * H;
-    if (f.left != packed) {
-      const S* from = f.left < 0 ? c.x : c.stored + f.left * c.places * c.B * H;
-      for (int64_t k = 0; k < count; k += rows) turn(from + row[k] * M, M, rows, M, left.data() + k, K);
-      if (K > count)
-        for (int64_t m = 0; m < M; m++) left[m * K + count] = S(0);
-      packed = f.left;
-    }
-    for (int64_t column = 0; column < f.length; column++)
-      for (int64_t j = w.j0; j < w.j1; j += PANEL) {
-        const int64_t width = least(PANEL, H - j);
-        times(M, width, K, K, width, N, !first, left.data(), right.data() + ((f.first + column) * H + j) * K,
-              out + column * H + j);
+      const S* with = left.data();
+      F* out = c.products + w.part * size;
+      for (const Factor& f : FACTORS) {
+        const int64_t M = f.left < 0 ? c.I : H, N = f.length * H;
+        if (f.first <= column && column < f.first + f.length)
+          times(M, width, K, K, width, N, !first, with, right.data(), out + (column - f.first) * H + j);
+        with += M * K;
+        out += M * N;
       }
-    out += M * N;
-  }
+    }
 }
 
 void forward_rows(const Call& c, const Worker& w) {
@@ -401,7 +405,7 @@ void forward_rows(const Call& c, const Worker& w) {
 }
 
 void backward_rows(const Call& c, const Worker& w) {
-  const int64_t half = STATES * c.B * c.H, steps = together(c, w.r1 - w.r0, 256);
+  const int64_t half = STATES * c.B * c.H, steps = together(c, w.r1 - w.r0, 1024);
   std::vector<S> left, right;
   for (int64_t s = 0; s < c.T; s++) {
     const int64_t t = c.reverse ? s : c.T - 1 - s;
