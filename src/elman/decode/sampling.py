@@ -30,6 +30,11 @@ class Sampling:
     feed: Literal["sample", "softmax"] = "sample"
     """What the next step gets: the token that was chosen, or the whole distribution."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether tokens are drawn from the model's own distribution, or the likeliest taken: no filter, no other feed."""
+        return self.top_k is None and self.top_p is None and not self.min_p and self.feed == "sample"
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """The filtered distribution (B, V) of logits (B, V)."""
         logits = logits.float()
@@ -81,6 +86,8 @@ def _block(
     stepper: Any, token: Tensor, state: State, uniforms: Tensor, how: Sampling
 ) -> tuple[list[Tensor], Tensor, State]:
     """As many steps as there are uniform numbers (n, rows, 1): the tokens drawn, what is fed next, and the state."""
+    if hasattr(stepper, "block") and (done := stepper.block(token, state, uniforms.squeeze(-1), how)):
+        return list(done[0].unbind()), done[0][-1], done[1]
     drawn = []
     for uniform in uniforms.unbind():
         logits, state = stepper.step(token, state)

@@ -155,6 +155,18 @@ struct Call {
   F* products;                      // (row_parts, of each of FACTORS (width of left, length H)) or null
 };
 
+// Tokens written one after another by layers of this cell; the fields of decoder.py.
+struct Text {
+  int64_t steps, layers, tokens, residual, greedy;
+  const F* lookup;         // (tokens, I)
+  const S* head;           // (H, tokens), packed
+  const F* bias;           // (tokens,)
+  F* logits;               // (B, tokens)
+  const F* uniforms;       // (steps, B) in [0, 1)
+  int64_t* drawn;          // (steps + 1, B): the first is given
+  F temperature;
+};
+
 struct Barrier {
   std::atomic<int64_t> arrived{0}, round{0};
   std::atomic<bool> broken{false};
@@ -209,8 +221,28 @@ inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, i
   at::native::cpublas::brgemm(M, N, K, ld_a, ld_b, ld_c, add, reinterpret_cast<const c10::BFloat16*>(A),
                               reinterpret_cast<const c10::BFloat16*>(B), C, true);
 }
+
+// One row times a full panel: brgemm, made for many rows, reads the panel more slowly than memory gives it.
+inline void one_row(int64_t K, bool add, const float* A, const float* B, float* C) {
+  using Four = float __attribute__((vector_size(64), aligned(4), may_alias));
+  constexpr int64_t PIECES = PANEL * sizeof(float) / sizeof(Four);
+  Four even[PIECES] = {}, odd[PIECES] = {};
+  const Four* b = reinterpret_cast<const Four*>(B);
+  int64_t k = 0;
+  for (; k + 1 < K; k += 2, b += 2 * PIECES)
+    for (int64_t i = 0; i < PIECES; i++) {
+      even[i] += A[k] * b[i];
+      odd[i] += A[k + 1] * b[PIECES + i];
+    }
+  for (int64_t i = 0; i < PIECES; i++) {
+    if (k < K) even[i] += A[k] * b[i];
+    Four* c = reinterpret_cast<Four*>(C) + i;
+    *c = (add ? *c : Four{}) + (even[i] + odd[i]);
+  }
+}
 inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, int64_t ld_c, bool add,
                   const float* A, const float* B, float* C) {
+  if (M == 1 && N == PANEL && ld_b == PANEL) return one_row(K, add, A, B, C);
   at::native::cpublas::brgemm(M, N, K, ld_a, ld_b, ld_c, add, A, B, C, false);
 }
 inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, int64_t ld_c, bool add,
@@ -460,7 +492,62 @@ int run(const Call& c, void (*rows)(const Call&, const Worker&)) {
   return failed.load();
 }
 
+// The token at which the cumulated softmax of the logits passes the uniform number; greedy: the likeliest.
+int64_t draw(const Text& text, F* logits, F uniform) {
+  int64_t likeliest = 0;
+  for (int64_t v = 1; v < text.tokens; v++)
+    if (logits[v] > logits[likeliest]) likeliest = v;
+  if (text.greedy) return likeliest;
+  const F most = logits[likeliest];
+#pragma omp simd
+  for (int64_t v = 0; v < text.tokens; v++) logits[v] = exponential((logits[v] - most) / text.temperature);
+  F sum = 0, passed = 0;
+  for (int64_t v = 0; v < text.tokens; v++) sum += logits[v];
+  for (int64_t v = 0; v < text.tokens; v++)
+    if ((passed += logits[v]) > uniform * sum) return v;
+  return likeliest;
+}
+
+// S is F here: layers' outputs are their successors' inputs.
+void write_text(const Call* layers, const Text& text) {
+  const Call& last = layers[text.layers - 1];
+  Barrier none;
+  for (int64_t s = 0; s < text.steps; s++) {
+    for (int64_t l = 0; l < text.layers; l++) {
+      const Call& c = layers[l];
+      F* x = reinterpret_cast<F*>(const_cast<S*>(c.x));
+      const F* below = l ? reinterpret_cast<const F*>(layers[l - 1].y) : nullptr;
+      for (int64_t r = 0; r < c.B; r++)
+        for (int64_t i = 0; i < c.I; i++)
+          x[r * c.I + i] = l ? below[r * c.I + i] : text.lookup[text.drawn[s * c.B + r] * c.I + i];
+      const Worker w{0, 0, c.B, 0, c.H, 0, c.I, 1, 1, &none};
+      project(c, w, 0, 1);
+      forward_step(c, w, At{0, s & 1, 0, s & 1});
+      if (text.residual && l)
+        for (int64_t i = 0; i < c.B * c.H; i++) reinterpret_cast<F*>(c.y)[i] += x[i];
+    }
+    for (int64_t n = 0; n < text.tokens; n += PANEL) {
+      const int64_t width = least(PANEL, text.tokens - n);
+      times(last.B, width, last.H, last.H, width, text.tokens, false, last.y, text.head + n * last.H, text.logits + n);
+    }
+    for (int64_t r = 0; r < last.B; r++) {
+      F* logits = text.logits + r * text.tokens;
+      for (int64_t v = 0; v < text.tokens; v++) logits[v] += text.bias[v];
+      text.drawn[(s + 1) * last.B + r] = draw(text, logits, text.uniforms[s * last.B + r]);
+    }
+  }
+}
+
 }  // namespace
+
+extern "C" int decode(const Call* layers, const Text* text) {
+  try {
+    write_text(layers, *text);
+    return 0;
+  } catch (...) {
+    return 1;
+  }
+}
 
 extern "C" int forward(const Call* c) { return run(*c, forward_rows); }
 extern "C" int backward(const Call* c) { return run(*c, backward_rows); }

@@ -51,14 +51,24 @@ class Kernel:
     def run(
         self, name: str, numbers: dict[str, int], tensors: dict[str, Tensor | None], matrices: list[Tensor]
     ) -> None:
-        """Calls `forward` or `backward`. What the pass needs only while it runs is made here."""
+        """Calls `forward` or `backward`."""
+        call, _ = self.call(numbers, tensors, matrices)
+        self.start(name, call)
+
+    def start(self, name: str, *arguments: ctypes.Structure) -> None:
+        """Calls a function of the library."""
+        if getattr(self.library, name)(*map(ctypes.byref, arguments)):
+            raise RuntimeError("torch's brgemm failed in a kernel")
+
+    def call(
+        self, numbers: dict[str, int], tensors: dict[str, Tensor | None], matrices: list[Tensor]
+    ) -> tuple[Call, object]:
+        """The fields of a call, and what must live as long; the memory that it needs only meanwhile is made here."""
         source, rows, hidden = self.source, numbers["B"], numbers["H"]
         ahead = min(numbers["T"], 32) * len(self.program.graph.gates)  # `inputs`: so many steps at a time at most
-        sizes = {"kept": source.kept, "results": source.blocks, "inputs": ahead if name == "forward" else 0}
+        sizes = {"kept": source.kept, "results": source.blocks, "inputs": ahead}
         scratch = {key: torch.empty(size * rows * hidden, dtype=self.computed) for key, size in sizes.items()}
         scratch["row_kept"] = torch.empty(source.row_kept * rows, dtype=self.computed)
         pointers = (ctypes.c_void_p * max(1, len(matrices)))(*[matrix.data_ptr() for matrix in matrices])
         addresses = {key: value.data_ptr() for key, value in (tensors | scratch).items() if value is not None}
-        call = Call(**numbers, **addresses, matrices=ctypes.addressof(pointers))
-        if getattr(self.library, name)(ctypes.byref(call)):
-            raise RuntimeError("torch's brgemm failed in a kernel")
+        return Call(**numbers, **addresses, matrices=ctypes.addressof(pointers)), (scratch, pointers)

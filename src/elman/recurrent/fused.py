@@ -1,5 +1,6 @@
 """The backend of generated kernels: any cell that can be traced, on the CPU, as fast as a built-in one."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
@@ -18,6 +19,7 @@ from elman.kernels.compiler import NoKernel
 from elman.kernels.kernel import Kernel
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent.backend import Span, States
+from elman.recurrent.decoder import Decoder
 from elman.recurrent.loop import starts
 
 
@@ -43,15 +45,26 @@ class Fused:
         return kernel if isinstance(kernel, str) else None
 
     def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
-        return _run(_Weights(cell, _made(cell)), span)
+        return _run(Weights(cell, _made(cell)), span)
 
     def stepper(self, cell: Cell, place: str) -> Callable[[Tensor, States], States]:
-        weights = _Weights(cell, _made(cell))
+        weights = Weights(cell, _made(cell))
+        single = functools.cache(lambda rows, dtype: _Single(weights, rows, dtype))
 
         def advance(x: Tensor, state: States) -> States:
-            return _run(weights, Span(x[:, None], state, state, place=place))[1]
+            if torch.is_grad_enabled() or recording() is not None:
+                return _run(weights, Span(x[:, None], state, state, place=place))[1]
+            return single(len(x), state[0].dtype)(x, state)
 
         return advance
+
+    def decoder(self, cells: list[Cell], lookup: Tensor, head: nn.Linear, residual: bool) -> Decoder | None:
+        """What writes tokens without coming back to Python after each; None where only `stepper` does. All cells are of
+        one kind; lookup (V, I)."""
+        kernels = [_made(cell) for cell in cells]
+        if recording() is not None or kernels[0].dtype != torch.float32 or any(k is not kernels[0] for k in kernels):
+            return None
+        return Decoder([Weights(cell, kernel) for cell, kernel in zip(cells, kernels, strict=True)], lookup, head, residual)
 
 
 _kernels: WeakKeyDictionary[Cell, dict[Any, Kernel | str]] = WeakKeyDictionary()
@@ -92,11 +105,12 @@ def _made(cell: Cell) -> Kernel:
     return kernel
 
 
-class _Weights:
+class Weights:
     """The weights of a cell as a kernel wants them."""
 
     def __init__(self, cell: Cell, kernel: Kernel):
-        self.kernel, self.program, self.hidden = kernel, kernel.program, cell.hidden_size
+        self.kernel, self.program = kernel, kernel.program
+        self.inputs, self.hidden = cell.input_size, cell.hidden_size
         self.matrices, self.vectors = cell.matrices(), cell.vectors()
         self.parameters = [cell.W, cell.b, *self.matrices.values(), *self.vectors.values()]
         self.padded = cell.input_size % 2 if kernel.dtype == torch.bfloat16 else 0  # brgemm takes bfloat16 in pairs
@@ -114,6 +128,22 @@ class _Weights:
         pieces = [self.matrices[name][rows] for name, rows in pieces]
         return self.kernel.packed(self._padded(self.parameters[0])), [self.kernel.packed(piece) for piece in pieces]
 
+    def memory(self, rows: int) -> dict[str, Tensor | None]:
+        """What one step of so many rows needs, when no gradient will be asked for."""
+        kernel, shape = self.kernel, (rows, self.hidden)
+        return {
+            "x": torch.zeros(1, rows, self.inputs + self.padded, dtype=kernel.dtype), "W": self.W, "bias": self.b,
+            "vectors": self.stacked, "y": torch.empty(1, *shape, dtype=kernel.dtype),
+            "state": torch.empty(2, len(self.program.states), *shape, dtype=kernel.computed),
+            "stored": torch.empty(len(kernel.source.stored), 2, *shape, dtype=kernel.dtype),
+            "row_stored": torch.empty(len(kernel.source.row_stored), 2, rows, dtype=kernel.computed),
+        }  # fmt: skip
+
+    def one_step(self, rows: int) -> dict[str, int]:
+        """The numbers of a call of one step."""
+        return {"T": 1, "B": rows, "I": self.inputs + self.padded, "H": self.hidden, "places": 2, "y_stride": 0,
+                "row_parts": 1, "column_parts": 1, "reverse": 0}  # fmt: skip
+
     def name(self, product: int) -> str:
         """The name of a product's matrix."""
         return "_".join(self.program.ops[product].detail)
@@ -130,7 +160,7 @@ class _Weights:
 class _How:
     """What a call has beside tensors that have gradients."""
 
-    weights: _Weights
+    weights: Weights
     lengths: Tensor | None
     fresh: Tensor | None  # (T, B) uint8
     reverse: bool
@@ -143,7 +173,26 @@ class _How:
                 "row_parts": self.parts[0], "column_parts": self.parts[1], "reverse": int(self.reverse)}  # fmt: skip
 
 
-def _run(weights: _Weights, span: Span) -> tuple[Tensor, States]:
+class _Single:
+    """One step of a batch of one size, without gradient: all memory is there, only numbers move."""
+
+    def __init__(self, weights: Weights, rows: int, dtype: torch.dtype):
+        kernel = weights.kernel
+        self.kernel, self.dtype, self.inputs = kernel, dtype, weights.inputs
+        memory = weights.memory(rows)
+        self.x, self.before, self.after = memory["x"], memory["state"][0], memory["state"][1]
+        self.call, needed = kernel.call(weights.one_step(rows), memory, weights.forward)
+        self.kept = (memory, needed)  # the call holds their addresses
+
+    def __call__(self, x: Tensor, state: States) -> States:
+        self.x[0, :, : self.inputs] = x
+        for place, value in zip(self.before, state, strict=True):
+            place.copy_(value)
+        self.kernel.start("forward", self.call)
+        return self.after.to(self.dtype, copy=True).unbind()
+
+
+def _run(weights: Weights, span: Span) -> tuple[Tensor, States]:
     """One direction of one layer: outputs (B, T, H) and the last states (B, H)."""
     fresh = starts(span)
     inputs = [span.x, *weights.parameters, *span.state, *(() if fresh is None else span.initial)]
@@ -159,13 +208,13 @@ def _run(weights: _Weights, span: Span) -> tuple[Tensor, States]:
     return y.transpose(0, 1), tuple(rest[:states])
 
 
-def _parts(rows: int, weights: _Weights) -> tuple[int, int]:
+def _parts(rows: int, weights: Weights) -> tuple[int, int]:
     """Among how many threads the rows are parted, and among how many the units: these wait for each other at each
     product, and a mean over the units cannot be parted."""
-    threads, units = torch.get_num_threads(), (weights.hidden + 63) // 64
-    if rows >= 4 * threads or weights.program.of_rows:
-        return max(1, min(threads, rows)), 1
-    return 1, min(threads, units)
+    threads, panels = torch.get_num_threads(), (weights.hidden + 63) // 64
+    if rows >= 4 * threads:
+        return threads, 1
+    return 1, 1 if weights.program.of_rows else min(threads, panels)
 
 
 class _Unroll(torch.autograd.Function):

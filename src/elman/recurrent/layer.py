@@ -12,6 +12,7 @@ from elman.cells.tap import holding, watched
 from elman.cells.trace import said
 from elman.errors import UserError, unknown
 from elman.recurrent.backend import Backend, Choice, Span, States, choose
+from elman.recurrent.decoder import Decoder
 from elman.recurrent.fused import Fused
 from elman.recurrent.loop import Loop
 from elman.recurrent.native import Native
@@ -141,6 +142,15 @@ class Recurrent(nn.Module):
             return x, ours
 
         return advance
+
+    def decoder(self, lookup: Tensor, head: nn.Linear) -> Decoder | None:
+        """What writes tokens without coming back to Python after each, for a lookup (V, I) and a head (H to V); None
+        where the backend that runs has none."""
+        chosen = [self.choose(index).backend for index in range(self.layers)]
+        make = getattr(chosen[0], "decoder", None)
+        if make is None or self.directions == 2 or any(backend is not chosen[0] for backend in chosen):
+            return None
+        return make([self._cell(index) for index in range(self.layers)], lookup, head, self.residual)
 
     def choose(self, index: int = 0, span: Span | None = None) -> Choice:
         """The backend that runs a cell, and why."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.registry import stored
+from elman.cells.tap import watched
 from elman.data import corpus
 from elman.data.corpus import Corpus, Unit
 from elman.data.tokens import Unknown, from_config
@@ -171,6 +172,7 @@ class LMStepper:
         self.advance = model.recurrent.unrolled()
         self.weight, self.head = model.lookup.weight, (model.head.weight, model.head.bias)
         self.device = self.weight.device
+        self.decoder = model.recurrent.decoder(model.lookup.weight, model.head)
 
     def begin(self, batch: Batch) -> State:
         """The state before the first token, for the rows of `batch["input"]` (B, ...)."""
@@ -181,6 +183,12 @@ class LMStepper:
         x = token.to(self.weight) @ self.weight if token.is_floating_point() else F.embedding(token, self.weight)
         y, state = self.advance(x, state)
         return F.linear(y, *self.head), state
+
+    def block(self, token: Tensor, state: State, uniforms: Tensor, how: Sampling) -> tuple[Tensor, State] | None:
+        """See `Stepper`."""
+        if self.decoder is None or watched() or token.is_floating_point() or not how.plain:
+            return None
+        return self.decoder(token, state, uniforms, how.temperature, how.greedy)
 
 
 # seconds of training, units of the one layer, and dropout for a text that is read some ten times in it

@@ -1,0 +1,56 @@
+"""Tokens written one after another inside a kernel: what a language model needs beside its layers comes along."""
+
+import ctypes
+
+import torch
+from torch import Tensor, nn
+
+from elman.recurrent.backend import States
+
+NUMBERS = ("steps", "layers", "tokens", "residual", "greedy")
+TENSORS = ("lookup", "head", "bias", "logits", "uniforms", "drawn")
+
+
+class Text(ctypes.Structure):
+    """`Text` of frame.hpp."""
+
+    _fields_ = [
+        *[(name, ctypes.c_int64) for name in NUMBERS],
+        *[(name, ctypes.c_void_p) for name in TENSORS],
+        ("temperature", ctypes.c_float),
+    ]
+
+
+class Decoder:
+    """Lookup, layers of one cell in float32, linear head, and the drawing of the next token."""
+
+    def __init__(self, layers: list, lookup: Tensor, head: nn.Linear, residual: bool):
+        """layers: the `Weights` of each; lookup (V, I)."""
+        kernel = layers[0].kernel
+        self.layers, self.kernel, self.residual = layers, kernel, residual
+        self.lookup, self.bias = lookup.detach().contiguous(), head.bias.detach().contiguous()
+        self.head = kernel.packed(head.weight, len(self.bias))
+
+    def __call__(
+        self, token: Tensor, state: tuple[States, ...], uniforms: Tensor, temperature: float, greedy: bool
+    ) -> tuple[Tensor, tuple[States, ...]]:
+        """token (B,), the states, uniforms (n, B) in [0, 1): the next n tokens (n, B) and the states after them."""
+        steps, rows = uniforms.shape
+        calls, keep, states = [], [], []
+        for weights, before in zip(self.layers, state, strict=True):
+            memory = weights.memory(rows)
+            memory["state"][0] = torch.stack(before)
+            call, needed = self.kernel.call(weights.one_step(rows), memory, weights.forward)
+            calls.append(call)
+            keep.append((memory, needed))
+            states.append(memory["state"])
+        drawn = torch.empty(steps + 1, rows, dtype=torch.int64)
+        drawn[0] = token
+        logits, uniforms = torch.empty(rows, len(self.bias)), uniforms.contiguous()
+        text = Text(
+            steps=steps, layers=len(calls), tokens=len(self.bias), residual=int(self.residual), greedy=int(greedy),
+            lookup=self.lookup.data_ptr(), head=self.head.data_ptr(), bias=self.bias.data_ptr(),
+            logits=logits.data_ptr(), uniforms=uniforms.data_ptr(), drawn=drawn.data_ptr(), temperature=temperature,
+        )  # fmt: skip
+        self.kernel.start("decode", (type(calls[0]) * len(calls))(*calls), text)
+        return drawn[1:], tuple(both[steps % 2].unbind() for both in states)
