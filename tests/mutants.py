@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 CELLS, LAYER, STREAMS = "test_cells.py", "test_recurrent.py", "test_windows.py"
 CORPUS, SAMPLING, FILES, TRAINING = "test_corpus.py", "test_sampling.py", "test_files.py", "test_training.py"
-RUN, OPTIONS = "test_run.py", "test_options.py"
+RUN, OPTIONS, FORMS = "test_run.py", "test_options.py", "test_fused.py -k unusual"
 FAULTS = [
     # equations
     ("cells/lstm.py", "c = f * c + i * g", "c = i * c + f * g", CELLS),
@@ -121,6 +121,36 @@ FAULTS = [
     ("training/run.py", '["step"] <= step', '["step"] < step', TRAINING),
     ("training/run.py", 'if ours.get("digest") != _digest', "if False and _digest", RUN),
     ("training/run.py", 'if config.get("format", 0) > FORMAT:', "if False:", RUN),
+    # kernels; -k names a few tests that notice, for all together compile for minutes
+    ("kernels/program.py", '[make("pass", o, g)]', "[g]", "test_fused.py -k irnn-1-33-7"),
+    ("kernels/program.py", '[make("div", g, a)]', '[make("mul", g, a)]', FORMS),
+    ("kernels/program.py", '[make("div", make("mul", 0.5, g), o)]', '[make("div", g, o)]', FORMS),
+    ("kernels/program.py", 'make("mul", -0.5, g)', 'make("mul", 0.5, g)', FORMS),
+    ("kernels/program.py", '[make("mul", g, make("sign", a))]', "[g]", FORMS),
+    ("kernels/program.py", 'make("sigmoid", make("neg", a))', 'make("sigmoid", a)', FORMS),
+    ("kernels/program.py", '[make("mean", g)]', "[g]", FORMS),
+    ("kernels/program.py", '[g, make("neg", g)]', "[g, g]", FORMS),
+    (
+        "kernels/program.py",
+        'make("neg", make("div", make("mul", g, o), b))',
+        'make("div", make("mul", g, o), b)',
+        FORMS,
+    ),
+    (
+        "kernels/program.py",
+        '"minimum": lambda make, g, o, a, b: [make("not_less", b, a, g)',
+        '"minimum": lambda make, g, o, a, b: [make("not_less", a, b, g)',
+        FORMS,
+    ),
+    ("kernels/program.py", 'self.make("add", adjoint[to], g) if to in adjoint else g', "g", FORMS),
+    ("kernels/program.py", 'columns = list(self.gradients["input"])', 'columns = [*{*self.gradients["input"]}]', FORMS),
+    ("kernels/program.py", '("vector", "constant"), range', '("vector", "constant", "state"), range', FORMS),
+    ("kernels/source.py", "F(0.5) * {2}", "{2}", FORMS),
+    ("kernels/source.py", '"{0} > {1} || {0} != {0} ?', '"{0} > {1} ?', "test_fused.py -k slstm-nan"),
+    ("kernels/frame.hpp", "x = x < low ? low : x;", "x = x > low ? x : low;", "test_fused.py -k slstm-nan"),
+    ("kernels/frame.hpp", "+ k * 2.12194440e-4f", "", "test_fused.py -k cifg-1-33-7"),
+    ("kernels/frame.hpp", "p = p * q + 1.0f / 3.0f;", "p = p * q + 0.3f;", "test_fused.py -k slstm-1-33-7"),
+    ("kernels/frame.hpp", "c.initial[i] += before[i];", "c.initial[i] = before[i];", "test_fused.py -k gru-17-3-7"),
 ]
 
 

@@ -61,7 +61,7 @@ class Sampling:
         return torch.searchsorted(cumulated, uniform * cumulated[..., -1:], right=True).squeeze(-1)
 
 
-BLOCK = 32  # steps between two handings-out
+BLOCK = 64  # steps between two handings-out
 
 
 def sample(

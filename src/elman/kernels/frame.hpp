@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <thread>
 #include <type_traits>
 #include <vector>
 #ifdef __AVX512BF16__
@@ -158,7 +159,7 @@ struct Call {
 // Tokens written one after another by layers of this cell; the fields of decoder.py.
 struct Text {
   int64_t steps, layers, tokens, residual, greedy;
-  const F* lookup;         // (tokens, I)
+  const F* lookup;         // (tokens, GATES, H): W x of each token, for the first layer
   const S* head;           // (H, tokens), packed
   const F* bias;           // (tokens,)
   F* logits;               // (B, tokens)
@@ -194,8 +195,9 @@ inline void wait(const Worker& w) {
     b.round.store(round + 1);
     return;
   }
-  while (b.round.load(std::memory_order_acquire) == round) {
+  for (int64_t spins = 0; b.round.load(std::memory_order_acquire) == round; spins++) {
     if (b.broken.load(std::memory_order_relaxed)) throw Broken();
+    if (spins > 1000) std::this_thread::yield();  // whoever is waited for may want this very core
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
@@ -222,23 +224,24 @@ inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, i
                               reinterpret_cast<const c10::BFloat16*>(B), C, true);
 }
 
-// One row times a full panel: brgemm, made for many rows, reads the panel more slowly than memory gives it.
+// One row times a full panel, added up in brgemm's order: brgemm is made for many rows, and reads a panel more slowly
+// than memory gives it.
 inline void one_row(int64_t K, bool add, const float* A, const float* B, float* C) {
-  using Four = float __attribute__((vector_size(64), aligned(4), may_alias));
-  constexpr int64_t PIECES = PANEL * sizeof(float) / sizeof(Four);
-  Four even[PIECES] = {}, odd[PIECES] = {};
-  const Four* b = reinterpret_cast<const Four*>(B);
-  int64_t k = 0;
-  for (; k + 1 < K; k += 2, b += 2 * PIECES)
-    for (int64_t i = 0; i < PIECES; i++) {
-      even[i] += A[k] * b[i];
-      odd[i] += A[k + 1] * b[PIECES + i];
-    }
-  for (int64_t i = 0; i < PIECES; i++) {
-    if (k < K) even[i] += A[k] * b[i];
-    Four* c = reinterpret_cast<Four*>(C) + i;
-    *c = (add ? *c : Four{}) + (even[i] + odd[i]);
+  using Some = float __attribute__((vector_size(64), aligned(4), may_alias));
+  static_assert(PANEL * sizeof(float) == 4 * sizeof(Some), "four of them are a panel's row");
+  Some s0 = {}, s1 = {}, s2 = {}, s3 = {};
+  const Some* b = reinterpret_cast<const Some*>(B);
+  for (int64_t k = 0; k < K; k++, b += 4) {
+    s0 += A[k] * b[0];
+    s1 += A[k] * b[1];
+    s2 += A[k] * b[2];
+    s3 += A[k] * b[3];
   }
+  Some* c = reinterpret_cast<Some*>(C);
+  c[0] = add ? c[0] + s0 : s0;
+  c[1] = add ? c[1] + s1 : s1;
+  c[2] = add ? c[2] + s2 : s2;
+  c[3] = add ? c[3] + s3 : s3;
 }
 inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, int64_t ld_c, bool add,
                   const float* A, const float* B, float* C) {
@@ -464,7 +467,8 @@ void backward_rows(const Call& c, const Worker& w) {
 }
 
 // The worker's share of the row parts times column parts, for each thread.
-int run(const Call& c, void (*rows)(const Call&, const Worker&)) {
+template <class Rows>
+int run(const Call& c, Rows rows) {
   std::vector<Barrier> barriers(c.row_parts);
   std::atomic<bool> failed{false};
   const auto edge = [&](int64_t size, int64_t k) {  // whole panels each
@@ -508,45 +512,51 @@ int64_t draw(const Text& text, F* logits, F uniform) {
   return likeliest;
 }
 
-// S is F here: layers' outputs are their successors' inputs.
-void write_text(const Call* layers, const Text& text) {
+// This worker's units of every layer and step. S is F here: what one layer puts out is the next one's x.
+void write_text(const Call* layers, const Text& text, const Worker& w) {
+  const int64_t B = layers[0].B, H = layers[0].H, N = GATES * H;
   const Call& last = layers[text.layers - 1];
-  Barrier none;
   for (int64_t s = 0; s < text.steps; s++) {
+    const At at{0, s & 1, 0, s & 1};
     for (int64_t l = 0; l < text.layers; l++) {
       const Call& c = layers[l];
-      F* x = reinterpret_cast<F*>(const_cast<S*>(c.x));
-      const F* below = l ? reinterpret_cast<const F*>(layers[l - 1].y) : nullptr;
-      for (int64_t r = 0; r < c.B; r++)
-        for (int64_t i = 0; i < c.I; i++)
-          x[r * c.I + i] = l ? below[r * c.I + i] : text.lookup[text.drawn[s * c.B + r] * c.I + i];
-      const Worker w{0, 0, c.B, 0, c.H, 0, c.I, 1, 1, &none};
-      project(c, w, 0, 1);
-      forward_step(c, w, At{0, s & 1, 0, s & 1});
+      if (l)
+        project(c, w, 0, 1);
+      else
+        for (int64_t r = 0; r < B; r++)
+          for (int64_t n = 0; n < N; n += H)
+            std::memcpy(c.inputs + r * N + n + w.j0, text.lookup + text.drawn[s * B + r] * N + n + w.j0,
+                        (w.j1 - w.j0) * sizeof(F));
+      forward_step(c, w, at);
       if (text.residual && l)
-        for (int64_t i = 0; i < c.B * c.H; i++) reinterpret_cast<F*>(c.y)[i] += x[i];
+        for (int64_t r = 0; r < B; r++)
+          for (int64_t j = w.j0; j < w.j1; j++) c.y[r * H + j] += c.x[r * H + j];
+      wait(w);
     }
-    for (int64_t n = 0; n < text.tokens; n += PANEL) {
+    for (int64_t n = w.j0 ? PANEL : 0; n < text.tokens; n += w.weight < w.all ? 2 * PANEL : PANEL) {
       const int64_t width = least(PANEL, text.tokens - n);
-      times(last.B, width, last.H, last.H, width, text.tokens, false, last.y, text.head + n * last.H, text.logits + n);
+      times(B, width, H, H, width, text.tokens, false, last.y, text.head + n * H, text.logits + n);
     }
-    for (int64_t r = 0; r < last.B; r++) {
-      F* logits = text.logits + r * text.tokens;
-      for (int64_t v = 0; v < text.tokens; v++) logits[v] += text.bias[v];
-      text.drawn[(s + 1) * last.B + r] = draw(text, logits, text.uniforms[s * last.B + r]);
-    }
+    wait(w);
+    if (w.j0 == 0)
+      for (int64_t r = 0; r < B; r++) {
+        F* logits = text.logits + r * text.tokens;
+        for (int64_t v = 0; v < text.tokens; v++) logits[v] += text.bias[v];
+        text.drawn[(s + 1) * B + r] = draw(text, logits, text.uniforms[s * B + r]);
+      }
+    wait(w);
   }
 }
 
 }  // namespace
 
+// inputs = x W for the rows of one step.
+extern "C" int share(const Call* c) {
+  return run(*c, [](const Call& call, const Worker& w) { project(call, w, 0, 1); });
+}
+
 extern "C" int decode(const Call* layers, const Text* text) {
-  try {
-    write_text(layers, *text);
-    return 0;
-  } catch (...) {
-    return 1;
-  }
+  return run(layers[0], [&](const Call&, const Worker& w) { write_text(layers, *text, w); });
 }
 
 extern "C" int forward(const Call* c) { return run(*c, forward_rows); }

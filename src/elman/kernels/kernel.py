@@ -62,7 +62,7 @@ class Kernel:
 
     def call(
         self, numbers: dict[str, int], tensors: dict[str, Tensor | None], matrices: list[Tensor]
-    ) -> tuple[Call, object]:
+    ) -> tuple[Call, tuple[dict[str, Tensor], object]]:
         """The fields of a call, and what must live as long; the memory that it needs only meanwhile is made here."""
         source, rows, hidden = self.source, numbers["B"], numbers["H"]
         ahead = min(numbers["T"], 32) * len(self.program.graph.gates)  # `inputs`: so many steps at a time at most

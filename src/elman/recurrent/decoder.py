@@ -1,6 +1,7 @@
 """Tokens written one after another inside a kernel: what a language model needs beside its layers comes along."""
 
 import ctypes
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +25,22 @@ class Text(ctypes.Structure):
 class Decoder:
     """Lookup, layers of one cell in float32, linear head, and the drawing of the next token."""
 
-    def __init__(self, layers: list, lookup: Tensor, head: nn.Linear, residual: bool):
+    def __init__(self, layers: list[Any], lookup: Tensor, head: nn.Linear, residual: bool):
         """layers: the `Weights` of each; lookup (V, I)."""
         kernel = layers[0].kernel
         self.layers, self.kernel, self.residual = layers, kernel, residual
-        self.lookup, self.bias = lookup.detach().contiguous(), head.bias.detach().contiguous()
+        self.lookup = self._shares(layers[0], lookup.detach())
+        self.bias = head.bias.detach().contiguous()
         self.head = kernel.packed(head.weight, len(self.bias))
+        panels = (layers[0].hidden + 63) // 64
+        self.parts = 1 if kernel.program.of_rows else min(2, torch.get_num_threads(), panels)
+
+    def _shares(self, weights: Any, lookup: Tensor) -> Tensor:
+        """W x of every token, added up as a step does it."""
+        memory = weights.memory(len(lookup)) | {"x": lookup.contiguous()}
+        call, (scratch, _) = self.kernel.call(weights.one_step(len(lookup)), memory, weights.forward)
+        self.kernel.start("share", call)
+        return scratch["inputs"]
 
     def __call__(
         self, token: Tensor, state: tuple[States, ...], uniforms: Tensor, temperature: float, greedy: bool
@@ -39,8 +50,10 @@ class Decoder:
         calls, keep, states = [], [], []
         for weights, before in zip(self.layers, state, strict=True):
             memory = weights.memory(rows)
+            if keep:
+                memory["x"] = keep[-1][0]["y"]  # of the layer below
             memory["state"][0] = torch.stack(before)
-            call, needed = self.kernel.call(weights.one_step(rows), memory, weights.forward)
+            call, needed = self.kernel.call(weights.one_step(rows, self.parts), memory, weights.forward)
             calls.append(call)
             keep.append((memory, needed))
             states.append(memory["state"])

@@ -23,6 +23,9 @@ from elman.recurrent.decoder import Decoder
 from elman.recurrent.loop import starts
 
 
+LARGEST_TABLE = 1 << 26  # numbers: what a decoder may hold of all tokens' shares of the input
+
+
 class Fused:
     """One call of the cell's own kernel for all steps; see `elman.kernels`.
 
@@ -62,7 +65,8 @@ class Fused:
         """What writes tokens without coming back to Python after each; None where only `stepper` does. All cells are of
         one kind; lookup (V, I)."""
         kernels = [_made(cell) for cell in cells]
-        if recording() is not None or kernels[0].dtype != torch.float32 or any(k is not kernels[0] for k in kernels):
+        table = len(lookup) * len(cells[0].b)
+        if recording() is not None or kernels[0].dtype != torch.float32 or table > LARGEST_TABLE:
             return None
         return Decoder([Weights(cell, kernel) for cell, kernel in zip(cells, kernels, strict=True)], lookup, head, residual)
 
@@ -139,10 +143,10 @@ class Weights:
             "row_stored": torch.empty(len(kernel.source.row_stored), 2, rows, dtype=kernel.computed),
         }  # fmt: skip
 
-    def one_step(self, rows: int) -> dict[str, int]:
-        """The numbers of a call of one step."""
+    def one_step(self, rows: int, parts: int = 1) -> dict[str, int]:
+        """The numbers of a call of one step, its units in so many parts."""
         return {"T": 1, "B": rows, "I": self.inputs + self.padded, "H": self.hidden, "places": 2, "y_stride": 0,
-                "row_parts": 1, "column_parts": 1, "reverse": 0}  # fmt: skip
+                "row_parts": 1, "column_parts": parts, "reverse": 0}  # fmt: skip
 
     def name(self, product: int) -> str:
         """The name of a product's matrix."""

@@ -1,0 +1,1036 @@
+"""The fused backend: generated kernels against the loop, their refusals, and how they are compiled and kept."""
+
+import copy
+import itertools
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from torch import Tensor, nn, tanh
+from torch.testing import assert_close
+
+from elman import Cell, Recurrent, UserError, hold, record
+from elman.cells.graph import Graph, Op
+from elman.cells.graph_cell import graph_cell
+from elman.cells.registry import make, shipped
+from elman.kernels.compiler import NoKernel, load
+from elman.kernels.processor import bfloat16_hardware
+from elman.recurrent.backend import Backend, Span
+from elman.recurrent.fused import Fused
+from elman.recurrent.loop import Loop
+from elman.recurrent.state import flatten, over
+
+ROOT = Path(__file__).parent.parent
+LEAKY = f"{ROOT}/examples/leaky_gru.py:LeakyGRU"  # a user's own cell
+CELLS = [name for name, kind in shipped().items() if kind.__module__.startswith("elman.cells.")] + [LEAKY]
+DIFFERENT = ["lstm", "gru", "rhn", "layer_norm_lstm", "min_gru", "slstm", LEAKY]  # one of each kind of equation
+FUSED, LOOP = Fused(), Loop()
+# every number of steps, of rows and of units, with and without lengths and fresh, and both directions
+SHAPES = [
+    {"steps": 1, "rows": 33, "hidden": 7},
+    {"steps": 2, "rows": 3, "hidden": 100, "lengths": True, "fresh": True, "reverse": True},
+    {"steps": 17, "rows": 1, "hidden": 64, "fresh": True},
+    {"steps": 17, "rows": 33, "hidden": 1, "lengths": True, "reverse": True},
+    {"steps": 17, "rows": 3, "hidden": 7, "lengths": True, "fresh": True},
+    {"steps": 17, "rows": 33, "hidden": 100, "reverse": True},
+    {"steps": 1, "rows": 1, "hidden": 64, "lengths": True, "reverse": True, "fresh": True},
+]
+ROUGH_SHAPES = [
+    {"steps": 5, "rows": 33, "hidden": 64, "lengths": True, "fresh": True},
+    {"steps": 17, "rows": 33, "hidden": 10, "reverse": True},
+    {"steps": 2, "rows": 1, "hidden": 7, "fresh": True},  # an odd size, which has no kernel of bfloat16
+]
+EPS = torch.finfo(torch.bfloat16).eps
+each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda spec: spec.rpartition(":")[2])
+different_cells = pytest.mark.parametrize("cell", DIFFERENT, ids=lambda spec: spec.rpartition(":")[2])
+needs_bfloat16 = pytest.mark.skipif(
+    not bfloat16_hardware(torch.device("cpu")), reason="this processor has no instructions for bfloat16"
+)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_cores(request, tmp_path_factory) -> None:
+    """Where every cell is tested, compiles the kernels of all on all cores; a few tests compile what they need."""
+    asked = {getattr(item, "callspec", None) and item.callspec.params.get("cell") for item in request.session.items}
+    if not asked.issuperset(CELLS):
+        return
+    (tmp_path_factory.getbasetemp() / "kernels").mkdir(exist_ok=True)  # where own_cache has them
+    kinds = [(torch.float32, False), (torch.float64, False)]
+    kinds += [(torch.float32, True)] if bfloat16_hardware(torch.device("cpu")) else []
+
+    def compile_one(spec: str, dtype: torch.dtype, rough: bool) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=rough):
+            Recurrent(2, 2, spec).to(dtype).choose()
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(os.cpu_count()) as pool:
+        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.getbasetemp()))
+        wait([pool.submit(compile_one, spec, *kind) for kind in kinds for spec in CELLS])
+
+
+# ---- helpers
+
+
+def randomize(module: nn.Module, hidden: int, std: float = 0.5) -> None:
+    """No two weights are alike; the recurrent matrices are small enough that an error does not grow with the steps."""
+    for weight in module.parameters():
+        nn.init.normal_(weight, std=min(std, 0.7 / hidden**0.5) if weight.dim() == 2 else std)
+
+
+def drawn(
+    spec, steps, rows, hidden, lengths=False, fresh=False, reverse=False, inputs=3, dtype=torch.float32
+) -> tuple[Cell, Span]:
+    """A cell and a span at random. The states are above 0, as the slstm's normaliser must be."""
+    torch.manual_seed(0)
+    cell = make(spec, inputs, hidden)
+    randomize(cell, hidden)
+    state, initial = (tuple(torch.rand(rows, hidden) + 0.2 for _ in cell.states) for _ in range(2))
+    ends = torch.randint(0, steps + 1, (rows,)) if lengths else None
+    x, flags = torch.randn(rows, steps, inputs), torch.rand(rows, steps) < 0.3 if fresh else None
+    if ends is not None:
+        ends[-1], ends[0] = steps, 0  # of one row: 0
+        past = torch.arange(steps) >= ends[:, None]
+        x, flags = x.masked_fill(past[..., None], 0.0), None if flags is None else flags & ~past
+    return in_dtype(cell, Span(x, state, initial, ends, flags, reverse), dtype)
+
+
+def in_dtype(cell: Cell, span: Span, dtype: torch.dtype) -> tuple[Cell, Span]:
+    """The same numbers; everything wants a gradient."""
+
+    def cast(value: Tensor) -> Tensor:
+        return value.detach().to(dtype, copy=True).requires_grad_()
+
+    state, initial = over(span.state, cast), over(span.initial, cast)
+    return copy.deepcopy(cell).to(dtype), Span(
+        cast(span.x), state, initial, span.lengths, span.fresh, span.reverse, span.place
+    )
+
+
+def everything(backend: Backend, cell: Cell, span: Span, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """Outputs, final states and all gradients, when the outputs and the final states are pulled at random."""
+    y, state = backend.unroll(cell, span)
+    values = {"y": y} | {f"final {name}": value for name, value in zip(cell.states, state, strict=True)}
+    leaves = {"x": span.x}
+    leaves |= {f"state {name}": value for name, value in zip(cell.states, span.state, strict=True)}
+    leaves |= {f"initial {name}": value for name, value in zip(cell.states, span.initial, strict=True)}
+    leaves |= dict(cell.named_parameters())
+    torch.manual_seed(1)
+    total = sum((v.to(dtype or span.x.dtype) * torch.randn(v.shape).to(span.x)).sum() for v in values.values())
+    gradients = torch.autograd.grad(total, [*leaves.values()], materialize_grads=True)
+    found = values | {f"gradient of {name}": g for name, g in zip(leaves, gradients, strict=True)}
+    return {name: value.detach() for name, value in found.items()}
+
+
+def check(found: dict[str, Tensor], wanted: dict[str, Tensor], share: float, least: float = 1e-6) -> None:
+    """Each tensor within a share of its largest entry, of `least` at least."""
+    assert found.keys() == wanted.keys()
+    for name, right in wanted.items():
+        if right.numel():
+            error, largest = (found[name].to(right) - right).abs().max(), right.abs().max()
+            assert error <= share * max(largest, least), f"{name}: {error:.2g} off, where the largest is {largest:.2g}"
+
+
+def layer(cell="lstm", inputs=3, hidden=5, dtype=torch.float32, **options) -> Recurrent:
+    torch.manual_seed(0)
+    made = Recurrent(inputs, hidden, cell, **options).to(dtype)
+    randomize(made, hidden)
+    return made
+
+
+def positive(model: Recurrent, rows: int):
+    """A state above 0."""
+    return over(model.initial(rows), lambda zero: torch.rand_like(zero) + 0.2)
+
+
+def both(model: Recurrent, run):
+    """What `run(model)` gives with the kernels and in the loop."""
+    results = []
+    for model.backend in ("fused", "loop"):
+        results.append(run(model))
+    return results
+
+
+def gradients(model: Recurrent, *values: Tensor, leaves=()) -> list[Tensor]:
+    """Of the parameters and the leaves, the values pulled at random."""
+    torch.manual_seed(1)
+    total = sum((value * torch.randn(value.shape).to(value)).sum() for value in values)
+    wanted = [p for p in (*leaves, *model.parameters()) if p.requires_grad]
+    return list(torch.autograd.grad(total, wanted, materialize_grads=True, retain_graph=True))
+
+
+def python(code: str, before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(before) + textwrap.dedent(code)], capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+    )  # fmt: skip
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """What a process that ended well has printed."""
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+# ---- the loop is the reference
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
+@each_cell
+def test_outputs_states_and_gradients_equal_the_loops(cell, shape):
+    ours, span = drawn(cell, **shape)
+    # the loop in float64, so that all the error that is seen is the kernel's
+    wanted = everything(LOOP, *in_dtype(ours, span, torch.float64))
+    # one unit less its mean is 0, which division by the smallest deviation makes 300 times as inexact
+    least = 10.0 if cell == "layer_norm_lstm" and shape["hidden"] == 1 else 1e-6
+    check(everything(FUSED, ours, span), wanted, 1e-5, least)
+
+
+@different_cells
+def test_outputs_states_and_gradients_equal_the_loops_in_float64(cell):
+    ours, span = drawn(cell, 5, 3, 7, lengths=True, fresh=True, dtype=torch.float64)
+    check(everything(FUSED, ours, span), everything(LOOP, ours, span), 1e-12)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("shape", ROUGH_SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
+@each_cell
+def test_under_autocast_it_is_no_further_from_float32_than_the_loop(cell, shape):
+    ours, span = drawn(cell, **shape)
+    exact = everything(LOOP, ours, span)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert FUSED.refuses(ours, span) is None
+        found, rough = (everything(backend, ours, span, torch.float32) for backend in (FUSED, LOOP))
+    for name, right in exact.items():
+        if cell == "irnn" and name.startswith("gradient"):
+            continue  # a rounding across 0 switches a whole gradient
+        error, allowed = ((value[name].float() - right).norm() for value in (found, rough))
+        assert error <= 2 * (allowed + EPS * right.norm()) + 1e-4, f"{name}: {error:.2g}, the loop {allowed:.2g}"
+
+
+@each_cell
+def test_gradients_equal_finite_differences(cell):
+    model = layer(cell, 2, 3, torch.float64, bidirectional=True, learned_state=True, backend="fused")
+    for learned in model.learned:
+        nn.init.uniform_(learned, 0.2, 1.0)  # also what a fresh row starts from
+    state = over(positive(model, 3), lambda value: value.detach().requires_grad_())
+    x = torch.randn(3, 3, 2, dtype=torch.float64, requires_grad=True)
+    lengths, fresh = torch.tensor([3, 0, 2]), torch.tensor([[0, 0, 1], [0, 0, 0], [1, 1, 0]]).bool()
+
+    def run(x, *_):
+        return tuple(flatten(model(x, state, lengths, fresh)).values())
+
+    assert torch.autograd.gradcheck(run, (x, *flatten(state).values(), *model.parameters()), fast_mode=True)
+
+
+# ---- threads
+
+
+@pytest.mark.parametrize(("rows", "hidden"), [(1, 130), (1, 256), (3, 128), (33, 64), (3, 1)])
+@different_cells
+def test_two_threads_give_the_same_bits(cell, rows, hidden, two_threads):
+    ours, span = drawn(cell, 3, rows, hidden, lengths=rows > 1, fresh=True, reverse=rows == 3)
+    two = everything(FUSED, ours, span)
+    torch.set_num_threads(1)
+    one = everything(FUSED, ours, span)
+    for name, value in one.items():
+        if not name.startswith("gradient"):
+            assert torch.equal(two[name], value), name
+    check(two, one, 1e-5)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize(("rows", "hidden"), [(1, 130), (3, 128), (33, 64)])
+@pytest.mark.parametrize("cell", ["lstm", "rhn"])
+def test_two_threads_give_the_same_bits_in_bfloat16(cell, rows, hidden, two_threads):
+    ours, span = drawn(cell, 5, rows, hidden, lengths=rows > 1, fresh=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        two = everything(FUSED, ours, span, torch.float32)
+        torch.set_num_threads(1)
+        one = everything(FUSED, ours, span, torch.float32)
+    for name, value in one.items():
+        if not name.startswith("gradient"):
+            assert torch.equal(two[name], value), name
+    check(two, one, 1e-2)
+
+
+@pytest.mark.parametrize("threads", [3, 5])
+def test_more_threads_than_rows_or_cores_change_nothing(threads, two_threads):
+    for rows, hidden in ((1, 300), (2, 64), (7, 64)):
+        ours, span = drawn("lstm", 3, rows, hidden)
+        torch.set_num_threads(threads)
+        many = everything(FUSED, ours, span)
+        torch.set_num_threads(1)
+        check(many, everything(FUSED, ours, span), 1e-5)
+
+
+# ---- numbers at the edge
+
+
+def same_kinds(found: Tensor, wanted: Tensor, where: str) -> None:
+    """NaN and infinity stand in the same places, and all else is near."""
+    for kind in (torch.isnan, torch.isposinf, torch.isneginf):
+        assert torch.equal(kind(found), kind(wanted)), f"{where}: {kind.__name__}"
+    plain = wanted.isfinite()
+    assert_close(found[plain], wanted[plain], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
+@each_cell
+def test_nan_and_infinity_come_out_where_the_loop_has_them(cell, number):
+    for steps, place in itertools.product((1, 3), ("x", "state", "W", "b", "U", "p")):
+        ours, span = drawn(cell, steps, 4, 5)
+        tensors = {"x": [span.x], "state": [*span.state], "W": [ours.W], "b": [ours.b],
+                   "U": [*ours.matrices().values()], "p": [*ours.vectors().values()]}  # fmt: skip
+        for which, tensor in enumerate(tensors[place]):
+            before = tensor.detach().clone()
+            with torch.no_grad():
+                tensor[{1: (2,), 2: (1, 2), 3: (1, 0, 2)}[tensor.dim()]] = number
+                found, wanted = (backend.unroll(ours, span) for backend in (FUSED, LOOP))
+                for a, b in zip(flatten(found).values(), flatten(wanted).values(), strict=True):
+                    same_kinds(a, b, f"{number} in {place} {which}")
+                tensor.copy_(before)
+
+
+@each_cell
+def test_nan_in_one_row_reaches_no_other_row(cell):
+    ours, span = drawn(cell, 3, 4, 5, fresh=True)
+    clean = everything(FUSED, ours, span)
+    others = [0, 2, 3]
+    for place in (span.x, *span.state):
+        before = place.detach().clone()
+        with torch.no_grad():
+            place[1] = torch.nan
+        found = everything(FUSED, ours, span)
+        with torch.no_grad():
+            place.copy_(before)
+        for name, value in clean.items():
+            if value.shape[0] == 4 and not any(part in name for part in ("of W", "of b", "of U", "of p")):
+                assert_close(found[name][others], value[others], msg=name)
+
+
+@pytest.mark.parametrize("size", [100.0, 1e4, 1e30])
+@each_cell
+def test_large_values_saturate_without_nan_where_the_loop_does(cell, size):
+    ours, span = drawn(cell, 3, 4, 5)
+    span = Span(span.x.detach().mul(size).requires_grad_(), span.state, span.initial)
+    found, wanted = (everything(backend, ours, span) for backend in (FUSED, LOOP))
+    for name, right in wanted.items():
+        plain = right.isfinite()
+        assert found[name][plain].isfinite().all(), name
+        if not name.startswith("gradient"):  # a gradient of 1e-30 here is one of 0 there
+            assert_close(
+                found[name][plain], right[plain], rtol=1e-4, atol=1e-5, msg=lambda text, name=name: name + text
+            )
+
+
+def test_numbers_below_the_smallest_normal_one_still_work_in_the_process():
+    # a library that is linked with -ffast-math would switch them off in the thread that loads it
+    code = """
+    import numpy, torch
+    from elman import Recurrent
+    torch.set_num_threads(2)
+    layer = Recurrent(3, 128, "lstm", backend="fused")
+    layer(torch.randn(33, 4, 3))[0].sum().backward()
+    layer(torch.randn(1, 4, 3))[0].sum().backward()
+    assert (torch.full((1,), 1e-40) * 1.0 != 0).all()
+    assert (torch.full((1 << 20,), 1e-40) * 1.0 != 0).all()  # in both threads
+    assert numpy.float32(1e-40) * numpy.float32(1.0) != 0
+    assert 1e-310 * 1.0 != 0
+    """
+    said(python(code))
+
+
+# ---- looking inside
+
+
+@pytest.mark.parametrize("cell", DIFFERENT[:-1])
+def test_recorded_values_and_their_gradients_are_the_loops(cell):
+    model = layer(cell, dtype=torch.float64, layers=2, bidirectional=True)
+    state = positive(model, 3)
+    x = torch.randn(3, 6, 3, dtype=torch.float64, requires_grad=True)
+    for lengths in (None, torch.tensor([4, 6, 0])):
+        inside = torch.ones(3, 6, 1) if lengths is None else (torch.arange(6) < lengths[:, None]).unsqueeze(-1)
+
+        def run(model, lengths=lengths, inside=inside):
+            with record() as seen:
+                assert model.choose().backend.name == model.backend
+                y, _ = model(x, state, lengths)
+            values = {name: seen[name] for name in seen}
+            pulled = [values[name] * inside for name in sorted(values)]
+            return y, values, gradients(model, y, *pulled, leaves=[x])
+
+        found, wanted = both(model, run)
+        assert_close(found, wanted)
+
+
+def test_single_steps_and_calls_without_a_gradient_are_recorded():
+    model, x = layer(layers=2), torch.randn(3, 4, 3)
+
+    def run(model):
+        with torch.no_grad(), record() as seen:
+            _, state = model(x)
+            y, state = model.step(x[:, 0], state)
+            advance = model.unrolled()
+            for t in range(4):
+                y, state = advance(x[:, t], state)
+        return y, state, {name: seen[name] for name in seen}
+
+    found, wanted = both(model, run)
+    assert_close(found, wanted)
+    assert wanted[2]["1.c"].shape == (3, 9, 5)
+
+
+def test_a_held_unit_is_the_loops():
+    model, x = layer(layers=2), torch.randn(3, 4, 3)
+    assert model.choose().backend.name == "fused"
+    with hold({"2.c.1": 0.5}):
+        assert "fused refuses because" in str(model.choose())
+        y, _ = model(x)
+        model.backend = "loop"
+        assert_close(y, model(x)[0])
+        model.backend = "fused"
+        for run, given_x in ((model, x), (model.step, x[:, 0])):
+            with pytest.raises(UserError, match=r"'fused' refuses the cell lstm because .* held"):
+                run(given_x)
+    model(x)
+
+
+# ---- with and without a gradient, step by step
+
+
+@each_cell
+def test_without_a_gradient_the_outputs_are_the_same(cell):
+    model = layer(cell, layers=2, backend="fused")
+    x, lengths, state = torch.randn(4, 6, 3), torch.tensor([6, 0, 3, 5]), positive(model, 4)
+    fresh = torch.rand(4, 6) < 0.3
+    run = model(x, state, lengths, fresh)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert_close(model(x, state, lengths, fresh), over(run, Tensor.detach), rtol=0, atol=0)
+
+
+@each_cell
+def test_going_step_by_step_equals_forward_and_the_loop(cell):
+    model, x = layer(cell, layers=2, residual=True, backend="fused"), torch.randn(3, 5, 3, requires_grad=True)
+    state = over(positive(model, 3), lambda value: value.detach().requires_grad_())
+    leaves, runs = [x, *flatten(state).values()], []
+    for advance in (model.unrolled(), model.step):
+        now, outputs = state, []
+        for t in range(5):
+            y, now = advance(x[:, t], now)
+            outputs.append(y)
+        runs.append((torch.stack(outputs, 1), now))
+    runs.append(model(x, state))
+    model.backend = "loop"
+    wanted = model(x, state)
+    pulled = gradients(model, *flatten(wanted).values(), leaves=leaves)
+    for run in runs:
+        assert_close(run, wanted, rtol=1e-4, atol=1e-5)
+        for found, right in zip(gradients(model, *flatten(run).values(), leaves=leaves), pulled, strict=True):
+            assert_close(found, right, rtol=1e-4, atol=1e-5 * max(1.0, right.abs().max().item()))
+    with torch.no_grad():
+        model.backend = "fused"
+        y, after = model.step(x[:, 0], state)
+        assert_close((y[:, None], after), model(x[:, :1], state))
+
+
+def test_new_weights_are_seen():
+    model, x = layer(layers=2, backend="fused"), torch.randn(3, 4, 3)
+    step = torch.optim.SGD(model.parameters(), 0.5)
+    for _ in range(3):
+        found, wanted = both(model, lambda model: model(x)[0])
+        assert_close(found, wanted)
+        step.zero_grad()
+        found.square().sum().backward()
+        step.step()
+    for dtype in (torch.float64, torch.float32):
+        model.to(dtype)
+        found, wanted = both(model, lambda model, dtype=dtype: model(x.to(dtype))[0])
+        assert found.dtype == dtype
+        assert_close(found, wanted)
+
+
+def test_weights_that_change_before_the_backward_pass_are_an_error_as_everywhere_in_torch():
+    model = layer(backend="fused")
+    y, _ = model(torch.randn(3, 4, 3))
+    with torch.no_grad():
+        model.cells[0].W.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_going_backward_twice_gives_the_same_gradient():
+    model = layer(backend="fused", bidirectional=True)
+    y, _ = model(torch.randn(3, 4, 3), lengths=torch.tensor([4, 2, 0]))
+    assert_close(gradients(model, y), gradients(model, y), rtol=0, atol=0)
+
+
+# ---- unusual tensors
+
+
+def test_x_that_does_not_lie_side_by_side():
+    x = torch.randn(3, 5, 7).transpose(0, 2)[1:4, :, ::2].detach().requires_grad_()
+    model = layer(inputs=2)
+    assert not x[..., :2].is_contiguous()
+
+    def run(model):
+        y, state = model(x[..., :2])
+        return y, state, gradients(model, y, leaves=[x])
+
+    assert_close(*both(model, run))
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [None, torch.tensor([5, 0, 3, 0, 2, 0])[::2], torch.tensor(3).expand(3), torch.tensor([5, 3, 2]).int()],
+    ids=["none", "apart", "expanded", "int32"],
+)
+def test_a_state_a_gradient_and_lengths_that_do_not_lie_side_by_side(lengths):
+    model, x = layer(), torch.randn(3, 5, 3)
+    state = (tuple(torch.randn(5, 6).t()[::2] for _ in range(2)),)
+    fresh = torch.randn(5, 6).t()[::2] > 1
+
+    def run(model):
+        y, after = model(x, state, lengths, fresh)
+        return y, after, gradients(model, y.transpose(0, 2)[::2], after[0][1].t()[1:])
+
+    assert_close(*both(model, run))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_batch_of_no_rows(threads, two_threads):
+    torch.set_num_threads(threads)
+    model = layer(hidden=130, bidirectional=True)
+
+    def run(model):
+        y, state = model(torch.zeros(0, 4, 3))
+        return y, state, gradients(model, y, *flatten(state).values())
+
+    assert_close(*both(model, run))
+
+
+@different_cells
+def test_only_the_final_state_or_only_the_output_is_used(cell):
+    model, x = layer(cell, bidirectional=True), torch.randn(3, 4, 3, requires_grad=True)
+    state = positive(model, 3)
+    for pick in (lambda y, _: [y], lambda _, last: [last[0][-1]], lambda _, last: [last[1][0]], lambda y, _: [y[:, 1]]):
+
+        def run(model, pick=pick):
+            y, last = model(x, state, torch.tensor([4, 0, 2]))
+            return gradients(model, *pick(y, last), leaves=[x])
+
+        for found, right in zip(*both(model, run), strict=True):
+            assert_close(found, right, rtol=1e-4, atol=1e-5 * max(1.0, right.abs().max().item()))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "layer_norm_lstm", LEAKY], ids=lambda spec: spec.rpartition(":")[2])
+def test_parameters_without_a_gradient_get_none_and_the_others_theirs(cell):
+    model, x = layer(cell), torch.randn(3, 4, 3)
+    for name, frozen in model.named_parameters():
+        frozen.requires_grad_(False)
+        found, wanted = both(model, lambda model: gradients(model, model(x)[0]))
+        for a, b in zip(found, wanted, strict=True):
+            assert_close(a, b, rtol=1e-4, atol=1e-5, msg=f"without {name}")
+        model.backend = "fused"
+        model(x)[0].sum().backward()
+        assert frozen.grad is None
+        model.zero_grad()
+        frozen.requires_grad_(True)
+    model.requires_grad_(False)
+    assert not model(x)[0].requires_grad
+    given_x = x.clone().requires_grad_()
+    assert_close(*both(model, lambda model: gradients(model, model(given_x)[0], leaves=[given_x])))
+
+
+@pytest.mark.parametrize("hidden", [6, 7])
+def test_weights_of_bfloat16(hidden):
+    model = layer(hidden=hidden, layers=2)
+    x, lengths = torch.randn(4, 6, 3), torch.tensor([6, 0, 3, 5])
+
+    def run(model):
+        y, state = model(x.to(model.cells[0].W.dtype), None, lengths)
+        assert {value.dtype for value in flatten((y, state)).values()} == {model.cells[0].W.dtype}
+        return [y, *flatten(state).values(), *gradients(model, y)]
+
+    model.bfloat16()
+    found, rough = both(model, run)
+    exact = run(model.float())
+    for ours, theirs, right in zip(found, rough, exact, strict=True):
+        error, allowed = ((value.float() - right).norm() for value in (ours, theirs))
+        assert error <= 2 * allowed + EPS * right.norm()
+
+
+def test_an_output_and_a_state_may_be_changed_in_place():
+    def run(model):
+        y, state = model(torch.ones(3, 4, 3))
+        y.mul_(2)
+        state[0][0].mul_(3)
+        return gradients(model, y, *state[0])
+
+    assert_close(*both(layer(), run))
+
+
+# ---- random equations
+
+SAFE = {  # so that nothing overflows: what an operation gets instead of v and w
+    "exp": lambda make, v, w: make("exp", make("minimum", v, make.half)),
+    "log": lambda make, v, w: make("log", make("add", make("abs", v), make.half)),
+    "sqrt": lambda make, v, w: make("sqrt", make("add", make("abs", v), make.half)),
+    "div": lambda make, v, w: make("div", v, make("add", make.half, make("abs", w))),
+    "half of it": lambda make, v, w: make("mul", make.half, v),
+    "less than 0.5": lambda make, v, w: make("maximum", make.half, v),
+    "rest": lambda make, v, w: make("sub", make.half, v),
+    "reciprocal": lambda make, v, w: make("div", make.half, make("add", make("mul", v, v), make.half)),
+} | {
+    kind: lambda make, v, w, kind=kind: make(kind, v)
+    for kind in ("sigmoid", "tanh", "relu", "abs", "neg", "log_sigmoid", "normalize")
+} | {
+    kind: lambda make, v, w, kind=kind: make(kind, v, w) for kind in ("add", "sub", "mul", "maximum", "minimum")
+}  # fmt: skip
+
+
+class Writer:
+    """Writes operations down; `rows` are those with a number for every row, not one for all."""
+
+    def __init__(self):
+        self.ops: list[Op] = []
+        self.rows: set[int] = set()
+        self.half = self("constant", detail=0.5)
+
+    def __call__(self, kind, *inputs, detail=None):
+        self.ops.append(Op(kind, inputs, detail))
+        if kind in ("input", "state") or self.rows & {*inputs}:
+            self.rows.add(len(self.ops) - 1)
+        return len(self.ops) - 1
+
+
+@st.composite
+def equations(draw) -> Graph:
+    """A few gates, states and vectors, and operations on them at random, recurrent products among them."""
+    gates, states = ("a", "b", "c")[: draw(st.integers(1, 3))], ("h", "k", "l")[: draw(st.integers(1, 3))]
+    make = Writer()
+    values = [make("input", detail=gate) for gate in gates] + [make("state", detail=name) for name in states]
+    values += [make("vector", detail=f"p_{name}") for name in ("s", "t")[: draw(st.integers(0, 2))]]
+    for _ in range(draw(st.integers(4, 12))):
+        v, w = (values[-1 - draw(st.integers(0, len(values) - 1))] for _ in range(2))
+        kind = draw(st.sampled_from(["product", "product", *SAFE]))
+        if kind == "product":  # the same matrix may come twice, and a block may be left unused
+            blocks = draw(st.sampled_from([("a",), ("b", "a"), ("a", "b", "c")]))
+            product = make("product", v, detail=(draw(st.sampled_from("UV")), *blocks))
+            values += [make("block", product, detail=k) for k in range(len(blocks))]
+        else:
+            values.append(SAFE[kind](make, v, w))
+    outputs = []
+    for _ in states:
+        of = draw(st.sampled_from([value for value in values if value in make.rows]))
+        outputs.append(make("tanh", of) if draw(st.booleans()) else of)
+    return Graph(gates, states, tuple(make.ops), tuple(outputs), dict(zip(states, outputs, strict=True)))
+
+
+def of_graph(graph: Graph, lengths: bool, fresh: bool, reverse: bool) -> tuple[Cell, Span]:
+    return drawn(graph_cell("random", graph, {}), 3, 4, 3, lengths, fresh, reverse, 2, torch.float64)
+
+
+def agrees(ours: Cell, span: Span) -> None:
+    check(everything(FUSED, ours, span), everything(LOOP, ours, span), 1e-8)
+
+
+def tame(ours: Cell, span: Span) -> bool:
+    """Whether nothing overflows, nor comes near it."""
+    return all(value.isfinite().all() and value.abs().max() < 1e6 for value in everything(LOOP, ours, span).values())
+
+
+some = settings(deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck])
+any_way = {"lengths": st.booleans(), "fresh": st.booleans(), "reverse": st.booleans()}
+
+
+@settings(some, max_examples=8)
+@given(graph=equations(), **any_way)
+def test_a_random_equation_equals_the_loop(graph, lengths, fresh, reverse):
+    case = of_graph(graph, lengths, fresh, reverse)
+    assume(tame(*case))
+    agrees(*case)
+
+
+@pytest.mark.slow
+@settings(some, max_examples=40, derandomize=False)
+@given(graph=equations(), **any_way)
+def test_many_random_equations_equal_the_loop(graph, lengths, fresh, reverse):
+    case = of_graph(graph, lengths, fresh, reverse)
+    assume(tame(*case))
+    agrees(*case)
+
+
+def written(function):
+    """The graph of a function of a Writer, a gate and the state that gives the new state. There are gates a and b."""
+    make = Writer()
+    last = function(make, make("input", detail="a"), make("state", detail="h"))
+    return Graph(("a", "b"), ("h",), tuple(make.ops), (last,), {"h": last})
+
+
+def block(make, of, *gates, name="U"):
+    return make("block", make("product", of, detail=(name, *gates)), detail=0)
+
+
+def every_operation(make, a, h):
+    v, w, last = block(make, h, "a"), make("add", a, make("vector", detail="p_v")), a
+    for kind in SAFE.values():  # each at other values, in both orders
+        last = make("add", last, kind(make, v, w))
+        last = make("add", last, make("mul", kind(make, w, h), v))
+    return make("mul", last, make.half)
+
+
+CORNERS = {
+    "every operation": every_operation,
+    "a gate that adds to another": lambda make, a, h: make("add", make("add", a, make("input", detail="b")), block(
+        make, h, "a")),
+    "the input alone": lambda make, a, h: a,
+    "the state alone": lambda make, a, h: h,
+    "a product alone": lambda make, a, h: block(make, h, "a"),
+    "the same matrix twice": lambda make, a, h: make("add", block(make, h, "a"), block(make, make("tanh", a), "a")),
+    "one matrix in a row": lambda make, a, h: block(make, block(make, block(make, h, "a"), "a"), "a"),
+    "an unused block": lambda make, a, h: make("tanh", make("add", block(make, h, "a", "b"), a)),
+    "a product of a vector": lambda make, a, h: make("add", block(make, make("vector", detail="p_v"), "a"), a),
+    "a vector by itself": lambda make, a, h: make("mul", h, make("exp", make("vector", detail="p_v"))),
+    "normalised twice": lambda make, a, h: make("normalize", make("mul", make("normalize", a), block(make, h, "a"))),
+    "normalised before a product": lambda make, a, h: block(make, make("normalize", make("add", h, a)), "a"),
+    "the greater of equals": lambda make, a, h: make("maximum", h, make("add", h, make("mul", a, make(
+        "constant", detail=0.0)))),
+    "the less of equals": lambda make, a, h: make("minimum", make("add", h, make("mul", a, make(
+        "constant", detail=0.0))), h),
+    "at a kink": lambda make, a, h: make("add", make("abs", make("sub", h, h)), make("relu", make("sub", a, a))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_an_equation_of_an_unusual_form_equals_the_loop(corner):
+    agrees(*of_graph(written(CORNERS[corner]), lengths=True, fresh=True, reverse=False))
+
+
+# ---- refusals
+
+numbers = itertools.count(1)
+
+
+def unheard_of() -> type[Cell]:
+    """A cell with an equation that has no kernel yet."""
+    number = 1 + 1 / (os.getpid() * 1000 + next(numbers))
+
+    class New(Cell):
+        gates = ("n",)
+
+        def step(self, x, h):
+            return (tanh(x.n + self.recur("n", of=h).n) * number,)
+
+    return New
+
+
+class Branching(Cell):
+    gates = ("n",)
+
+    def step(self, x, h):
+        return (x.n if h.sum() > 0 else -x.n,)
+
+
+def refused(model: Recurrent, reason: str, x: Tensor | None = None) -> str:
+    """`auto` runs another backend, as the loop does; by name it is an error. Returns the reason."""
+    x = torch.randn(3, 4, model.input_size).to(model.cells[0].W.dtype) if x is None else x
+    model.backend = "auto"
+    choice, y = model.choose(), model(x)[0]
+    assert choice.backend.name != "fused"
+    assert reason in choice.refusals["fused"]
+    assert "\n" not in str(choice)
+    model.backend = "loop"
+    assert_close(y, model(x)[0])
+    model.backend = "fused"
+    for run in (lambda: model(x), lambda: model.step(x[:, 0])):
+        with pytest.raises(UserError, match=r"'fused' refuses the cell .* because") as caught:
+            run()
+        assert reason in str(caught.value)
+        assert "\n" not in str(caught.value)
+    return choice.refusals["fused"]
+
+
+def test_it_is_the_first_choice():
+    for cell in CELLS:
+        model = layer(cell)
+        assert str(model.choose()) == "fused"
+        model.choose(0, Span(torch.zeros(1, 1, 3), (), (), torch.tensor([1]), torch.zeros(1, 1).bool(), True))
+
+
+def test_a_compiler_that_does_not_exist_is_a_refusal(monkeypatch):
+    monkeypatch.setenv("CXX", "/nonexistent")
+    refused(layer(unheard_of()), "/nonexistent")
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", "")
+    refused(layer(unheard_of()), "compiler")
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # torch says so when the switch is touched
+def test_without_mkldnn_it_refuses():
+    with torch.backends.mkldnn.flags(enabled=False):
+        refused(layer("mgu"), "mkldnn")
+    assert layer("mgu").choose().backend.name == "fused"
+
+
+def test_a_cell_that_cannot_be_traced_is_refused():
+    refused(layer(Branching), "cannot be traced")
+
+
+def test_float16_is_refused():
+    refused(layer("mgu").half(), "float16")
+    with torch.autocast("cpu", torch.float16):
+        refused(layer("mgu"), "float16")
+
+
+def test_the_doctor_says_why_it_refuses(own_cache):
+    doctor = "import sys; from elman.cli.app import main; sys.argv = ['elman', 'doctor']; sys.exit(main())"
+    elsewhere = {"ELMAN_CACHE": str(own_cache / "empty"), "COLUMNS": "250", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+    told = said(python(doctor, CXX="/nonexistent", **elsewhere))
+    rows = [line for line in told.splitlines() if "fused:" in line]
+    assert len(rows) == len(CELLS) - 1
+    assert all("/nonexistent" in row for row in rows)
+    assert "float32 is used" in told
+
+
+TINY = """
+import torch
+from elman import Recurrent
+from torch.testing import assert_close
+
+torch.manual_seed(0)
+for cell, dtype in (("lstm", torch.float32), ("lstm", torch.bfloat16), ("gru", torch.float64)):
+    layer, x, runs = Recurrent(3, 6, cell), torch.randn(3, 4, 3), []
+    if dtype == torch.float64:
+        layer, x = layer.double(), x.double()
+    for layer.backend in ("auto", "loop"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            if layer.backend == "auto":
+                print(layer.choose())
+            y, state = layer(x, lengths=torch.tensor([4, 0, 2]))
+        runs.append([y, *state[0], *torch.autograd.grad(y.square().sum(), [*layer.parameters()])])
+    near = {"rtol": 3e-2, "atol": 3e-2} if dtype == torch.bfloat16 else {}
+    for ours, theirs in zip(*runs, strict=True):
+        assert_close(ours.to(x.dtype), theirs.to(x.dtype), **near)
+"""
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, *({"ONEDNN_MAX_CPU_ISA": isa} for isa in ("SSE41", "AVX2", "AVX512_CORE")),
+     *({"ATEN_CPU_CAPABILITY": ability} for ability in ("avx2", "default"))],
+    ids=lambda environment: "-".join(environment.values()) or "as it is",
+)  # fmt: skip
+def test_a_lesser_processor_gets_the_same_results(environment):
+    told = said(python(TINY, **environment)).splitlines()
+    if not environment:
+        assert told == ["fused"] * 3
+
+
+# ---- the compiler and the cache
+
+SMALL = 'extern "C" int answer() {{ return {}; }}'
+TWICE = "from elman.kernels.compiler import load\nprint(load({text!r}).answer())"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """A cache with nothing in it."""
+    monkeypatch.setenv("ELMAN_CACHE", str(tmp_path / "own"))
+    return tmp_path / "own"
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Makes a shell script the compiler."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "compiler"
+        path.write_text("#!/bin/sh\n" + text)
+        path.chmod(0o755)
+        monkeypatch.setenv("CXX", str(path))
+        return path
+
+    return write
+
+
+def files(cache: Path) -> list[str]:
+    """All that lies in a cache; of the kernels only the ending."""
+    return sorted(path.suffix or path.name for path in cache.rglob("*") if not path.is_dir())
+
+
+def test_a_kernel_is_compiled_once_for_all_processes(cache, script, tmp_path):
+    script(f'echo "$@" >> {tmp_path}/calls\nexec g++ "$@"')
+    code = TWICE.format(text=SMALL.format(42))
+    for _ in range(2):
+        assert said(python(code)) == "42\n"
+        calls = [line for line in (tmp_path / "calls").read_text().splitlines() if "-shared" in line]
+        assert len(calls) == 1
+    assert load(SMALL.format(42)).answer() == 42  # and for this one
+    assert load(SMALL.format(43)).answer() == 43  # but another text is another kernel
+    assert len([line for line in (tmp_path / "calls").read_text().splitlines() if "-shared" in line]) == 2
+    assert files(cache) == [".so", ".so"]
+
+
+def test_another_compiler_or_other_flags_compile_again(cache, script, monkeypatch):
+    text = 'extern "C" int answer() { return ANSWER; }'
+    for answer in (1, 2):
+        monkeypatch.setenv("CXX", f"g++ -DANSWER={answer}")
+        assert load(text).answer() == answer
+    for answer in (34, 56):
+        script(f'exec g++ -DANSWER={answer} "$@"')
+        os.utime(os.environ["CXX"], ns=(answer, answer))  # so that no coarse clock makes the two alike
+        assert load(text).answer() == answer
+
+
+def test_two_processes_may_compile_the_same_kernel_at_once(cache, script):
+    script('sleep 1\nexec g++ "$@"')
+    command = [sys.executable, "-c", TWICE.format(text=SMALL.format(7))]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0] for process in processes] == ["7\n", "7\n"]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert files(cache) == [".so"]
+
+
+@pytest.mark.parametrize("where", ["cache", "cache/kernels"])
+def test_a_cache_that_cannot_be_written_is_done_without(where, tmp_path, monkeypatch):
+    (tmp_path / where).parent.mkdir(exist_ok=True)
+    (tmp_path / where).write_text("a file")
+    monkeypatch.setenv("ELMAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    assert load(SMALL.format(5)).answer() == 5
+    assert (tmp_path / where).read_text() == "a file"
+    assert [*(tmp_path / "tmp").iterdir()] == []
+    model, x = layer(unheard_of()), torch.randn(3, 4, 3)
+    assert_close(*both(model, lambda model: model(x)[0]))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(NoKernel):  # not even for this process only
+        load(SMALL.format(6))
+    refused(layer(unheard_of()), "written")
+
+
+DAMAGED = """
+import os
+from elman.files import cache_folder
+from elman.kernels.compiler import load
+
+def answer(number):
+    return load(f'extern "C" int answer() {{ return {number}; }}').answer()
+
+def apart(number, way):  # what is loaded once in a process is not looked at again
+    child = os.fork()
+    if not child:
+        os._exit(answer(number))
+    print(way, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+cuts = {"nothing": 0, "garbage": None, "40 bytes": 40, "100 bytes": 100, "half": 0.5, "nine tenths": 0.9}
+for number, (way, cut) in enumerate(cuts.items(), 1):
+    before = set(cache_folder().rglob("*.so"))
+    apart(number, "whole")
+    [file] = set(cache_folder().rglob("*.so")) - before
+    whole = file.read_bytes()
+    end = int(len(whole) * cut) if isinstance(cut, float) else cut
+    file.write_bytes(b"no library at all" * 100 if cut is None else whole[:end])
+    apart(number, way)
+    apart(number, "again")
+"""
+
+
+def test_a_damaged_kernel_in_the_cache_is_compiled_again(cache):
+    ways = ["nothing", "garbage", "40 bytes", "100 bytes", "half", "nine tenths"]
+    expected = [f"{when} {number}" for number, way in enumerate(ways, 1) for when in ("whole", way, "again")]
+    assert said(python(DAMAGED)).splitlines() == expected
+    assert files(cache) == [".so"] * len(ways)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [('echo "first a note" >&2\necho "kernel.cpp:1: error: nothing works here" >&2\nexit 1', "nothing works here"),
+     ("exit 3", "3"),
+     ("kill -9 $$", ""),
+     ('for last; do [ "$previous" = -o ] && out=$last; previous=$last; done\n'
+      'head -c 3000 /bin/sh > "$out"\nkill -9 $$', ""),
+     ('for last; do [ "$previous" = -o ] && out=$last; previous=$last; done\necho half > "$out"', ""),
+     ("exit 0", ""),
+     (r"printf 'error: \377\376 not text\n' >&2; exit 1", "error"),
+     (r"echo 'error: [bold]two' >&2; echo 'more lines' >&2; exit 1", "two")],
+    ids=["fails", "fails in silence", "killed", "killed half way", "half a library", "idle", "no text", "lines"],
+)  # fmt: skip
+def test_a_compiler_that_fails_is_a_refusal_and_leaves_nothing(text, reason, cache, script):
+    script(text)
+    refused(layer(unheard_of()), reason)
+    assert files(cache) == []
+    with pytest.raises(NoKernel):
+        load(SMALL.format(1))
+
+
+@pytest.mark.parametrize("command", ['g++ "-DNEVER', "/", __file__, "g++ --no-such-flag-at-all"])
+def test_a_compiler_that_is_none_is_a_refusal(command, cache, monkeypatch):
+    monkeypatch.setenv("CXX", command)
+    refused(layer(unheard_of()), "")
+    assert files(cache) == []
+
+
+# ---- memory
+
+MEMORY = """
+import torch
+from elman import Recurrent, record
+
+torch.set_num_threads(2)
+torch.manual_seed(0)
+for cell in CELLS:
+    for rows, steps, hidden in ((3, 5, 7), (1, 2, 131), (9, 1, 1), (5, 3, 66)):
+        layer = Recurrent(3, hidden, cell, layers=2, bidirectional=True, backend="fused")
+        lengths = torch.randint(0, steps + 1, (rows,))
+        for kind in (torch.float32, torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
+                y, state = layer(torch.randn(rows, steps, 3), None, lengths, torch.rand(rows, steps) < 0.3)
+                (y.sum() + state[-1][-1].sum()).backward()
+                with torch.no_grad():
+                    layer(torch.randn(rows, steps, 3))
+            print(cell, rows, hidden, kind)
+"""
+
+
+@pytest.mark.slow
+def test_no_memory_is_touched_that_is_not_the_kernels(tmp_path):
+    found = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True)
+    if found.returncode or not Path(found.stdout.strip()).is_absolute():
+        pytest.skip("this g++ has no AddressSanitizer")
+    checked = {"CXX": "g++ -fsanitize=address -g", "LD_PRELOAD": found.stdout.strip(), "OMP_NUM_THREADS": "2",
+               "ASAN_OPTIONS": "detect_leaks=0", "ELMAN_CACHE": str(tmp_path)}  # fmt: skip
+    planted = """
+    import ctypes, torch
+    from elman.kernels.compiler import load
+    memory = torch.empty(1000)
+    poke = load('extern "C" void poke(float* at, long place) { at[place] = 1; }').poke
+    poke(ctypes.c_void_p(memory.data_ptr()), ctypes.c_long(PLACE))
+    print("unseen")
+    """
+    assert said(python(planted.replace("PLACE", "999"), **checked)) == "unseen\n"
+    done = python(planted.replace("PLACE", "1000"), **checked)
+    assert done.returncode
+    assert "heap-buffer-overflow" in done.stderr
+    cells = ["lstm", "gru", "rhn", "layer_norm_lstm", "min_gru", LEAKY]
+    done = python(MEMORY, f"CELLS = {cells}\n", **checked)
+    assert len(said(done).splitlines()) == len(cells) * 8
+    assert "AddressSanitizer" not in done.stderr
