@@ -32,7 +32,7 @@ class Sampling:
 
     @property
     def plain(self) -> bool:
-        """Whether tokens are drawn from the model's own distribution, or the likeliest taken: no filter, no other feed."""
+        """Whether tokens are drawn from the model's own distribution, or the likeliest taken: no filter or feed."""
         return self.top_k is None and self.top_p is None and not self.min_p and self.feed == "sample"
 
     def probabilities(self, logits: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ import torch
 from elman.files import cache_folder
 
 COMPILERS = ("g++", "clang++", "c++")
-FLAGS = ("-std=c++17", "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC", "-w")
+FLAGS = ("-std=c++17", "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fopenmp-simd", "-ffp-contract=fast",
+         "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC", "-w")  # fmt: skip
 PATIENCE = 120  # seconds for one compilation
 
 # what torch calls the processor's abilities, and how the compiler is told of them: never more than torch itself uses,
@@ -34,7 +35,11 @@ class NoKernel(Exception):
 
 def compiler() -> list[str]:
     """The command of the C++ compiler: `CXX`, or the first that is installed. Raises NoKernel."""
-    command = shlex.split(os.environ.get("CXX", "")) or [name for name in COMPILERS if shutil.which(name)][:1]
+    try:
+        given = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise NoKernel(f"CXX={os.environ['CXX']} is no command: {error}") from error
+    command = given or [name for name in COMPILERS if shutil.which(name)][:1]
     if not command:
         raise NoKernel(f"there is no C++ compiler ({', '.join(COMPILERS)})")
     path = shutil.which(command[0])
@@ -49,36 +54,41 @@ def load(text: str) -> ctypes.CDLL:
     made_by = Path(command[0]).stat()
     identity = (text, command, made_by.st_size, made_by.st_mtime_ns, platform.machine(), torch.__version__)
     key = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
-    file = cache_folder() / "kernels" / f"{key}.so"
+    cache = cache_folder() / "kernels"
     with suppress(OSError):  # not there, or not loadable: it is compiled again
-        return ctypes.CDLL(str(file))
+        for file in cache.glob(f"{key}-*.so"):
+            if file.stat().st_size == int(file.stem.partition("-")[2]):  # one that was cut off would kill the process
+                return ctypes.CDLL(str(file))
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return _compile(command, text, file)
+        cache.mkdir(parents=True, exist_ok=True)
+        return _compile(command, text, cache, key)
     except OSError:  # the cache cannot be written: it is compiled for this process only
-        with tempfile.TemporaryDirectory(prefix="elman-") as folder:
-            try:
-                return _compile(command, text, Path(folder) / file.name)
-            except OSError as error:
-                raise NoKernel(f"its kernel can be written nowhere: {error}") from error
+        try:
+            with tempfile.TemporaryDirectory(prefix="elman-") as folder:
+                return _compile(command, text, Path(folder), key)
+        except OSError as error:
+            raise NoKernel(f"its kernel can be written nowhere: {error}") from error
 
 
-def _compile(command: list[str], text: str, file: Path) -> ctypes.CDLL:
-    """Writes aside, then renames: two processes that compile the same at once do not disturb each other."""
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=file.parent) as folder:
-        source, made = Path(folder) / "kernel.cpp", Path(folder) / file.name
+def _compile(command: list[str], text: str, cache: Path, key: str) -> ctypes.CDLL:
+    """Writes aside, then renames: two processes that compile the same at once do not disturb each other. The name of
+    what is kept tells its size."""
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=cache) as folder:
+        source, made = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
         source.write_text(text)
         line = [*command, str(source), "-o", str(made), *_libraries()]
         try:
-            done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE)
+            done = subprocess.run(line, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
         except subprocess.TimeoutExpired as error:
             raise NoKernel(f"{command[0]} took more than {PATIENCE} s") from error
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             told = next((part for part in said if "error" in part), said[0])
             raise NoKernel(f"{Path(command[0]).name} could not compile it: {told}")
+        if not made.exists():
+            raise NoKernel(f"{Path(command[0]).name} wrote no library")
         library = ctypes.CDLL(str(made))
-        made.replace(file)
+        made.replace(cache / f"{key}-{made.stat().st_size}.so")
         return library
 
 

@@ -62,7 +62,7 @@ inline float exponential(float x) {  // scaled in two steps: 2^128 is no float, 
 }
 inline float sigmoid(float x) {
   const Power p = power(clamp(-x, -87.0f, 87.0f));
-  return 1.0f / (1.0f + (p.two_k * p.e + p.two_k));
+  return x < -87.0f ? 0.0f : 1.0f / (1.0f + (p.two_k * p.e + p.two_k));
 }
 inline float tangent(float x) {  // tanh(x) = m / (m + 2), m = exp(2 x) - 1
   const Power p = power(clamp(x + x, -20.0f, 20.0f));

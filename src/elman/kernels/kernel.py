@@ -1,12 +1,14 @@
 """A compiled program, called with tensors."""
 
 import ctypes
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from elman.cells.graph import Graph
-from elman.kernels.compiler import load
+from elman.kernels.compiler import NoKernel, load
 from elman.kernels.program import Program
 from elman.kernels.source import Source
 
@@ -34,6 +36,8 @@ class Kernel:
         self.computed = torch.float64 if dtype == torch.float64 else torch.float32
         self.source = Source(self.program, str(dtype).removeprefix("torch."))
         self.library = load(self.source.text)
+        if not self.library.supported():
+            raise NoKernel("torch has no product of this kind for this processor")
 
     def packed(self, matrix: Tensor, block: int | None = None) -> Tensor:
         """A right factor in the order in which a product reads it; with `block` its transpose is meant, in blocks of so
@@ -49,19 +53,19 @@ class Kernel:
         return made
 
     def run(
-        self, name: str, numbers: dict[str, int], tensors: dict[str, Tensor | None], matrices: list[Tensor]
+        self, name: str, numbers: dict[str, int], tensors: Mapping[str, Tensor | None], matrices: list[Tensor]
     ) -> None:
         """Calls `forward` or `backward`."""
         call, _ = self.call(numbers, tensors, matrices)
         self.start(name, call)
 
-    def start(self, name: str, *arguments: ctypes.Structure) -> None:
+    def start(self, name: str, *arguments: ctypes.Structure | ctypes.Array[Any]) -> None:
         """Calls a function of the library."""
         if getattr(self.library, name)(*map(ctypes.byref, arguments)):
             raise RuntimeError("torch's brgemm failed in a kernel")
 
     def call(
-        self, numbers: dict[str, int], tensors: dict[str, Tensor | None], matrices: list[Tensor]
+        self, numbers: dict[str, int], tensors: Mapping[str, Tensor | None], matrices: list[Tensor]
     ) -> tuple[Call, tuple[dict[str, Tensor], object]]:
         """The fields of a call, and what must live as long; the memory that it needs only meanwhile is made here."""
         source, rows, hidden = self.source, numbers["B"], numbers["H"]
@@ -70,5 +74,5 @@ class Kernel:
         scratch = {key: torch.empty(size * rows * hidden, dtype=self.computed) for key, size in sizes.items()}
         scratch["row_kept"] = torch.empty(source.row_kept * rows, dtype=self.computed)
         pointers = (ctypes.c_void_p * max(1, len(matrices)))(*[matrix.data_ptr() for matrix in matrices])
-        addresses = {key: value.data_ptr() for key, value in (tensors | scratch).items() if value is not None}
+        addresses = {key: value.data_ptr() for key, value in {**tensors, **scratch}.items() if value is not None}
         return Call(**numbers, **addresses, matrices=ctypes.addressof(pointers)), (scratch, pointers)

@@ -30,7 +30,7 @@ _SIZES = "  [[maybe_unused]] const int64_t B = c.B, H = c.H;\n"
 
 @dataclass(frozen=True)
 class Place:
-    """Where in memory a value of row r is: the address of its first unit, or of its one number; and how it is put there."""
+    """Where in memory a value of row r is: the address of its first unit or one number; and how it is put there."""
 
     address: str
     how: str = "{0}[j] = {1};"
@@ -205,16 +205,16 @@ class Source:
         lines += [f"  *({place.address}) = v{i};" for i, place in writes if i in of_rows]
         lines += [f"  F sum{i} = 0;" for i in means]
 
-        inputs = {f"from{i}": places[i] for i in cone if i not in of_rows and places[i]}
-        inputs |= dict(more.values())
+        loaded = [(i, place) for i in cone if i not in of_rows and (place := places[i])]
+        inputs = {f"from{i}": place for i, place in loaded} | dict(more.values())
         rooms = [*inputs, *(f"to{k}" for k, _ in enumerate(full))]
         opening = [f"const F* {name} = open({place.address} + j0, room_{name}, n);" for name, place in inputs.items()]
         opening += [f"F* to{k} = place({place.address} + j0, room_to{k});" for k, (_, place) in enumerate(full)]
         body = []
         for i in cone:
             if i not in of_rows and i not in constants:
-                loaded = f"from{i}[j]" + (f" + {more[i][0]}[j]" if i in more else "")
-                body.append(f"const F v{i} = {loaded if places[i] else self._expression(i)};")
+                value = f"from{i}[j]" if places[i] else self._expression(i)
+                body.append(f"const F v{i} = {value}{f' + {more[i][0]}[j]' if i in more else ''};")
         body += [place.how.format(f"to{k}", f"v{i}") for k, (i, place) in enumerate(full)]
         body += [f"sum{i} += v{self.ops[i].inputs[0]};" for i in means]
         reduction = f" reduction(+:{', '.join(f'sum{i}' for i in means)})" if means else ""
@@ -229,7 +229,8 @@ class Source:
                     *["      " + line for line in body], "    }"]  # fmt: skip
             if name.startswith("backward"):  # past its length a row has no gradient
                 loop = ["    if (c.lengths && at.t >= c.lengths[r]) {",
-                        f"      for (int64_t j = 0; j < n; j++) {{ {' '.join(dead)} }}", "    } else {", *loop, "    }"]  # fmt: skip
+                        f"      for (int64_t j = 0; j < n; j++) {{ {' '.join(dead)} }}",
+                        "    } else {", *loop, "    }"]  # fmt: skip
             lines += [*loop, *["    " + line for line in closing], "  }"]
         lines += [f"  *({place.address}) = sum{i} / F(H);" for i, place in means.items()]
         text = "".join(f"  {line}\n" if not line.startswith("#") else line + "\n" for line in [*lines, "}"])

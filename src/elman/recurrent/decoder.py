@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elman.kernels.kernel import Call
 from elman.recurrent.backend import States
 
 NUMBERS = ("steps", "layers", "tokens", "residual", "greedy")
@@ -65,5 +66,5 @@ class Decoder:
             lookup=self.lookup.data_ptr(), head=self.head.data_ptr(), bias=self.bias.data_ptr(),
             logits=logits.data_ptr(), uniforms=uniforms.data_ptr(), drawn=drawn.data_ptr(), temperature=temperature,
         )  # fmt: skip
-        self.kernel.start("decode", (type(calls[0]) * len(calls))(*calls), text)
+        self.kernel.start("decode", (Call * len(calls))(*calls), text)
         return drawn[1:], tuple(both[steps % 2].unbind() for both in states)

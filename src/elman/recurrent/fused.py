@@ -22,7 +22,6 @@ from elman.recurrent.backend import Span, States
 from elman.recurrent.decoder import Decoder
 from elman.recurrent.loop import starts
 
-
 LARGEST_TABLE = 1 << 26  # numbers: what a decoder may hold of all tokens' shares of the input
 
 
@@ -38,8 +37,8 @@ class Fused:
     def refuses(self, cell: Cell, span: Span) -> str | None:
         if cell.W.device.type != "cpu":
             return f"it runs on the CPU, not on {cell.W.device.type}"
-        if cell.W.dtype not in (torch.float32, torch.float64, torch.bfloat16):
-            return f"it has no {str(cell.W.dtype).removeprefix('torch.')}"
+        if _dtype(cell) not in (torch.float32, torch.float64, torch.bfloat16):
+            return f"it has no {str(_dtype(cell)).removeprefix('torch.')}"
         if holding():
             return "a held unit would change the equation"
         if not torch._C._get_mkldnn_enabled():
@@ -68,18 +67,24 @@ class Fused:
         table = len(lookup) * len(cells[0].b)
         if recording() is not None or kernels[0].dtype != torch.float32 or table > LARGEST_TABLE:
             return None
-        return Decoder([Weights(cell, kernel) for cell, kernel in zip(cells, kernels, strict=True)], lookup, head, residual)
+        return Decoder(
+            [Weights(cell, kernel) for cell, kernel in zip(cells, kernels, strict=True)], lookup, head, residual
+        )
 
 
 _kernels: WeakKeyDictionary[Cell, dict[Any, Kernel | str]] = WeakKeyDictionary()
 _by_graph: dict[Any, Kernel | str] = {}
 
 
+def _dtype(cell: Cell) -> torch.dtype:
+    """What the cell is to be computed in."""
+    autocast = cell.W.dtype == torch.float32 and torch.is_autocast_enabled("cpu")
+    return torch.get_autocast_dtype("cpu") if autocast else cell.W.dtype
+
+
 def _kernel(cell: Cell) -> Kernel | str:
     """The kernel for this cell as it is called now, or why there is none."""
-    dtype = cell.W.dtype
-    if torch.is_autocast_enabled("cpu") and dtype == torch.float32:
-        dtype = torch.get_autocast_dtype("cpu")
+    dtype = _dtype(cell)
     if dtype == torch.bfloat16 and (cell.hidden_size % 2 or not bfloat16_hardware(cell.W.device)):
         dtype = torch.float32  # brgemm takes the rows of bfloat16 in pairs
     key = (dtype, recording() is not None, *cell.options.values())
@@ -123,7 +128,9 @@ class Weights:
             vectors = [self.vectors[name].to(kernel.computed) for name in self.program.vectors]
             self.stacked = torch.stack(vectors) if vectors else None
             self.W = kernel.packed(self._padded(cell.W), self.hidden)
-        self.forward = [kernel.packed(self.matrices[name], self.hidden) for name in map(self.name, self.program.products)]
+        self.forward = [
+            kernel.packed(self.matrices[name], self.hidden) for name in map(self.name, self.program.products)
+        ]
 
     @cached_property
     def backward(self) -> tuple[Tensor, list[Tensor]]:
@@ -132,12 +139,13 @@ class Weights:
         pieces = [self.matrices[name][rows] for name, rows in pieces]
         return self.kernel.packed(self._padded(self.parameters[0])), [self.kernel.packed(piece) for piece in pieces]
 
-    def memory(self, rows: int) -> dict[str, Tensor | None]:
+    def memory(self, rows: int) -> dict[str, Tensor]:
         """What one step of so many rows needs, when no gradient will be asked for."""
         kernel, shape = self.kernel, (rows, self.hidden)
-        return {
+        vectors = {} if self.stacked is None else {"vectors": self.stacked}
+        return vectors | {
             "x": torch.zeros(1, rows, self.inputs + self.padded, dtype=kernel.dtype), "W": self.W, "bias": self.b,
-            "vectors": self.stacked, "y": torch.empty(1, *shape, dtype=kernel.dtype),
+            "y": torch.empty(1, *shape, dtype=kernel.dtype),
             "state": torch.empty(2, len(self.program.states), *shape, dtype=kernel.computed),
             "stored": torch.empty(len(kernel.source.stored), 2, *shape, dtype=kernel.dtype),
             "row_stored": torch.empty(len(kernel.source.row_stored), 2, rows, dtype=kernel.computed),
@@ -201,9 +209,13 @@ def _run(weights: Weights, span: Span) -> tuple[Tensor, States]:
     fresh = starts(span)
     inputs = [span.x, *weights.parameters, *span.state, *(() if fresh is None else span.initial)]
     how = _How(
-        weights, span.lengths, None if fresh is None else fresh.t().contiguous().view(torch.uint8), span.reverse,
-        _parts(len(span.x), weights), torch.is_grad_enabled() and any(value.requires_grad for value in inputs),
-    )  # fmt: skip
+        weights,
+        lengths=None if span.lengths is None else span.lengths.contiguous(),
+        fresh=None if fresh is None else fresh.t().contiguous().view(torch.uint8),
+        reverse=span.reverse,
+        parts=_parts(len(span.x), weights),
+        keep=torch.is_grad_enabled() and any(value.requires_grad for value in inputs),
+    )
     y, *rest = _Unroll.apply(how, *inputs)  # type: ignore[misc]
     states, record = len(span.state), recording()
     if record is not None:
@@ -256,11 +268,14 @@ class _Unroll(torch.autograd.Function):
             ctx.dtypes = [value.dtype for value in (given, *inputs)]
             ctx.save_for_backward(*weights.parameters)  # to notice when they are changed before the backward pass
             ctx.set_materialize_grads(False)
-        return y, *state[len(x) % 2].to(before[0].dtype).unbind(), *taps.unbind()
+        y = y.to(torch.bfloat16) if weights.parameters[0].dtype == torch.bfloat16 else y
+        last = [value.to(before[0].dtype, copy=True) for value in state[len(x) % 2]]  # each its own: no views
+        return y, *last, *taps.unbind()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_y: Tensor | None, *gradients: Tensor | None) -> Any:
+    def backward(ctx: Any, *of_outputs: Tensor | None) -> Any:  # type: ignore[override]
+        of_y, *gradients = of_outputs
         how, (x, stored, row_stored), _ = ctx.how, ctx.kept, ctx.saved_tensors
         weights, kernel, program = how.weights, how.weights.kernel, how.weights.program
         shape, states, wanted = (*x.shape[:2], weights.hidden), len(program.states), ctx.needs_input_grad[1:]
@@ -294,8 +309,8 @@ class _Unroll(torch.autograd.Function):
 
 
 class _Products:
-    """The gradients of the weights as a kernel leaves them: for each part of the rows, of each factor (width of the left
-    side, columns), one after another."""
+    """The gradients of the weights as a kernel leaves them: for each part of the rows, of each factor (width of the
+    left side, columns), one after another."""
 
     def __init__(self, how: _How, width: int):
         self.weights, self.factors = how.weights, how.weights.kernel.source.factors
@@ -317,5 +332,7 @@ class _Products:
             else:
                 of_matrices.setdefault(name, torch.zeros_like(weights.matrices[name], dtype=g.dtype))[rows] += g
         of_vectors = dict(zip(program.vectors, sums[gates:], strict=True))
-        return [of_W[:, : of_W.shape[1] - weights.padded], sums[:gates].flatten(),
-                *[of_matrices[name] for name in weights.matrices], *[of_vectors[name] for name in weights.vectors]]  # fmt: skip
+        return [
+            of_W[:, : of_W.shape[1] - weights.padded], sums[:gates].flatten(),
+            *[of_matrices[name] for name in weights.matrices], *[of_vectors[name] for name in weights.vectors],
+        ]  # fmt: skip

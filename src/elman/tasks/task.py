@@ -57,8 +57,8 @@ class Stepper(Protocol):
         """token (B,) int64, or a distribution (B, V), gives the logits (B, V) of the next token, and the state."""
         ...
 
-    # A stepper may also have `block(token (B,), state, uniforms (n, B), how: Sampling)`: the next n tokens (n, B) and the
-    # state, the same as `step` and `how` would give one after another; or None, to be asked step by step.
+    # A stepper may also have `block(token (B,), state, uniforms (n, B), how: Sampling)`: the next n tokens (n, B) and
+    # the state, the same as `step` and `how` would give one after another; or None, to be asked step by step.
 
 
 class Task(nn.Module, ABC):
