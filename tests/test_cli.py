@@ -328,7 +328,7 @@ def test_training_tells_what_it_does_and_what_to_type_next(elman, tmp_path):
     words = [word for word in SMALL if word != "--no-show"]
     done = elman("train", "lm", "text.txt", "--steps=30", *words, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
-    for word in ("parameters", "native", "float32", "cpu", "validation", "bits", "tokens/s", "left", "  | "):
+    for word in ("parameters", "fused", "float32", "cpu", "validation", "bits", "tokens/s", "left", "  | "):
         assert word in done.out, done.out
     assert "\x1b" not in done.out  # no colours in a file
     last = done.out.splitlines()[-1]
@@ -545,14 +545,14 @@ def test_a_damaged_run_does_not_hide_the_others_in_the_list(elman, place, tmp_pa
 def test_the_doctor_tells_the_machine_and_what_runs_each_cell(elman, tmp_path):
     done = elman("doctor", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
-    for word in ("torch", "bfloat16", "threads", "lstm", "native", "loop", "mut1"):
+    for word in ("torch", "bfloat16", "threads", "lstm", "fused", "mut1"):
         assert word in done.out
 
 
 def test_the_doctor_looks_a_cell_of_ones_own_over(elman, place):
     done = elman("doctor", "--cell=own.py:Own", cwd=place)
     assert (done.code, done.err) == (0, "")
-    for word in ("Own", "z, n", "U_z", "p_n", "parameters", "loop", "native refuses", "agrees", "ms", "lstm"):
+    for word in ("Own", "z, n", "U_z", "p_n", "parameters", "fused", "agrees", "ms", "lstm"):
         assert word in done.out
 
 

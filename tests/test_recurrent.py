@@ -14,11 +14,15 @@ from torch.testing import assert_close
 from elman import Cell, Recurrent, UserError, hold, record, tap
 from elman.cells.lstm import LSTM
 from elman.cells.registry import shipped
+from elman.recurrent.backend import Span
+from elman.recurrent.fused import Fused
+from elman.recurrent.native import Native
 from elman.recurrent.state import detach, flatten, over, unflatten
 
 I, H, B, T = 3, 4, 4, 6
 UNSORTED, FULL, NONE = [0, 3, 6, 1], [T] * B, [0] * B
 ALL = slice(None)
+NOTHING = Span(torch.zeros(1, 1, I), (), ())
 # a test elsewhere may define a cell with a name of its own
 CELLS = [name for name, kind in shipped().items() if kind.__module__.startswith("elman.cells.")]
 TORCH = {"rnn": nn.RNN, "rnn:activation=relu": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -392,23 +396,20 @@ class Elsewhere(LSTM):
 
 def test_native_takes_the_equations_that_torch_has_and_refuses_the_others_with_a_reason():
     for cell in ("lstm", "gru", "rnn", "irnn", Elsewhere):
-        assert str(case(cell)[0].choose()) == "native"
+        assert Native().refuses(case(cell)[0].cells[0], NOTHING) is None
     for cell in ("mut1", "gru_before", "rnn:activation=sigmoid", Exchanged):
         model, x, state = case(cell)
-        assert str(model.choose()) == "loop (native refuses because torch has no kernel for its equation)"
+        assert Native().refuses(model.cells[0], NOTHING) == "torch has no kernel for its equation"
         model.backend = "native"
         for run, given_x in ((model, x), (model.step, x[:, 0])):
             with mistake("'native' refuses the cell .* because torch has no kernel"):
                 run(given_x, state)
 
 
-def test_native_refuses_what_it_cannot_do_and_auto_takes_the_loop():
+def test_native_refuses_what_it_cannot_do():
     model, x, state = case(layers=2, bidirectional=True)
     run, never = model(x, state), torch.zeros(B, T, dtype=torch.bool)
     assert_close(model(x, state, fresh=never), run)
-    with record():
-        assert "loop (native refuses because" in str(model.choose())
-        assert_close(model(x, state), run)
     model.backend = "native"
     with mistake("refuses the cell lstm because .* anew"):
         model(x, state, fresh=never)
@@ -417,6 +418,20 @@ def test_native_refuses_what_it_cannot_do_and_auto_takes_the_loop():
     with mistake("refuses the cell lstm because .* inside"), hold({"1.c.0": 1.0}):
         model(x, state)
     assert_close(model(x, state), run)
+
+
+def test_auto_takes_the_first_that_does_not_refuse(monkeypatch):
+    model, x, state = case("lstm")
+    run = model(x, state)
+    assert str(model.choose()) == "fused"
+    with hold({"1.c.0": 1.0}):
+        assert str(model.choose()).startswith("loop (fused refuses because a held unit would")
+    monkeypatch.setattr(Fused, "refuses", lambda self, cell, span: "of the weather")
+    assert str(model.choose()) == "native (fused refuses because of the weather)"
+    assert_close(model(x, state), run)
+    with record():
+        assert str(model.choose()).startswith("loop (fused refuses because of the weather; native refuses because")
+        assert_close(model(x, state), run)
 
 
 @pytest.mark.parametrize("lengths", [None, FULL], ids=["plain", "packed"])

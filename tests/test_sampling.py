@@ -1,5 +1,7 @@
 """Sampling: the filters against a slow reference, the draw against the distribution, and what each step is given."""
 
+import copy
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from torch import nn
 from torch.testing import assert_close
 
+from elman.cells.registry import shipped
 from elman.data.tokens import ByteTokens, CharTokens
 from elman.decode import sampling
 from elman.decode.sampling import Sampling, sample
@@ -238,6 +241,7 @@ class Noting(Sampling):
     """Sampling that keeps the uniform numbers it was given."""
 
     numbers: list
+    plain = False  # or they are drawn inside a kernel
 
     def choose(self, chances, uniform):
         self.numbers.append(uniform.flatten().tolist())
@@ -362,6 +366,64 @@ def test_numbers_are_drawn_anew_when_they_are_used_up(model, monkeypatch):
     numbers = [number for [number] in how.numbers]
     assert len(set(numbers)) == 18
     assert tokens == by_hand(model, [0], Sampling(), numbers)
+
+
+class Stepwise:
+    """A stepper without blocks."""
+
+    def __init__(self, stepper):
+        self.begin, self.step, self.device = stepper.begin, stepper.step, stepper.device
+
+
+CHOICES = [{}, {"temperature": 0.3}, {"temperature": 4.0}, {"greedy": True}]
+
+
+@pytest.mark.parametrize(
+    "cell", sorted(name for name, kind in shipped().items() if kind.__module__.startswith("elman"))
+)
+def test_a_block_writes_what_single_steps_write(cell, monkeypatch):
+    monkeypatch.setattr(sampling, "BLOCK", 16)
+    torch.manual_seed(2)
+    for rows, hidden, options in (
+        (1, 6, {}),
+        (3, 70, {"layers": 3, "residual": True}),
+        (2, 1, {"learned_state": True}),
+    ):
+        task = LM(VOCABULARY, 5, hidden, cell, **options).eval()
+        for parameter in task.parameters():
+            parameter.data += 0.3 * torch.randn_like(parameter)
+        for how in map(lambda chosen: Sampling(**chosen), CHOICES):
+            watched, stepwise = Watched(task), Stepwise(task.stepper())
+            watched.block = watched.stepper.block
+            written, expected = (list(sample(s, [3, 1], 37, how, seeded(), rows)) for s in (watched, stepwise))
+            assert len(watched.given) == 1  # the prompt's first token: all else in blocks
+            assert_close(torch.stack(written), torch.stack(expected), rtol=0, atol=0)
+
+
+def test_the_state_after_a_block_is_that_after_its_steps(model):
+    stepper, numbers = model.stepper(), torch.rand(5, 2, generator=seeded())
+    token = torch.tensor([1, 4])
+    state = stepper.begin({"input": token[:, None]})
+    drawn, after = stepper.block(token, state, numbers, Sampling())
+    for each in (token, *drawn[:-1]):
+        _, state = stepper.step(each, state)
+    assert_close(after, state)
+
+
+@pytest.mark.parametrize("how", [Sampling(top_k=3), Sampling(top_p=0.5), Sampling(min_p=0.1), Sampling(feed="softmax")])
+def test_a_filter_is_left_to_single_steps(model, how):
+    token = torch.tensor([1])
+    stepper = model.stepper()
+    assert stepper.block(token, stepper.begin({"input": token[:, None]}), torch.rand(3, 1), how) is None
+
+
+def test_there_is_no_block_where_there_is_no_kernel(model):
+    model = copy.deepcopy(model)
+    for change in (lambda: setattr(model.recurrent, "backend", "loop"), lambda: model.double()):
+        change()
+        stepper, token = model.stepper(), torch.tensor([1])
+        assert stepper.block(token, stepper.begin({"input": token[:, None]}), torch.rand(3, 1), Sampling()) is None
+        drawn(model, [1], 5, Sampling())
 
 
 def test_a_longer_text_begins_as_a_shorter_one(model, monkeypatch):

@@ -5,10 +5,13 @@ the name `i`, as `tap("i", ...)` does.
 """
 
 import inspect
+import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -131,6 +134,26 @@ def trace(cell: Cell) -> Graph:
     stored = getattr(cell, "graph", None)
     if isinstance(stored, Graph):
         return stored
+    with _random_numbers_kept():
+        graph = _traced(cell)
+        if _traced(cell) != graph:
+            raise NotTraceable("a step that is another at every call")
+    return graph
+
+
+@contextmanager
+def _random_numbers_kept() -> Iterator[None]:
+    """What a step draws while it is traced is drawn again afterwards: that it was traced changes no training."""
+    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002 - a cell may draw from it
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(array)  # noqa: NPY002
+
+
+def _traced(cell: Cell) -> Graph:
     written: list[Op] = []
     double = object.__new__(type("Traced", (_Traced, type(cell)), {}))
     double.__dict__.update(cell.__dict__, _trace=written)

@@ -125,7 +125,7 @@ inline void close(uint16_t* to, const float (&room)[CHUNK], int64_t n) {
   for (; j < n; j++) store(to[j], room[j]);
 }
 
-// ---- the call: the same fields as in call.py. (T, B, H) and the like: the last axis lies side by side
+// ---- the call: the same fields as in kernel.py. (T, B, H) and the like: the last axis lies side by side
 
 struct Call {
   int64_t T, B, H, I;
@@ -512,7 +512,8 @@ int64_t draw(const Text& text, F* logits, F uniform) {
   return likeliest;
 }
 
-// This worker's units of every layer and step. S is F here: what one layer puts out is the next one's x.
+// All by one worker: two would wait for each other at each product of some microseconds. S is F here: what one layer
+// puts out is the next one's x.
 void write_text(const Call* layers, const Text& text, const Worker& w) {
   const int64_t B = layers[0].B, H = layers[0].H, N = GATES * H;
   const Call& last = layers[text.layers - 1];
@@ -524,27 +525,20 @@ void write_text(const Call* layers, const Text& text, const Worker& w) {
         project(c, w, 0, 1);
       else
         for (int64_t r = 0; r < B; r++)
-          for (int64_t n = 0; n < N; n += H)
-            std::memcpy(c.inputs + r * N + n + w.j0, text.lookup + text.drawn[s * B + r] * N + n + w.j0,
-                        (w.j1 - w.j0) * sizeof(F));
+          std::memcpy(c.inputs + r * N, text.lookup + text.drawn[s * B + r] * N, N * sizeof(F));
       forward_step(c, w, at);
       if (text.residual && l)
-        for (int64_t r = 0; r < B; r++)
-          for (int64_t j = w.j0; j < w.j1; j++) c.y[r * H + j] += c.x[r * H + j];
-      wait(w);
+        for (int64_t i = 0; i < B * H; i++) c.y[i] += c.x[i];
     }
-    for (int64_t n = w.j0 ? PANEL : 0; n < text.tokens; n += w.weight < w.all ? 2 * PANEL : PANEL) {
+    for (int64_t n = 0; n < text.tokens; n += PANEL) {
       const int64_t width = least(PANEL, text.tokens - n);
       times(B, width, H, H, width, text.tokens, false, last.y, text.head + n * H, text.logits + n);
     }
-    wait(w);
-    if (w.j0 == 0)
-      for (int64_t r = 0; r < B; r++) {
-        F* logits = text.logits + r * text.tokens;
-        for (int64_t v = 0; v < text.tokens; v++) logits[v] += text.bias[v];
-        text.drawn[(s + 1) * B + r] = draw(text, logits, text.uniforms[s * B + r]);
-      }
-    wait(w);
+    for (int64_t r = 0; r < B; r++) {
+      F* logits = text.logits + r * text.tokens;
+      for (int64_t v = 0; v < text.tokens; v++) logits[v] += text.bias[v];
+      text.drawn[(s + 1) * B + r] = draw(text, logits, text.uniforms[s * B + r]);
+    }
   }
 }
 

@@ -33,8 +33,6 @@ class Decoder:
         self.lookup = self._shares(layers[0], lookup.detach())
         self.bias = head.bias.detach().contiguous()
         self.head = kernel.packed(head.weight, len(self.bias))
-        panels = (layers[0].hidden + 63) // 64
-        self.parts = 1 if kernel.program.of_rows else min(2, torch.get_num_threads(), panels)
 
     def _shares(self, weights: Any, lookup: Tensor) -> Tensor:
         """W x of every token, added up as a step does it."""
@@ -54,7 +52,7 @@ class Decoder:
             if keep:
                 memory["x"] = keep[-1][0]["y"]  # of the layer below
             memory["state"][0] = torch.stack(before)
-            call, needed = self.kernel.call(weights.one_step(rows, self.parts), memory, weights.forward)
+            call, needed = self.kernel.call(weights.one_step(rows), memory, weights.forward)
             calls.append(call)
             keep.append((memory, needed))
             states.append(memory["state"])

@@ -2,31 +2,32 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.func import functional_call
 from torch.nn.functional import pad
 
 from elman.cells.cell import Cell
-from elman.cells.tap import holding, recording
+from elman.cells.tap import Record, holding, record, recording
 from elman.cells.trace import NotTraceable, trace
 from elman.kernels.compiler import NoKernel
 from elman.kernels.kernel import Kernel
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent.backend import Span, States
 from elman.recurrent.decoder import Decoder
-from elman.recurrent.loop import starts
+from elman.recurrent.loop import Loop, starts
 
 LARGEST_TABLE = 1 << 26  # numbers: what a decoder may hold of all tokens' shares of the input
 
 
 class Fused:
-    """One call of the cell's own kernel for all steps; see `elman.kernels`.
+    """One call of the cell's own kernel for all steps; see `elman.kernels`. A gradient that shall have a gradient
+    itself comes from the loop.
 
     All products are torch's brgemm: those of the input and of the weights' gradients for some steps at a time, while
     what they need is still in the processor's cache.
@@ -47,7 +48,7 @@ class Fused:
         return kernel if isinstance(kernel, str) else None
 
     def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
-        return _run(Weights(cell, _made(cell)), span)
+        return _run(cell, Weights(cell, _made(cell)), span)
 
     def stepper(self, cell: Cell, place: str) -> Callable[[Tensor, States], States]:
         weights = Weights(cell, _made(cell))
@@ -55,7 +56,7 @@ class Fused:
 
         def advance(x: Tensor, state: States) -> States:
             if torch.is_grad_enabled() or recording() is not None:
-                return _run(weights, Span(x[:, None], state, state, place=place))[1]
+                return _run(cell, weights, Span(x[:, None], state, state, place=place))[1]
             return single(len(x), state[0].dtype)(x, state)
 
         return advance
@@ -87,7 +88,7 @@ def _kernel(cell: Cell) -> Kernel | str:
     dtype = _dtype(cell)
     if dtype == torch.bfloat16 and (cell.hidden_size % 2 or not bfloat16_hardware(cell.W.device)):
         dtype = torch.float32  # brgemm takes the rows of bfloat16 in pairs
-    key = (dtype, recording() is not None, *cell.options.values())
+    key = (dtype, recording() is not None, cell.training, *cell.options.values())  # all that may change its equation
     known = _kernels.setdefault(cell, {})
     if key not in known:
         known[key] = _make(cell, dtype, recording() is not None)
@@ -151,10 +152,10 @@ class Weights:
             "row_stored": torch.empty(len(kernel.source.row_stored), 2, rows, dtype=kernel.computed),
         }  # fmt: skip
 
-    def one_step(self, rows: int, parts: int = 1) -> dict[str, int]:
-        """The numbers of a call of one step, its units in so many parts."""
+    def one_step(self, rows: int) -> dict[str, int]:
+        """The numbers of a call of one step, of one thread."""
         return {"T": 1, "B": rows, "I": self.inputs + self.padded, "H": self.hidden, "places": 2, "y_stride": 0,
-                "row_parts": 1, "column_parts": parts, "reverse": 0}  # fmt: skip
+                "row_parts": 1, "column_parts": 1, "reverse": 0}  # fmt: skip
 
     def name(self, product: int) -> str:
         """The name of a product's matrix."""
@@ -172,17 +173,20 @@ class Weights:
 class _How:
     """What a call has beside tensors that have gradients."""
 
+    cell: Cell
     weights: Weights
+    span: Span
     lengths: Tensor | None
     fresh: Tensor | None  # (T, B) uint8
-    reverse: bool
     parts: tuple[int, int]  # of the rows, of the units
     keep: bool  # a backward pass may come
 
     def numbers(self, x: Tensor, places: int) -> dict[str, int]:
         """The numbers of a call; x (T, B, I)."""
-        return {"T": len(x), "B": x.shape[1], "I": x.shape[2], "H": self.weights.hidden, "places": places,
-                "row_parts": self.parts[0], "column_parts": self.parts[1], "reverse": int(self.reverse)}  # fmt: skip
+        return {
+            "T": len(x), "B": x.shape[1], "I": x.shape[2], "H": self.weights.hidden, "places": places,
+            "row_parts": self.parts[0], "column_parts": self.parts[1], "reverse": int(self.span.reverse),
+        }  # fmt: skip
 
 
 class _Single:
@@ -204,15 +208,16 @@ class _Single:
         return self.after.to(self.dtype, copy=True).unbind()
 
 
-def _run(weights: Weights, span: Span) -> tuple[Tensor, States]:
+def _run(cell: Cell, weights: Weights, span: Span) -> tuple[Tensor, States]:
     """One direction of one layer: outputs (B, T, H) and the last states (B, H)."""
     fresh = starts(span)
     inputs = [span.x, *weights.parameters, *span.state, *(() if fresh is None else span.initial)]
     how = _How(
+        cell,
         weights,
+        span,
         lengths=None if span.lengths is None else span.lengths.contiguous(),
         fresh=None if fresh is None else fresh.t().contiguous().view(torch.uint8),
-        reverse=span.reverse,
         parts=_parts(len(span.x), weights),
         keep=torch.is_grad_enabled() and any(value.requires_grad for value in inputs),
     )
@@ -266,17 +271,18 @@ class _Unroll(torch.autograd.Function):
         if how.keep:
             ctx.how, ctx.kept = how, (x, stored, row_stored)
             ctx.dtypes = [value.dtype for value in (given, *inputs)]
-            ctx.save_for_backward(*weights.parameters)  # to notice when they are changed before the backward pass
+            ctx.save_for_backward(given, *inputs)
             ctx.set_materialize_grads(False)
         y = y.to(torch.bfloat16) if weights.parameters[0].dtype == torch.bfloat16 else y
         last = [value.to(before[0].dtype, copy=True) for value in state[len(x) % 2]]  # each its own: no views
         return y, *last, *taps.unbind()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *of_outputs: Tensor | None) -> Any:  # type: ignore[override]
+        if torch.is_grad_enabled():  # the gradient shall have a gradient
+            return None, *_by_the_loop(ctx.how, ctx.saved_tensors, of_outputs)
         of_y, *gradients = of_outputs
-        how, (x, stored, row_stored), _ = ctx.how, ctx.kept, ctx.saved_tensors
+        how, (x, stored, row_stored), _ = ctx.how, ctx.kept, ctx.saved_tensors  # raises if a weight was changed since
         weights, kernel, program = how.weights, how.weights.kernel, how.weights.program
         shape, states, wanted = (*x.shape[:2], weights.hidden), len(program.states), ctx.needs_input_grad[1:]
         state = torch.zeros(2, states, *shape[1:], dtype=kernel.computed)
@@ -306,6 +312,37 @@ class _Unroll(torch.autograd.Function):
         of_weights = [None] * len(weights.parameters) if products is None else products.gradients(sums.sum(0))
         found = [of_x, *of_weights, *state[len(x) % 2], *(() if initial is None else initial)]
         return None, *[g if g is None else g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True)]
+
+
+class _Loop(nn.Module):
+    """The loop as a module of a cell, so that the cell can be called with other weights."""
+
+    def __init__(self, cell: Cell):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, span: Span) -> tuple[Tensor, States, Record]:
+        with record() as seen:
+            return *Loop().unroll(self.cell, span), seen
+
+
+def _by_the_loop(how: _How, inputs: tuple[Tensor, ...], of_outputs: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+    """The gradients as operations of torch, which have gradients themselves."""
+    weights, span = how.weights, how.span
+    own = [value.view_as(value) for value in inputs]  # one input may be computed from another: that is not our part
+    count, states = 1 + len(weights.parameters), len(span.state)
+    names = {id(parameter): f"cell.{name}" for name, parameter in how.cell.named_parameters()}
+    parameters = {names[id(key)]: value for key, value in zip(weights.parameters, own[1:count], strict=True)}
+    initial = tuple(own[count + states :]) or span.initial
+    span = replace(span, x=own[0], state=tuple(own[count : count + states]), initial=initial)
+    y, last, seen = functional_call(_Loop(how.cell), parameters, (span,))
+    taps = [seen[span.place + name].transpose(0, 1) for name in weights.program.names]
+    pairs = zip((y.transpose(0, 1), *last, *taps), of_outputs, strict=True)
+    pairs = [(value, g.to(value.dtype)) for value, g in pairs if g is not None and value.requires_grad]
+    wanted = [value for value in own if value.requires_grad]
+    outputs, gradients = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(outputs, wanted, gradients, create_graph=True, allow_unused=True))
+    return [next(found) if value.requires_grad else None for value in own]
 
 
 class _Products:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from elman.cells.tap import watched
 from elman.data.tokens import Tokens, Unknown, from_config
 from elman.decode.sampling import Sampling, sample
 from elman.tasks.task import Task, find
@@ -50,6 +51,8 @@ class Model:
         generator = torch.Generator()
         generator.manual_seed(seed) if seed is not None else generator.seed()
         self.task.eval()
+        if watched():
+            tell("written step by step, not in blocks, which takes many times as long: someone looks inside")
         drawn = sample(self.task.stepper(), given, length, how or Sampling(), generator, rows)
         return _written(drawn, tokens, stop, rows)
 
