@@ -1,6 +1,7 @@
 """Cells: their equations against the papers, where their weights start, their graphs, and what a mistake is told."""
 
 import json
+import random
 import re
 from typing import Literal, get_args, get_origin
 
@@ -20,6 +21,7 @@ from elman.cells.registry import find, make, shipped, stored
 from elman.cells.tap import Listener, listening
 from elman.cells.trace import NotTraceable, trace
 from elman.errors import UserError
+from elman.training.run import random_states, set_random_states
 
 I, H, BATCH, STEPS = 5, 7, 3, 6
 
@@ -861,3 +863,32 @@ def test_two_cells_cannot_have_one_name():
 def test_a_stored_cell_is_not_loaded_from_a_file_that_lies_about(theirs, monkeypatch):
     monkeypatch.chdir(theirs.parent)
     told(lambda: find({"name": "Untraceable", "file": f"{theirs.name}:Untraceable", "options": {}}), "not a full path")
+
+
+def test_a_step_that_is_another_at_every_call_is_refused():
+    class Rolling(Cell):
+        gates = ("a",)
+
+        def step(self, x, h):
+            return (random.random() * x.a + self.recur("a", of=h).a,)
+
+    with pytest.raises(NotTraceable, match="another at every call"):
+        trace(Rolling(I, H))
+
+
+def test_tracing_moves_no_random_numbers():
+    class Drawing(Cell):
+        gates = ("a",)
+
+        def step(self, x, h):
+            torch.rand(()), np.random.random(), random.random()  # noqa: NPY002
+            return (x.a,)
+
+    def numbers():
+        return random.random(), np.random.random(), torch.rand(()).item()  # noqa: NPY002
+
+    cell, states = Drawing(I, H), random_states()
+    expected = numbers()
+    set_random_states(states)
+    trace(cell)
+    assert numbers() == expected

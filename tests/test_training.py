@@ -25,6 +25,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.testing import assert_close
 
 import elman
+from elman.cells.tap import hold
 from elman.data.windows import Windows
 from elman.decode.sampling import Sampling
 from elman.errors import UserError
@@ -48,6 +49,7 @@ import random
 import numpy as np
 import torch
 import elman
+from elman.cells.tap import hold
 
 class Own(elman.Cell):
     gates = ("z", "n")
@@ -622,6 +624,16 @@ def test_it_is_told_what_runs_and_why(text, tmp_path):
     told = "\n".join(listener.told)
     for word in ("mgu", "fused", "float32", "cpu", "parameters", "small", str(tmp_path / "run")):
         assert word in told
+
+
+def test_a_held_unit_is_held_while_writing_and_it_is_told_that_this_is_slow(text, tmp_path):
+    model, told = fit(text, tmp_path / "run", cell="lstm"), []
+    free = model.sample("a", 100, seed=0, tell=told.append)
+    assert told == []
+    with hold({"1.h.0": 30.0}):
+        held = model.sample("a", 100, seed=0, tell=told.append)
+    assert ["step by step" in line for line in told] == [True]
+    assert held != free == model.sample("a", 100, seed=0)
 
 
 def test_samples_are_shown_now_and_then_and_change_nothing(text, tmp_path):
