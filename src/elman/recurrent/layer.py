@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elman.cells.cell import Cell
 from elman.cells.registry import CellSpec, make
@@ -13,6 +12,7 @@ from elman.cells.trace import said
 from elman.errors import UserError, unknown
 from elman.recurrent.backend import Backend, Choice, Span, States, choose
 from elman.recurrent.decoder import Decoder
+from elman.recurrent.dropout import dropout
 from elman.recurrent.fused import Fused
 from elman.recurrent.loop import Loop
 from elman.recurrent.native import Native
@@ -172,7 +172,7 @@ class Recurrent(nn.Module):
         """What the next layer gets."""
         if self.residual and layer > 0:
             y = x + y
-        return F.dropout(y, self.dropout, self.training) if self.dropout and layer < self.layers - 1 else y
+        return dropout(y, self.dropout, self.training) if self.dropout and layer < self.layers - 1 else y
 
     def _check(self, x: Tensor, state: State, lengths: Tensor | None, fresh: Tensor | None) -> None:
         if x.dim() != 3 or x.shape[-1] != self.input_size or not x.shape[1]:

@@ -19,6 +19,7 @@ from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.files import STANDARD_INPUT
 from elman.options import PositiveInt, Share, ShareFloat, build
+from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State, detach
 from elman.tasks.task import Batch, Data, Source, Stepper, Task
@@ -93,7 +94,7 @@ class LM(Task):
             learned_state=learned_state,
         )  # fmt: skip
         self.head = nn.Linear(hidden, vocabulary)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def config(self) -> dict[str, Any]:
         return self._config
@@ -133,9 +134,8 @@ class LM(Task):
                 carried = detach(state)
         y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
         target = batch["target"]
-        nats = F.cross_entropy(
-            self.head(self.dropout(y)).flatten(0, 1).float(), target.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
+        logits = self.head(drop(y, self.dropout, self.training)).flatten(0, 1).float()
+        nats = F.cross_entropy(logits, target.flatten(), ignore_index=IGNORED, reduction="sum")
         tokens = (target != IGNORED).sum()
         return nats / tokens, carried, {"nats": nats.detach(), "tokens": tokens}
 
