@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 CELLS, LAYER, STREAMS = "test_cells.py", "test_recurrent.py", "test_windows.py"
 CORPUS, SAMPLING, FILES, TRAINING = "test_corpus.py", "test_sampling.py", "test_files.py", "test_training.py"
 RUN, OPTIONS, FORMS = "test_run.py", "test_options.py", "test_fused.py -k unusual"
+BLOCKS = "test_sampling.py -k block"
 FAULTS = [
     # equations
     ("cells/lstm.py", "c = f * c + i * g", "c = i * c + f * g", CELLS),
@@ -150,6 +151,16 @@ FAULTS = [
     ("kernels/frame.hpp", "x = x < low ? low : x;", "x = x > low ? x : low;", "test_fused.py -k slstm-nan"),
     ("kernels/frame.hpp", "+ k * 2.12194440e-4f", "", "test_fused.py -k cifg-1-33-7"),
     ("kernels/frame.hpp", "p = p * q + 1.0f / 3.0f;", "p = p * q + 0.3f;", "test_fused.py -k slstm-1-33-7"),
+    ("kernels/frame.hpp", "part < (c.B ? c.row_parts : 0)", "part < 1", "test_fused.py -k threads"),
+    ("kernels/frame.hpp", "c.gradients[at + n * M + m]", "c.gradients[at + m * N + n]", "test_fused.py -k gru-17-3-7"),
+    ("kernels/frame.hpp", "(passed += logits[v]) > uniform * sum", "(passed += logits[v]) > uniform", BLOCKS),
+    ("kernels/frame.hpp", "/ text.temperature", "", BLOCKS),
+    ("kernels/frame.hpp", "c.y[i] += c.x[i];", "", BLOCKS),
+    ("recurrent/decoder.py", "both[steps % 2]", "both[0]", BLOCKS),
+    ("recurrent/fused.py", "cell.training, *cell", "*cell", "test_fused.py -k training"),
+    ("recurrent/fused.py", "value.view_as(value)", "value", "test_fused.py -k second"),
+    ("recurrent/dropout.py", "LEVELS / (LEVELS - least)", "1.0", "test_dropout.py"),
+    ("recurrent/dropout.py", "least - LEVELS // 2", "least", "test_dropout.py"),
     ("kernels/frame.hpp", "c.initial[i] += before[i];", "c.initial[i] = before[i];", "test_fused.py -k gru-17-3-7"),
 ]
 

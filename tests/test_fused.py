@@ -1034,3 +1034,44 @@ def test_no_memory_is_touched_that_is_not_the_kernels(tmp_path):
     done = python(MEMORY, f"CELLS = {cells}\n", **checked)
     assert len(said(done).splitlines()) == len(cells) * 8
     assert "AddressSanitizer" not in done.stderr
+
+
+# ---- beyond one call
+
+
+def test_a_step_that_is_another_in_training_has_a_kernel_for_each():
+    class Shy(Cell):
+        gates = ("a",)
+
+        def step(self, x, h):
+            h = tanh(x.a + self.recur("a", of=h).a)
+            return (0.5 * h if self.training else h,)
+
+    layer, x = Recurrent(3, 4, Shy), torch.randn(2, 5, 3)
+    for training in (True, False, True):
+        layer.train(training)
+        run = {}
+        for name in ("fused", "loop"):
+            layer.backend = name
+            run[name] = layer(x)[0]
+        assert_close(run["fused"], run["loop"])
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", LEAKY], ids=["lstm", "gru", "own"])
+def test_a_second_derivative_is_right_where_pieces_and_records_hang_together(cell):
+    torch.manual_seed(0)
+    layer = Recurrent(3, 4, cell, layers=2, learned_state=True).double()
+    randomize(layer, 4)
+    x = torch.randn(3, 6, 3, dtype=torch.double, requires_grad=True)
+    leaves, fresh = [x, *layer.parameters()], torch.rand(3, 4) < 0.3
+
+    def second(backend):
+        layer.backend = backend
+        y, state = layer(x[:, :2])
+        with record() as seen:
+            y, _ = layer(x[:, 2:] + y[:, :1, :3], state, torch.tensor([1, 4, 3]), fresh & (torch.arange(4) < 1))
+        told = sum((seen[place] ** 2).sum() for place in ("1.h", "2.h"))
+        first = torch.autograd.grad(y.sum() + told, leaves, create_graph=True)
+        return torch.autograd.grad(sum((g**2).sum() for g in first), leaves)
+
+    assert_close(second("fused"), second("loop"))

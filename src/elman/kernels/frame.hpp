@@ -132,7 +132,7 @@ struct Call {
   int64_t row_parts, column_parts;  // who owns what: the rows in so many parts, the units of each in so many
   int64_t reverse;                  // from the last step to the first
   int64_t places;                   // in `stored`: one for each step, or two in turn where nothing need be kept
-  int64_t y_stride;                 // from a step to the next in y: B H, or 0 where all steps share one
+  int64_t y_step, y_row;            // from a step, and from a row, to the next in y
   const int64_t* lengths;           // (B,) or null
   const uint8_t* fresh;             // (T, B) or null: the row starts anew before the step
   const S* x;                       // (T, B, I)
@@ -140,7 +140,7 @@ struct Call {
   const F* bias;                    // (GATES, H)
   F* inputs;                        // (steps at a time, B, GATES, H): W x
   F* input_gradient;                // (T, B, I) or null
-  S* y;                             // (T, B, H): the output; backward its gradient
+  S* y;                             // the output; backward its gradient
   F* state;                         // (2, STATES, B, H): two places in turn; backward their gradient
   F* initial;                       // (STATES, B, H): where a row starts anew; backward its gradient
   S* stored;                        // (STORED, places, B, H)
@@ -154,6 +154,7 @@ struct Call {
   F* sums;                          // (row_parts, SUMS, H): gradients of bias and vectors
   F* taps;                          // (TAPS, T, B, H): recorded values; backward their gradients
   F* products;                      // (row_parts, of each of FACTORS (width of left, length H)) or null
+  F* gradients;                     // of each of FACTORS (length H, width of left): their sum, turned
 };
 
 // Tokens written one after another by layers of this cell; the fields of decoder.py.
@@ -418,6 +419,26 @@ void accumulate(const Call& c, const Worker& w, int64_t t, int64_t n, bool first
     }
 }
 
+// The weights' gradients: the sum over the parts of the rows, turned.
+void gather(const Call& c) {
+  parallel(c.row_parts * c.column_parts, [&](int64_t thread, int64_t threads) {
+    int64_t size = 0, at = 0;
+    for (const Factor& f : FACTORS) size += (f.left < 0 ? c.I : c.H) * f.length * c.H;
+    for (const Factor& f : FACTORS) {
+      const int64_t M = f.left < 0 ? c.I : c.H, N = f.length * c.H;
+      for (int64_t n0 = thread * 16; n0 < N; n0 += threads * 16)
+        for (int64_t m0 = 0; m0 < M; m0 += 16)
+          for (int64_t n = n0; n < least(n0 + 16, N); n++)
+            for (int64_t m = m0; m < least(m0 + 16, M); m++) {
+              F sum = 0;
+              for (int64_t part = 0; part < (c.B ? c.row_parts : 0); part++) sum += c.products[part * size + at + m * N + n];
+              c.gradients[at + n * M + m] = sum;
+            }
+      at += M * N;
+    }
+  });
+}
+
 void forward_rows(const Call& c, const Worker& w) {
   const int64_t half = STATES * c.B * c.H, steps = together(c, w.r1 - w.r0, 32);
   for (int64_t s = 0; s < c.T; s++) {
@@ -434,7 +455,7 @@ void forward_rows(const Call& c, const Worker& w) {
       copy(c, w, after, before, past);
       for (int64_t r = w.r0; r < w.r1; r++)
         if (past(r))
-          for (int64_t j = w.j0; j < w.j1; j++) store(c.y[at.t * c.y_stride + r * c.H + j], F(0));
+          for (int64_t j = w.j0; j < w.j1; j++) store(c.y[at.t * c.y_step + r * c.y_row + j], F(0));
     }
   }
 }
@@ -554,7 +575,11 @@ extern "C" int decode(const Call* layers, const Text* text) {
 }
 
 extern "C" int forward(const Call* c) { return run(*c, forward_rows); }
-extern "C" int backward(const Call* c) { return run(*c, backward_rows); }
+extern "C" int backward(const Call* c) {
+  const int failed = run(*c, backward_rows);
+  if (!failed && c->products) gather(*c);
+  return failed;
+}
 
 extern "C" void pack(const F* from, S* to, int64_t rows, int64_t columns, int64_t block, int across, int64_t threads) {
   pack_panels(from, to, rows, columns, block, across, threads);

@@ -12,10 +12,10 @@ from elman.kernels.compiler import NoKernel, load
 from elman.kernels.program import Program
 from elman.kernels.source import Source
 
-NUMBERS = ("T", "B", "H", "I", "row_parts", "column_parts", "reverse", "places", "y_stride")
+NUMBERS = ("T", "B", "H", "I", "row_parts", "column_parts", "reverse", "places", "y_step", "y_row")
 TENSORS = ("lengths", "fresh", "x", "W", "bias", "inputs", "input_gradient", "y", "state", "initial", "stored",
            "row_stored", "kept", "row_kept", "results", "matrices", "vectors", "columns", "sums", "taps",
-           "products")  # fmt: skip
+           "products", "gradients")  # fmt: skip
 
 
 class Call(ctypes.Structure):

@@ -122,7 +122,7 @@ class Source:
     def _forward(self) -> list[tuple[int, Place]]:
         program = self.program
         writes = [(i, self._state(k, "1 - at.now")) for k, i in enumerate(program.states)]
-        writes += [(program.states[0], Place("c.y + at.t * c.y_stride + r * H"))]
+        writes += [(program.states[0], Place("c.y + at.t * c.y_step + r * c.y_row"))]
         writes += [
             (i, Place(f"c.taps + (({k} * c.T + at.t) * B + r) * H")) for k, i in enumerate(program.names.values())
         ]
@@ -195,7 +195,7 @@ class Source:
         places = {i: homes.get(i) or self._source(i) for i in cone}
         # a gate has a bias; the gradient of the first state is that of the new state and of the output
         more = {i: (f"bias{i}", self._bias(i)) for i in cone if self.ops[i].kind == "input" and i not in homes}
-        more |= {i: ("gradient", Place("c.y + at.t * c.y_stride + r * H")) for i in cone if self.ops[i] == SEED}
+        more |= {i: ("gradient", Place("c.y + at.t * c.y_step + r * c.y_row")) for i in cone if self.ops[i] == SEED}
         writes = [*segment.writes, *kept.items()]
         full = [(i, place) for i, place in writes if i not in of_rows]
 

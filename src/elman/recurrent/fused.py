@@ -154,8 +154,10 @@ class Weights:
 
     def one_step(self, rows: int) -> dict[str, int]:
         """The numbers of a call of one step, of one thread."""
-        return {"T": 1, "B": rows, "I": self.inputs + self.padded, "H": self.hidden, "places": 2, "y_stride": 0,
-                "row_parts": 1, "column_parts": 1, "reverse": 0}  # fmt: skip
+        return {
+            "T": 1, "B": rows, "I": self.inputs + self.padded, "H": self.hidden, "places": 2, "y_step": 0,
+            "y_row": self.hidden, "row_parts": 1, "column_parts": 1, "reverse": 0,
+        }  # fmt: skip
 
     def name(self, product: int) -> str:
         """The name of a product's matrix."""
@@ -226,7 +228,7 @@ def _run(cell: Cell, weights: Weights, span: Span) -> tuple[Tensor, States]:
     if record is not None:
         for name, tap in zip(weights.program.names, rest[states:], strict=True):
             record.add(span.place + name, tap.transpose(0, 1))
-    return y.transpose(0, 1), tuple(rest[:states])
+    return y, tuple(rest[:states])
 
 
 def _parts(rows: int, weights: Weights) -> tuple[int, int]:
@@ -241,8 +243,8 @@ def _parts(rows: int, weights: Weights) -> tuple[int, int]:
 class _Unroll(torch.autograd.Function):
     """The loop over time with its gradient. Inside, time comes first: (T, B, H).
 
-    Inputs: x (B, T, I), the cell's parameters, the states, and with `fresh` the initial states. Outputs: y, the states,
-    and the recorded values.
+    Inputs: x (B, T, I), the cell's parameters, the states, and with `fresh` the initial states. Outputs: y (B, T, H),
+    the states, and the recorded values (T, B, H).
     """
 
     @staticmethod
@@ -258,7 +260,7 @@ class _Unroll(torch.autograd.Function):
         stored = torch.empty(len(kernel.source.stored), places, *shape[1:], dtype=kernel.dtype)
         row_stored = torch.empty(len(kernel.source.row_stored), places, shape[1], dtype=kernel.computed)
         state = torch.empty(2, states, *shape[1:], dtype=kernel.computed)
-        y = torch.empty(shape, dtype=kernel.dtype)
+        y = torch.empty(shape[1], shape[0], shape[2], dtype=kernel.dtype)
         taps = torch.empty(len(program.names), *shape, dtype=kernel.computed)
         for place, value in zip(state[0], before, strict=True):
             place.copy_(value)
@@ -267,7 +269,9 @@ class _Unroll(torch.autograd.Function):
             "state": state, "initial": torch.stack(initial).to(kernel.computed) if initial else None, "stored": stored,
             "row_stored": row_stored, "vectors": weights.stacked, "taps": taps,
         }  # fmt: skip
-        kernel.run("forward", how.numbers(x, places) | {"y_stride": shape[1] * shape[2]}, tensors, weights.forward)
+        kernel.run(
+            "forward", how.numbers(x, places) | {"y_step": y.stride(1), "y_row": y.stride(0)}, tensors, weights.forward
+        )
         if how.keep:
             ctx.how, ctx.kept = how, (x, stored, row_stored)
             ctx.dtypes = [value.dtype for value in (given, *inputs)]
@@ -290,10 +294,9 @@ class _Unroll(torch.autograd.Function):
         for place, value in zip((*state[0], *taps), gradients, strict=True):
             if value is not None:
                 place.copy_(value)
-        if of_y is None:
-            y, y_stride = torch.zeros(shape[1:], dtype=kernel.dtype), 0
-        else:
-            y, y_stride = of_y.to(kernel.dtype).contiguous(), shape[1] * shape[2]
+        y = torch.zeros(weights.hidden).expand(x.shape[1], *shape[::2]) if of_y is None else of_y
+        y = y.to(kernel.dtype)
+        y = y if y.stride(2) == 1 else y.contiguous()
         initial = torch.zeros(states, *shape[1:], dtype=kernel.computed) if how.fresh is not None else None
         sums = torch.zeros(
             how.parts[0], len(program.graph.gates) + len(program.vectors), weights.hidden, dtype=kernel.computed
@@ -305,9 +308,11 @@ class _Unroll(torch.autograd.Function):
             "lengths": how.lengths, "fresh": how.fresh, "x": x, "W": W, "input_gradient": of_x, "y": y, "state": state,
             "initial": initial, "stored": stored, "row_stored": row_stored, "vectors": weights.stacked, "taps": taps,
             "columns": torch.empty(*shape[:2], len(program.columns), weights.hidden, dtype=kernel.dtype),
-            "sums": sums, "products": None if products is None else products.memory,
+            "sums": sums, **({} if products is None else products.memory),
         }  # fmt: skip
-        kernel.run("backward", how.numbers(x, len(x)) | {"y_stride": y_stride}, tensors, matrices)
+        kernel.run(
+            "backward", how.numbers(x, len(x)) | {"y_step": y.stride(1), "y_row": y.stride(0)}, tensors, matrices
+        )
         of_x = None if of_x is None else of_x[..., : x.shape[2] - weights.padded].transpose(0, 1)
         of_weights = [None] * len(weights.parameters) if products is None else products.gradients(sums.sum(0))
         found = [of_x, *of_weights, *state[len(x) % 2], *(() if initial is None else initial)]
@@ -337,7 +342,7 @@ def _by_the_loop(how: _How, inputs: tuple[Tensor, ...], of_outputs: tuple[Tensor
     span = replace(span, x=own[0], state=tuple(own[count : count + states]), initial=initial)
     y, last, seen = functional_call(_Loop(how.cell), parameters, (span,))
     taps = [seen[span.place + name].transpose(0, 1) for name in weights.program.names]
-    pairs = zip((y.transpose(0, 1), *last, *taps), of_outputs, strict=True)
+    pairs = zip((y, *last, *taps), of_outputs, strict=True)
     pairs = [(value, g.to(value.dtype)) for value, g in pairs if g is not None and value.requires_grad]
     wanted = [value for value in own if value.requires_grad]
     outputs, gradients = zip(*pairs, strict=True)
@@ -346,21 +351,24 @@ def _by_the_loop(how: _How, inputs: tuple[Tensor, ...], of_outputs: tuple[Tensor
 
 
 class _Products:
-    """The gradients of the weights as a kernel leaves them: for each part of the rows, of each factor (width of the
-    left side, columns), one after another."""
+    """The gradients of the weights as a kernel leaves them: of each factor (columns, width of the left side), one after
+    another."""
 
     def __init__(self, how: _How, width: int):
-        self.weights, self.factors = how.weights, how.weights.kernel.source.factors
-        hidden, kernel = how.weights.hidden, how.weights.kernel
-        self.shapes = [(width if left < 0 else hidden, length * hidden) for left, _, length in self.factors]
-        self.memory = torch.zeros(how.parts[0], sum(m * n for m, n in self.shapes), dtype=kernel.computed)
+        self.weights, kernel, hidden = how.weights, how.weights.kernel, how.weights.hidden
+        self.shapes = [(length * hidden, width if left < 0 else hidden) for left, _, length in kernel.source.factors]
+        size = sum(rows * columns for rows, columns in self.shapes)
+        self.memory = {
+            "products": torch.empty(how.parts[0], size, dtype=kernel.computed),
+            "gradients": torch.empty(size, dtype=kernel.computed),
+        }
 
     def gradients(self, sums: Tensor) -> list[Tensor]:
         """The gradient of each of the cell's parameters; sums (gates and vectors, H)."""
         weights, program = self.weights, self.weights.program
         gates = len(program.graph.gates)
-        factors = self.memory.split([m * n for m, n in self.shapes], 1)
-        of_W, *of_runs = [factor.sum(0).view(shape).t() for factor, shape in zip(factors, self.shapes, strict=True)]
+        factors = self.memory["gradients"].split([rows * columns for rows, columns in self.shapes])
+        of_W, *of_runs = [factor.view(shape) for factor, shape in zip(factors, self.shapes, strict=True)]
         of_matrices: dict[str, Tensor] = {}
         for (product, block, _, length), g in zip(program.runs, of_runs, strict=True):
             name, rows = weights.rows(product, block, length)

@@ -57,7 +57,7 @@ class LMOptions:
     learned_state: bool = False
     """Learn the state before the first token instead of starting at 0."""
     backend: str = "auto"
-    """What runs the recurrence: auto, native or loop."""
+    """What runs the recurrence: auto, fused, native or loop."""
     rows: PositiveInt = 32
     """Parallel streams the text is cut into; the rows of a batch."""
     window: PositiveInt = 64
