@@ -56,6 +56,8 @@ class LMOptions:
     """From the second layer on, add a layer's input to its output."""
     learned_state: bool = False
     """Learn the state before the first token instead of starting at 0."""
+    fresh: ShareFloat = 0.02
+    """Share of the rows that begin anew at a window, in training: a model must also know how a text begins."""
     backend: str = "auto"
     """What runs the recurrence: auto, fused, native or loop."""
     rows: PositiveInt = 32
@@ -84,6 +86,7 @@ class LM(Task):
         residual: bool = False,
         learned_state: bool = False,
         backend: str = "auto",
+        fresh: float = 0.0,
     ):
         super().__init__()
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
@@ -94,7 +97,7 @@ class LM(Task):
             learned_state=learned_state,
         )  # fmt: skip
         self.head = nn.Linear(hidden, vocabulary)
-        self.dropout = dropout
+        self.dropout, self.fresh = dropout, fresh
 
     def config(self) -> dict[str, Any]:
         return self._config
@@ -116,12 +119,14 @@ class LM(Task):
         assert options.dropout is not None
         return cls(
             len(from_config(data.config["tokens"])), options.embedding, options.hidden, options.cell, options.layers,
-            options.dropout, options.residual, options.learned_state, options.backend,
+            options.dropout, options.residual, options.learned_state, options.backend, options.fresh,
         )  # fmt: skip
 
     def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
         """input and target (B, S); the graph is cut before each of `cuts`; the state carried on is that after `carry`
         steps. Mean nats over the targets that are not IGNORED."""
+        if self.training and self.fresh and state is not None:
+            state = self._some_anew(state)
         cuts, carry = set(batch["cuts"].tolist()), int(batch["carry"])
         x, outputs = self.lookup(batch["input"]), []
         carried = detach(state) if carry == 0 else None
@@ -138,6 +143,15 @@ class LM(Task):
         nats = F.cross_entropy(logits, target.flatten(), ignore_index=IGNORED, reduction="sum")
         tokens = (target != IGNORED).sum()
         return nats / tokens, carried, {"nats": nats.detach(), "tokens": tokens}
+
+    def _some_anew(self, state: State) -> State:
+        """Some rows begin anew. Else a model that has read its text only once or twice hardly knows how one begins: the
+        states that it carries along were begun with weights long gone, and from the start it may never reach the
+        like of them."""
+        initial = self.recurrent.initial(len(state[0][0]))
+        rows = (torch.rand(len(state[0][0]), 1) < self.fresh).to(state[0][0].device)
+        pairs = ((zip(*layer, strict=True)) for layer in zip(initial, state, strict=True))
+        return tuple(tuple(torch.where(rows, new, old) for new, old in layer) for layer in pairs)
 
     def source(
         self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error"

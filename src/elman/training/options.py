@@ -20,11 +20,11 @@ class TrainOptions:
     """Train for so many passes over the training part."""
     steps: PositiveInt | None = None
     """Train for so many updates."""
-    rate: PositiveFloat = 5e-3
+    rate: PositiveFloat = 0.01
     """Highest learning rate; it warms up to it and falls along a cosine to 2 % of it."""
     warmup: CountInt = 100
     """Updates until the rate is reached; at most a tenth of the training."""
-    decay: CountFloat = 0.01
+    decay: CountFloat = 0.1
     """Weight decay of AdamW."""
     clip: PositiveFloat = 1.0
     """Where the gradient is clipped."""
