@@ -159,6 +159,8 @@ FAULTS = [
     ("recurrent/decoder.py", "both[steps % 2]", "both[0]", BLOCKS),
     ("recurrent/fused.py", "cell.training, *cell", "*cell", "test_fused.py -k training"),
     ("recurrent/fused.py", "value.view_as(value)", "value", "test_fused.py -k second"),
+    ("recurrent/loop.py", "value, value.detach()", "value, value", "test_fused.py -k second"),
+    ("tasks/lm.py", "if self.training and self.fresh", "if self.fresh", "test_training.py -k anew"),
     ("recurrent/dropout.py", "LEVELS / (LEVELS - least)", "1.0", "test_dropout.py"),
     ("recurrent/dropout.py", "least - LEVELS // 2", "least", "test_dropout.py"),
     ("kernels/frame.hpp", "c.initial[i] += before[i];", "c.initial[i] = before[i];", "test_fused.py -k gru-17-3-7"),

@@ -38,7 +38,7 @@ def test_which_are_dropped_is_independent():
 @some
 @given(st.lists(st.integers(0, 7), min_size=0, max_size=3), st.floats(0.01, 0.99), st.booleans())
 def test_the_gradient_is_dropped_alike_in_every_shape(shape, share, across):
-    x = torch.randn(*shape).requires_grad_()
+    x = torch.randn(shape).requires_grad_()
     y = dropout(x.mT if across and x.dim() > 1 else x, share, True)
     y = y.mT if across and x.dim() > 1 else y
     (gradient,) = torch.autograd.grad(y.sum(), x)

@@ -546,3 +546,14 @@ def test_a_step_that_was_made_before_the_recording_is_seen():
     with record() as seen:
         step(torch.ones(1, 2))
     assert seen["1.c"].shape == (1, 1, 3)
+
+
+def test_rows_that_begin_anew_have_the_initial_state_and_the_others_their_own():
+    model, _, state = case("lstm", layers=2, learned_state=True)
+    rows = torch.tensor([True, False, False, True])
+    anew, initial = model.anew(state, rows), model.initial(B)
+    for place, value in flatten(anew).items():
+        assert torch.equal(value[rows], flatten(initial)[place][rows])
+        assert torch.equal(value[~rows], flatten(state)[place][~rows])
+    with mistake("the state must be"):
+        model.anew(state[:1], rows)

@@ -626,6 +626,19 @@ def test_it_is_told_what_runs_and_why(text, tmp_path):
         assert word in told
 
 
+@pytest.mark.parametrize("fresh", [0.0, 1.0])
+def test_rows_begin_anew_in_training_only(fresh):
+    torch.manual_seed(0)
+    model = LM(5, 4, 6, fresh=fresh)
+    ids = torch.randint(0, 5, (3, 9))
+    batch = {"input": ids[:, :8], "target": ids[:, 1:], "cuts": torch.tensor([0]), "carry": torch.tensor(8)}
+    _, state, _ = model.loss(batch)
+    anew, carried = (model.eval().loss(batch, before)[0] for before in (None, state))
+    assert anew != carried
+    assert model.train().loss(batch, state)[0] == (anew if fresh else carried)
+    assert model.eval().loss(batch, state)[0] == carried
+
+
 def test_a_held_unit_is_held_while_writing_and_it_is_told_that_this_is_slow(text, tmp_path):
     model, told = fit(text, tmp_path / "run", cell="lstm"), []
     free = model.sample("a", 100, seed=0, tell=told.append)

@@ -116,7 +116,7 @@ def _kernel(spec: str, backend: str) -> str:
     for layer.backend in (backend, "loop"):
         y, _ = layer(x)
         found.append([y, *torch.autograd.grad(y.square().sum(), list(layer.parameters()), materialize_grads=True)])
-    worst = max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) for a, b in zip(*found, strict=True))
+    worst = max(((a - b).abs().max() / b.abs().max().clamp_min(1e-30)).item() for a, b in zip(*found, strict=True))
     return f"{'agrees with' if worst < 1e-3 else 'WRONG: differs from'} the loop, in float32 to {worst:.0e}"
 
 

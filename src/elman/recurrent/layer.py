@@ -1,5 +1,6 @@
 """The recurrent layer: cells stacked in depth, run over time, in one or two directions."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -80,6 +81,12 @@ class Recurrent(nn.Module):
             return tuple(tuple(row.expand(batch_size, -1) for row in learned) for learned in self.learned)
         zero = self._cell(0).W.new_zeros(batch_size, self.hidden_size)
         return tuple(tuple(zero for _ in self._cell(0).states) for _ in self.cells)
+
+    def anew(self, state: State, rows: Tensor) -> State:
+        """The state with these rows, (B,) bool, begun anew."""
+        self._check_state(state, len(rows))
+        rows, pairs = rows[:, None].to(state[0][0].device), zip(self.initial(len(rows)), state, strict=True)
+        return tuple(tuple(map(torch.where, itertools.repeat(rows), *each)) for each in pairs)
 
     def forward(
         self, x: Tensor, state: State = None, lengths: Tensor | None = None, fresh: Tensor | None = None

@@ -38,7 +38,7 @@ class Loop:
                 else:
                     state = tuple(torch.where(alive[t], a, b) for a, b in zip(new, state, strict=True))
                     outputs[t] = torch.where(alive[t], new[0], 0.0)
-                watch.keep(t)
+                watch.keep(t, None if alive is None else alive[t])
         # under autocast a cell may compute in bf16; what is carried on has the precision of the weights
         return torch.stack([outputs[t] for t in order], 1), tuple(value.to(cell.W.dtype) for value in state)
 
@@ -99,10 +99,13 @@ class Watch:
             self.scope.__enter__()
         return self
 
-    def keep(self, t: int) -> None:
-        """Ends the step at time t."""
+    def keep(self, t: int, alive: Tensor | None = None) -> None:
+        """Ends the step at time t. What a row says past its length has no gradient: alive (B, 1)."""
         if self.active and self.record is not None:
-            self.seen[t] = self.listener.values
+            said = self.listener.values
+            if alive is not None:
+                said = {name: torch.where(alive, value, value.detach()) for name, value in said.items()}
+            self.seen[t] = said
         self.listener.values = {}
 
     def __exit__(self, *error: Any) -> None:

@@ -126,7 +126,9 @@ class LM(Task):
         """input and target (B, S); the graph is cut before each of `cuts`; the state carried on is that after `carry`
         steps. Mean nats over the targets that are not IGNORED."""
         if self.training and self.fresh and state is not None:
-            state = self._some_anew(state)
+            # a model that has read its text only once or twice would hardly know how one begins: the states that it
+            # carries along were begun with weights long gone, and from the start it may never reach the like of them
+            state = self.recurrent.anew(state, torch.rand(len(batch["input"])) < self.fresh)
         cuts, carry = set(batch["cuts"].tolist()), int(batch["carry"])
         x, outputs = self.lookup(batch["input"]), []
         carried = detach(state) if carry == 0 else None
@@ -143,15 +145,6 @@ class LM(Task):
         nats = F.cross_entropy(logits, target.flatten(), ignore_index=IGNORED, reduction="sum")
         tokens = (target != IGNORED).sum()
         return nats / tokens, carried, {"nats": nats.detach(), "tokens": tokens}
-
-    def _some_anew(self, state: State) -> State:
-        """Some rows begin anew. Else a model that has read its text only once or twice hardly knows how one begins: the
-        states that it carries along were begun with weights long gone, and from the start it may never reach the
-        like of them."""
-        initial = self.recurrent.initial(len(state[0][0]))
-        rows = (torch.rand(len(state[0][0]), 1) < self.fresh).to(state[0][0].device)
-        pairs = ((zip(*layer, strict=True)) for layer in zip(initial, state, strict=True))
-        return tuple(tuple(torch.where(rows, new, old) for new, old in layer) for layer in pairs)
 
     def source(
         self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error"
