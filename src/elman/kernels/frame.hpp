@@ -427,13 +427,17 @@ void gather(const Call& c) {
     for (const Factor& f : FACTORS) {
       const int64_t M = f.left < 0 ? c.I : c.H, N = f.length * c.H;
       for (int64_t n0 = thread * 16; n0 < N; n0 += threads * 16)
-        for (int64_t m0 = 0; m0 < M; m0 += 16)
-          for (int64_t n = n0; n < least(n0 + 16, N); n++)
-            for (int64_t m = m0; m < least(m0 + 16, M); m++) {
-              F sum = 0;
-              for (int64_t part = 0; part < (c.B ? c.row_parts : 0); part++) sum += c.products[part * size + at + m * N + n];
-              c.gradients[at + n * M + m] = sum;
+        for (int64_t m0 = 0; m0 < M; m0 += 16) {
+          const int64_t across = least(16, M - m0), down = least(16, N - n0);
+          F sum[16][16] = {};  // line by line: lines that lie 4096 bytes apart drive each other out of the cache
+          for (int64_t m = 0; m < across; m++)
+            for (int64_t part = 0; part < (c.B ? c.row_parts : 0); part++) {
+              const F* line = c.products + part * size + at + (m0 + m) * N + n0;
+              for (int64_t n = 0; n < down; n++) sum[m][n] += line[n];
             }
+          for (int64_t n = 0; n < down; n++)
+            for (int64_t m = 0; m < across; m++) c.gradients[at + (n0 + n) * M + m0 + m] = sum[m][n];
+        }
       at += M * N;
     }
   });
