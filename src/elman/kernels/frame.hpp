@@ -227,22 +227,23 @@ inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, i
 
 // One row times a full panel, added up in brgemm's order: brgemm is made for many rows, and reads a panel more slowly
 // than memory gives it.
+#if defined(__AVX512F__)
+constexpr int64_t WIDE = 64;
+#elif defined(__AVX2__)
+constexpr int64_t WIDE = 32;
+#else
+constexpr int64_t WIDE = 16;
+#endif
 inline void one_row(int64_t K, bool add, const float* A, const float* B, float* C) {
-  using Some = float __attribute__((vector_size(64), aligned(4), may_alias));
-  static_assert(PANEL * sizeof(float) == 4 * sizeof(Some), "four of them are a panel's row");
-  Some s0 = {}, s1 = {}, s2 = {}, s3 = {};
+  using Some = float __attribute__((vector_size(WIDE), aligned(4), may_alias));
+  constexpr int64_t COUNT = PANEL * sizeof(float) / WIDE;  // of them in a panel's row
+  Some sums[COUNT] = {};
   const Some* b = reinterpret_cast<const Some*>(B);
-  for (int64_t k = 0; k < K; k++, b += 4) {
-    s0 += A[k] * b[0];
-    s1 += A[k] * b[1];
-    s2 += A[k] * b[2];
-    s3 += A[k] * b[3];
-  }
+  for (int64_t k = 0; k < K; k++, b += COUNT)
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < COUNT; i++) sums[i] += A[k] * b[i];
   Some* c = reinterpret_cast<Some*>(C);
-  c[0] = add ? c[0] + s0 : s0;
-  c[1] = add ? c[1] + s1 : s1;
-  c[2] = add ? c[2] + s2 : s2;
-  c[3] = add ? c[3] + s3 : s3;
+  for (int64_t i = 0; i < COUNT; i++) c[i] = add ? c[i] + sums[i] : sums[i];
 }
 inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, int64_t ld_c, bool add,
                   const float* A, const float* B, float* C) {
@@ -258,8 +259,6 @@ inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, i
       C[m * ld_c + n] = sum;
     }
 }
-
-
 
 // out (B, blocks, H) = of (B, H) times the matrix (H, blocks H), this worker's rows and units
 inline void product(const Call& c, const Worker& w, const S* of, const S* matrix, F* out, int64_t blocks) {
