@@ -152,7 +152,12 @@ FAULTS = [
     ("kernels/frame.hpp", "+ k * 2.12194440e-4f", "", "test_fused.py -k cifg-1-33-7"),
     ("kernels/frame.hpp", "p = p * q + 1.0f / 3.0f;", "p = p * q + 0.3f;", "test_fused.py -k slstm-1-33-7"),
     ("kernels/frame.hpp", "part < (c.B ? c.row_parts : 0)", "part < 1", "test_fused.py -k threads"),
-    ("kernels/frame.hpp", "c.gradients[at + (n0 + n) * M + m0 + m]", "c.gradients[at + (m0 + m) * N + n0 + n]", "test_fused.py -k gru-17-3-7"),
+    (
+        "kernels/frame.hpp",
+        "c.gradients[at + (n0 + n) * M + m0 + m]",
+        "c.gradients[at + (m0 + m) * N + n0 + n]",
+        "test_fused.py -k gru-17-3-7",
+    ),
     ("kernels/frame.hpp", "(passed += logits[v]) > uniform * sum", "(passed += logits[v]) > uniform", BLOCKS),
     ("kernels/frame.hpp", "/ text.temperature", "", BLOCKS),
     ("kernels/frame.hpp", "c.y[i] += c.x[i];", "", BLOCKS),

@@ -16,8 +16,8 @@ import torch
 from elman.files import cache_folder
 
 COMPILERS = ("g++", "clang++", "c++")
-FLAGS = ("-std=c++17", "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fopenmp-simd", "-ffp-contract=fast",
-         "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC", "-w")  # fmt: skip
+FLAGS = ("-std=c++17", "-O2", "-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
+         "-shared", "-fPIC", "-w")  # fmt: skip
 PATIENCE = 120  # seconds for one compilation
 
 # what torch calls the processor's abilities, and how the compiler is told of them: never more than torch itself uses,
