@@ -189,7 +189,8 @@ def others(cell: str, shape: Shape, dtype: torch.dtype, backward: bool) -> dict[
         os.environ["KERAS_BACKEND"] = "jax"
         import keras
 
-        layer = keras.layers.LSTM(shape.hidden, return_sequences=True, dtype=str(kind.dtype))
+        layer = keras.layers.LSTM(shape.hidden, return_sequences=True, dtype=str(kind.dtype),
+                                  recurrent_initializer="glorot_uniform")  # fmt: skip
         layer.build(x.shape)
         values, fixed = [v.value for v in layer.trainable_variables], [v.value for v in layer.non_trainable_variables]
         found["keras"] = compiled(lambda w, x: layer.stateless_call(w, fixed, x)[0], values)
