@@ -42,7 +42,8 @@ class Rolled(elman.Cell):
 FORKING = """
 import io, json, os, runpy, sys, traceback, warnings
 import torch._dynamo  # which an optimizer imports
-import elman.cli.demo, elman.cli.doctor, elman.cli.eval, elman.cli.list, elman.cli.sample, elman.cli.train
+import elman.cli.compare, elman.cli.demo, elman.cli.doctor, elman.cli.eval, elman.cli.inspect, elman.cli.list
+import elman.cli.sample, elman.cli.train, elman.inspect.lm
 from elman.cells.registry import shipped
 
 shipped()  # imports the cells
@@ -240,6 +241,36 @@ MISTAKES = [
     ("eval --text one.txt", "one.txt; at least 2"),
     ("eval --text own.py", "never saw"),
     ("eval --reset 0", "--reset 0"),
+    ("sample --hold 1.c.99=1", "99; 0 to 7"),
+    ("sample --hold 1.q.3=1", "1.q; 1.c"),
+    ("sample --hold 1.c.3", "1.c.3; 1.c.137=1.0"),
+    ("sample --hold c3=1", "c3; 1.c.137"),
+    ("sample --paint 1.c.8", "8; 0 to 7"),
+    ("sample --paint 2.c.1", "2.c; 1.c"),
+    ("sample --paint 1.c.1 --streams 2", "--paint; --streams 2"),
+    ("inspect runs/lm-txt", "runs/lm-txt; did you mean; runs/lm-text"),
+    ("inspect text.txt", "text.txt; not a run"),
+    ("inspect cut", "cut/model.safetensors; damaged"),
+    ("inspect --unit 1.c.99", "99; 0 to 7"),
+    ("inspect --unit 1.k.1", "1.k; 1.c"),
+    ("inspect --unit 12", "12; 1.c.137"),
+    ("inspect --text nowhere.txt", "nowhere.txt"),
+    ("inspect --text own.py", "never saw"),
+    ("inspect --text one.txt", "one.txt; at least 2"),
+    ("inspect --language phyton", "phyton; python"),
+    ("inspect --length 0", "--length 0"),
+    ("inspect --property own.py", "own.py; file.py:function"),
+    ("inspect --property own.py:Ovn", "Ovn; Own"),
+    ("inspect --property nowhere.py:one", "nowhere.py; does not exist"),
+    ("inspect --cells lstm,grü", "grü; gru"),
+    ("inspect --cells lstm runs/lm-text", "--cells; run"),
+    ("inspect --cells rnn --gain 0", "--gain 0"),
+    ("inspect runs/lm-text runs/lm-text --unit 1.c.1", "--unit; one run"),
+    ("compare text.txt --cells lstm", "lstm; two"),
+    ("compare text.txt --cells lstm,grü", "grü; gru"),
+    ("compare --cells lstm,gru", "no text"),
+    ("compare nowhere.txt --cells lstm,gru", "nowhere.txt"),
+    ("compare text.txt --cells lstm,gru --out runs/lm-text", "runs/lm-text; exists; --out"),
     ("list run", "run; runs"),
     ("doctor --cell lsmt", "lsmt; lstm"),
     ("doctor --cell own.py:Ovn", "Ovn; Own"),
@@ -304,12 +335,14 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for verb in ("demo", "train", "sample", "eval", "list", "doctor"):
+    for verb in ("demo", "train", "sample", "inspect", "compare", "eval", "list", "doctor"):
         assert verb in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("verb", ["train", "train lm", "sample", "eval", "list", "doctor", "demo"])
+@pytest.mark.parametrize(
+    "verb", ["train", "train lm", "sample", "inspect", "compare", "eval", "list", "doctor", "demo"]
+)
 def test_every_verb_explains_itself(elman, tmp_path, verb):
     done = elman(*verb.split(), "--help", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
@@ -575,3 +608,61 @@ def test_the_demo_trains_writes_and_says_what_to_type_next(tmp_path):
     assert 450 < len(written) <= 510
     for word in ("weights", "bits", f"elman sample runs/{run.name}", "elman train lm", "--for"):
         assert word in done.stdout
+
+
+def test_inspect_writes_a_report_and_says_where(elman, run):
+    done = elman("inspect", run, cwd=run.parent)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-1] == f"written: {run}/report.html"
+    assert {"report.html", "report.json", "report"} <= {path.name for path in run.iterdir()}
+    assert elman("sample", run, "--greedy", cwd=run.parent).code == 0  # the run is as it was
+
+
+def test_inspect_paints_one_unit(elman, run):
+    done = elman("inspect", run, "--unit", "1.c.3", "--out", "new", cwd=run.parent)
+    assert (done.code, done.err) == (0, "")
+    assert {path.name for path in (run.parent / "new").iterdir()} == {"unit-1.c.3.html", "unit-1.c.3.png"}
+
+
+def test_inspect_lays_two_runs_over_each_other_and_fresh_cells_side_by_side(elman, run):
+    shutil.copytree(run, run.parent / "other")
+    done = elman("inspect", run, run.parent / "other", "--out", "both", cwd=run.parent)
+    assert (done.code, done.err) == (0, "")
+    assert "other" in (run.parent / "both" / "report.html").read_text("utf-8")
+    done = elman("inspect", "--cells", "rnn,lstm:forget_bias=0", "--steps=20", cwd=run.parent)
+    assert (done.code, done.err) == (0, "")
+    assert "lstm:forget_bias=0" in (run.parent / "runs/cells/report.html").read_text("utf-8")
+
+
+def test_compare_trains_each_cell_and_says_which_is_best(elman, place, tmp_path):
+    words = (
+        "compare",
+        place / "text.txt",
+        "--cells",
+        f"rnn,gru,{place / 'own.py'}:Own",
+        "--steps=6",
+        "--out=all",
+        *SMALL,
+    )
+    done = elman(*words, cwd=tmp_path)
+    assert (done.code, done.err) == (0, ""), done.err
+    runs = {path.name: summary(path) for path in (tmp_path / "all").iterdir() if (path / "summary.json").exists()}
+    assert set(runs) == {"rnn", "gru", "own.py-Own"}
+    assert max(each["parameters"] for each in runs.values()) < 1.2 * min(each["parameters"] for each in runs.values())
+    assert (tmp_path / "all/report.html").exists()
+    alike = elman(*words[: -len(SMALL) - 1], "--out=same", "--by=size", *SMALL, cwd=tmp_path)
+    assert alike.code == 0
+    hidden = {json.loads((tmp_path / "same" / name / "config.json").read_text())["task"]["hidden"] for name in runs}
+    assert hidden == {8}
+
+
+def test_a_sample_may_be_painted_and_held(elman, place):
+    plain = elman("sample", "--seed=1", "--length=80", cwd=place)
+    painted = elman("sample", "--seed=1", "--length=80", "--paint=1.c.3", cwd=place)
+    assert (painted.code, plain.code) == (0, 0)
+    assert re.sub(r"\x1b\[[\d;]*m", "", painted.out) == plain.out
+    assert "\x1b[97;48;2;" in painted.out
+    held = elman("sample", "--seed=1", "--length=80", "--hold=1.c.3=9", "--hold=1.c.4=-9", cwd=place)
+    assert held.code == 0
+    assert held.out != plain.out
+    assert "step by step" in held.err

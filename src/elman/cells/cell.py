@@ -49,6 +49,7 @@ class Cell(nn.Module):
 
     gates: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[tuple[str, ...]] = ("h",)
+    at_one: ClassVar[Mapping[str, str]] = {}  # what a gate from 0 to 1 does at 1, in a word: {"f": "keep"}
     registered: ClassVar[dict[str, type["Cell"]]] = {}
     name: ClassVar[str] = ""
 

@@ -13,6 +13,7 @@ class PeepholeLSTM(Cell, name="peephole_lstm"):
     """
 
     gates, states = ("z", "i", "f", "o"), ("h", "c")
+    at_one = {"i": "write", "f": "keep", "o": "show"}
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor):
@@ -46,6 +47,7 @@ class NFG(Cell, name="nfg"):
     """peephole_lstm with no forget gate: f = 1."""
 
     gates, states = ("z", "i", "o"), ("h", "c")
+    at_one = {"i": "write", "o": "show"}
 
     def step(self, x, h: Tensor, c: Tensor):
         u = self.recur("z", "i", "o", of=h)
@@ -100,6 +102,7 @@ class CIFG(Cell, name="cifg"):
     """
 
     gates, states = ("z", "i", "o"), ("h", "c")
+    at_one = {"i": "write, and forget", "o": "show"}
     input_bias: float = -1.0
 
     def step(self, x, h: Tensor, c: Tensor):
@@ -133,6 +136,7 @@ class FGR(Cell, name="fgr"):
     """
 
     gates, states = ("z", "i", "f", "o"), ("h", "c", "i", "f", "o")
+    at_one = {"i": "write", "f": "keep", "o": "show"}
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor, i: Tensor, f: Tensor, o: Tensor):

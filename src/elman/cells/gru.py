@@ -14,6 +14,7 @@ class GRU(Cell, name="gru"):
     """
 
     gates = ("r", "z", "n")
+    at_one = {"z": "keep", "r": "let the old state in"}
 
     def step(self, x, h: Tensor):
         u = self.recur("r", "z", "n", of=h)
@@ -32,6 +33,7 @@ class GRUBefore(Cell, name="gru_before"):
     """
 
     gates = ("r", "z", "n")
+    at_one = {"z": "keep", "r": "let the old state in"}
 
     def step(self, x, h: Tensor):
         u = self.recur("r", "z", of=h)

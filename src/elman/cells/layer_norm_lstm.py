@@ -19,6 +19,7 @@ class LayerNormLSTM(Cell, name="layer_norm_lstm"):
     """
 
     gates, states = ("i", "f", "g", "o"), ("h", "c")
+    at_one = {"i": "write", "f": "keep", "o": "show"}
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor):

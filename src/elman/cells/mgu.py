@@ -14,6 +14,7 @@ class MGU(Cell, name="mgu"):
     """
 
     gates = ("f", "n")
+    at_one = {"f": "replace"}
 
     def step(self, x, h: Tensor):
         f = sigmoid(x.f + self.recur("f", of=h).f)

@@ -12,6 +12,7 @@ class MinGRU(Cell, name="min_gru"):
     """
 
     gates = ("z", "n")
+    at_one = {"z": "replace"}
 
     def step(self, x, h: Tensor):
         z = sigmoid(x.z)
@@ -26,6 +27,7 @@ class MinLSTM(Cell, name="min_lstm"):
     """
 
     gates = ("f", "i", "n")
+    at_one = {"f": "keep", "i": "write"}
 
     def step(self, x, h: Tensor):
         f, i = sigmoid(x.f), sigmoid(x.i)

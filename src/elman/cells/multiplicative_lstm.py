@@ -16,6 +16,7 @@ class MultiplicativeLSTM(Cell, name="multiplicative_lstm"):
     """
 
     gates, states = ("m", "i", "f", "g", "o"), ("h", "c")
+    at_one = {"i": "write", "f": "keep", "o": "show"}
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor):

@@ -16,6 +16,7 @@ class MUT1(Cell, name="mut1"):
     """
 
     gates = ("z", "r", "n")
+    at_one = {"z": "replace", "r": "let the old state in"}
 
     def step(self, x, h: Tensor):
         z = sigmoid(x.z)
@@ -34,6 +35,7 @@ class MUT2(Cell, name="mut2"):
     """
 
     gates = ("z", "r", "n")
+    at_one = {"z": "replace", "r": "let the old state in"}
 
     def step(self, x, h: Tensor):
         u = self.recur("z", "r", of=h)
@@ -50,6 +52,7 @@ class MUT3(Cell, name="mut3"):
     """
 
     gates = ("z", "r", "n")
+    at_one = {"z": "replace", "r": "let the old state in"}
 
     def step(self, x, h: Tensor):
         z = sigmoid(x.z + self.recur("z", of=tanh(h)).z)

@@ -1,11 +1,9 @@
 """Finding a cell by its name, its class, its file, or its stored form."""
 
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from elman.cells.graph import Graph
 from elman.cells.graph_cell import graph_cell
 from elman.cells.trace import NotTraceable, trace
 from elman.errors import UserError, unknown
+from elman.user_file import run_file
 
 CellSpec = str | type[Cell] | Mapping[str, Any]
 
@@ -85,19 +84,7 @@ def _options(text: str, spec: str) -> dict[str, str]:
 
 
 def _from_file(path: Path, name: str) -> type[Cell]:
-    if not path.is_file():
-        raise UserError(f"the cell file {path} does not exist")
-    module_spec = importlib.util.spec_from_file_location(f"elman_user_{path.stem}", path.absolute())
-    assert module_spec is not None
-    assert module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module_spec.name] = module  # where Python looks for a class's source and the names in its annotations
-    try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        line = _line_in(error, path)
-        what = error.msg if isinstance(error, SyntaxError) else error
-        raise UserError(f"the cell file {path} fails{line}: {type(error).__name__}: {what}") from error
+    module = run_file(path, "cell")
     cells = {key: value for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Cell)}
     if name in vars(module) and name not in cells:
         raise UserError(f"{name} in {path} is no Cell: write class {name}(elman.Cell)")
@@ -105,15 +92,3 @@ def _from_file(path: Path, name: str) -> type[Cell]:
         own = [key for key, value in cells.items() if value.__module__ == module.__name__]
         raise unknown(f"cell in {path}", name, own)
     return cells[name]
-
-
-def _line_in(error: Exception, path: Path) -> str:
-    """Where in the user's file it went wrong."""
-    if isinstance(error, SyntaxError):
-        return f" in line {error.lineno}"
-    frame, line = error.__traceback__, ""
-    while frame is not None:
-        if frame.tb_frame.f_code.co_filename == str(path.absolute()):
-            line = f" in line {frame.tb_lineno}"
-        frame = frame.tb_next
-    return line

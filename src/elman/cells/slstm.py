@@ -19,6 +19,7 @@ class SLSTM(Cell, name="slstm"):
     """
 
     gates, states = ("i", "f", "z", "o"), ("h", "c", "n", "m")
+    at_one = {"o": "show"}
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor, n: Tensor, m: Tensor):

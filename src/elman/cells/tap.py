@@ -66,6 +66,12 @@ class Record:
             raise unknown("recorded value", place, self._pieces)
         return torch.cat(self._pieces[place], 1)
 
+    def take(self, place: str) -> Tensor | None:
+        """What came to a place since the last time, None where nothing did; everything recorded so far is dropped."""
+        new = self[place] if place in self._pieces else None
+        self._pieces.clear()
+        return new
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._pieces)
 

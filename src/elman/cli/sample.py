@@ -2,14 +2,19 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from cyclopts import Parameter
 
+from elman.cells.tap import Record, hold, record
 from elman.cli.screen import printable
 from elman.data.tokens import Unknown
 from elman.decode.sampling import Sampling
+from elman.errors import UserError
 from elman.options import CountInt, PositiveFloat, PositiveInt, check
 from elman.training.model import Model, load
 from elman.training.run import Which, newest
@@ -32,6 +37,10 @@ class Writing:
     """How many texts to write."""
     pace: PositiveFloat | None = None
     """Characters a second; as fast as it goes when not given."""
+    hold: tuple[str, ...] = ()
+    """Hold a unit at a value while it writes, as in 1.c.137=1.0; may be given several times."""
+    paint: str | None = None
+    """Paint what is written by the value of a unit, as in 1.c.137: blue low, red high."""
     unknown: Unknown = "error"
     """What to do with a character of the prompt that the model never saw."""
     weights: Which = "best"
@@ -55,28 +64,68 @@ def sample_(run: Path | None = None, /, *, writing: Writing = Writing(), how: Sa
 
 def write(model: Model, writing: Writing, how: Sampling) -> None:
     """Writes to standard output: one stream as it comes, several one after the other."""
-    clean = printable if sys.stdout.isatty() else str
-    pieces = model.stream(
-        writing.prompt, writing.length, how, writing.seed, writing.stop, writing.unknown, writing.streams,
-        lambda line: print("elman:", line, file=sys.stderr),
-    )  # fmt: skip
-    texts = [[writing.prompt] for _ in range(writing.streams)]
-    if writing.streams == 1:
-        sys.stdout.write(clean(writing.prompt))
-    shown = time.monotonic()
-    for count, piece in enumerate(pieces):
+    if writing.paint and writing.streams > 1:
+        raise UserError(f"--paint and --streams {writing.streams} exclude each other: one stream is painted")
+    with hold(dict(map(_held, writing.hold))), record() if writing.paint else nullcontext() as seen:
+        pieces = model.stream(
+            writing.prompt, writing.length, how, writing.seed, writing.stop, writing.unknown, writing.streams,
+            lambda line: print("elman:", line, file=sys.stderr),
+        )  # fmt: skip
         if writing.streams > 1:
-            for text, new in zip(texts, piece, strict=True):
-                text.append(new)
-            continue
-        sys.stdout.write(clean(piece[0]))
-        if writing.pace:
-            shown += len(piece[0]) / writing.pace
-            sys.stdout.flush()
-            time.sleep(max(0.0, shown - time.monotonic()))
-        elif count % 64 == 0:  # often enough to look steady, seldom enough to cost nothing
-            sys.stdout.flush()
-    if writing.streams > 1:
-        sys.stdout.write("\n\n".join(clean("".join(text)) for text in texts))
+            texts = zip(*pieces, strict=True)
+            sys.stdout.write("\n\n".join(_clean(writing.prompt + "".join(text)) for text in texts))
+        elif writing.paint and seen is not None:
+            _flow((piece for (piece,) in pieces), writing, _painted(model, writing, seen))
+        else:
+            sys.stdout.write(_clean(writing.prompt))
+            _flow((piece for (piece,) in pieces), writing, lambda pieces: map(_clean, pieces))
     sys.stdout.write("\n")
     sys.stdout.flush()
+
+
+def _flow(pieces: Iterable[str], writing: Writing, shown: Callable[[Iterable[str]], Iterable[str]]) -> None:
+    """One stream as it comes."""
+    began = time.monotonic()
+    for count, text in enumerate(shown(pieces)):
+        sys.stdout.write(text)
+        if writing.pace:
+            sys.stdout.flush()
+            time.sleep(max(0.0, began + (count + 1) / writing.pace - time.monotonic()))
+        elif count % 64 == 0:  # often enough to look steady, seldom enough to cost nothing
+            sys.stdout.flush()
+
+
+def _painted(model: Model, writing: Writing, seen: Record) -> Callable[[Iterable[str]], Iterable[str]]:
+    """Each piece in the colour of the unit; the prompt is read first, and painted too."""
+    from elman.inspect import painting  # not imported where nothing is painted
+    from elman.inspect.gates import places
+    from elman.inspect.live import check_unit, valued
+
+    unit = str(writing.paint)
+    (layer,) = model.task.layers()
+    check_unit(layer, unit)
+    given, decode = model.given(writing.prompt, writing.unknown), model.tokens.decoder()
+    prompt = [decode(token) for token in given] if writing.prompt else []
+    gate = unit.rpartition(".")[0] in places(layer)
+
+    def paint(pieces: Iterable[str]) -> Iterator[str]:
+        most = 1.0
+        for piece, value in valued(chain(prompt, pieces), seen, unit, 0 if prompt else len(given)):
+            most = max(most, abs(value))
+            yield painting.terminal(piece, [2 * value - 1 if gate else value / most] * len(piece))
+
+    return paint
+
+
+def _held(text: str) -> tuple[str, float]:
+    unit, equals, value = text.partition("=")
+    try:
+        return unit, float(value)
+    except ValueError:
+        what = f"the value '{value}'" if equals else "no value"
+        raise UserError(f"--hold {text} has {what}: write a unit and a number, as in 1.c.137=1.0") from None
+
+
+def _clean(text: str) -> str:
+    """What may go to a terminal."""
+    return printable(text) if sys.stdout.isatty() else text

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 import torch
 from cyclopts import Parameter
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from elman.recurrent.state import State, detach
 from elman.tasks.task import Batch, Data, Source, Stepper, Task
 
 SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
+COUNTED = 1_000_000  # tokens from which it is taken how often each comes
 
 
 @Parameter(name="*")
@@ -146,6 +148,11 @@ class LM(Task):
         tokens = (target != IGNORED).sum()
         return nats / tokens, carried, {"nats": nats.detach(), "tokens": tokens}
 
+    def predict(self, tokens: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """The logits (B, T, V) of the token after each of these (B, T), and the state after the last."""
+        y, state = self.recurrent(self.lookup(tokens), state)
+        return self.head(y), state
+
     def source(
         self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error"
     ) -> Source | None:
@@ -249,4 +256,10 @@ def _data(text: Corpus, options: LMOptions) -> Data:
         notes.append(f"the text is small: {train.rows} rows and a window of {train.window} instead of "
                      f"{options.rows} and {options.window}")  # fmt: skip
     config = {"tokens": text.tokens.to_config(), "seed_text": text.tokens.decode(text.ids[:1].tolist())}
-    return Data(train, made["valid"], made["test"], text.key, config, notes)
+    return Data(train, made["valid"], made["test"], text.key, config, notes, _entropy(parts["train"][:COUNTED]))
+
+
+def _entropy(ids: np.ndarray) -> float:
+    """Nats a token, of knowing how often each comes."""
+    shares = np.bincount(ids) / len(ids)
+    return -float((shares * np.log(shares, where=shares > 0, out=np.zeros_like(shares))).sum())

@@ -34,7 +34,8 @@ class Source(Protocol):
 @dataclass
 class Data:
     """What a task trains on. `key` names the content: a run goes on only with the same. `config` is what is needed to
-    read an input when the model is used; `notes` are lines to tell the user."""
+    read an input when the model is used; `notes` are lines to tell the user; `floor` is the loss, nats a token, of
+    knowing nothing but how often each target comes."""
 
     train: Source
     valid: Source | None
@@ -42,6 +43,7 @@ class Data:
     key: str
     config: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    floor: float | None = None
 
 
 class Stepper(Protocol):

@@ -21,6 +21,7 @@ from elman.training.options import TrainOptions
 from elman.training.reporter import Reporter, Silent, Status
 from elman.training.run import Run, Training, random_states, set_random_states
 from elman.training.schedule import Stretch
+from elman.training.vitals import Vitals
 
 BETAS = (0.9, 0.99)
 DEFAULT_SPAN = ("for", 300.0)
@@ -76,7 +77,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
         task.parameters(), options.rate, BETAS, weight_decay=options.decay, fused=device.type in ("cpu", "cuda")
     )
     progress, state = _begin(task, optimizer, len(data.train), options, run, device)
-    stretch, source = Stretch(**progress.stretch), data.train
+    stretch, source, vitals = Stretch(**progress.stretch), data.train, Vitals(data.floor)
     began, before = time.perf_counter(), progress.seconds
     reporter.tell(f"{_backends(task)}; {precision}; on {device}")
 
@@ -137,6 +138,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
                 torch.nn.utils.clip_grads_with_norm_(task.parameters(), options.clip, norm)
             else:
                 torch.nn.utils.clip_grad_value_(task.parameters(), options.clip)
+            meter.clip(norm > options.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             progress.step += 1
@@ -151,6 +153,8 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
                 status = meter.read(progress, len(source), share, val_loss, norm, options.rate * factor)
                 run.log(status.line())
                 reporter.status(status)
+                for line in vitals.check(status, state) if looks else ():
+                    reporter.tell(line)
             if looks and options.show and share >= shown:
                 _show(task, data, reporter)
                 shown = share + 1 / SAMPLES
@@ -181,12 +185,18 @@ class Meter:
     def _restart(self, progress: Progress) -> None:
         self.nats = torch.zeros((), device=self.device)
         self.count = torch.zeros((), device=self.device)
+        self.clipped, self.updates = torch.zeros((), device=self.device), 0
         self.since, self.tokens, self.busy = progress.seconds, progress.tokens, progress.busy
 
     def add(self, counts: dict[str, Tensor]) -> None:
         """Adds what a batch's `loss` counted; nothing is read back from the device."""
         self.nats += counts["nats"]
         self.count += counts["tokens"]
+
+    def clip(self, clipped: Tensor) -> None:
+        """Counts an update, and whether the norm of its gradient was above the bound."""
+        self.clipped += clipped
+        self.updates += 1
 
     def seconds(self, progress: Progress) -> float:
         """Since the last reading."""
@@ -207,6 +217,7 @@ class Meter:
             val_loss=val_loss,
             tokens_per_s=(progress.tokens - self.tokens) / max(progress.busy - self.busy, 1e-9),
             grad_norm=float(norm),
+            clipped=float(self.clipped) / max(1, self.updates),
             rate=rate,
         )
         self._restart(progress)

@@ -29,9 +29,20 @@ class Model:
         return from_config(self.config["data"]["tokens"])
 
     @property
+    def run(self) -> Run:
+        """Its folder."""
+        return Run(self.path, self.config)
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.task.parameters()).device
+
+    def given(
+        self, prompt: str, unknown: Unknown = "error", tell: Callable[[str], None] = lambda line: None
+    ) -> list[int]:
+        """The tokens that are read before the first is drawn."""
+        return self.tokens.encode(prompt, unknown, tell) or self.tokens.encode(self.config["data"]["seed_text"])
 
     def stream(
         self,
@@ -46,8 +57,7 @@ class Model:
     ) -> Iterator[list[str]]:
         """What each of `rows` streams writes next, "" for one that has ended, until `length` tokens are written or
         every stream has written `stop`. Without a prompt the model goes on from the text's first token."""
-        tokens = self.tokens
-        given = tokens.encode(prompt, unknown, tell) or tokens.encode(self.config["data"]["seed_text"])
+        tokens, given = self.tokens, self.given(prompt, unknown, tell)
         generator = torch.Generator()
         generator.manual_seed(seed) if seed is not None else generator.seed()
         self.task.eval()

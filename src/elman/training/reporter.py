@@ -18,10 +18,12 @@ class Status:
     val_loss: float | None
     tokens_per_s: float
     grad_norm: float
+    clipped: float
     rate: float
 
     def line(self) -> dict[str, Any]:
-        """As a line of log.jsonl. `bits` are bits a token; `grad_norm` is taken before clipping."""
+        """As a line of log.jsonl. `bits` are bits a token; `grad_norm` is taken before clipping;
+        `clipped` is the share of the updates since the last line that it was above --clip."""
         figures = asdict(self) | {"bits": self.loss / math.log(2)}
         # JSON has no NaN
         return {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}

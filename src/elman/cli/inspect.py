@@ -1,0 +1,138 @@
+"""`elman inspect`: what a trained model has learned, and how far its gradient reaches."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from elman.data.tokens import Unknown
+from elman.errors import UserError, unknown
+from elman.files import write
+from elman.inspect import painting
+from elman.inspect.cells import compare
+from elman.inspect.learned import unit_panel
+from elman.inspect.listened import Listened, Look
+from elman.inspect.look import look, side_by_side
+from elman.inspect.panel import Report
+from elman.inspect.properties import LANGUAGES
+from elman.options import CountInt, PositiveFloat, PositiveInt, check
+from elman.training.model import load
+from elman.training.run import RUNS, Which, newest
+from elman.user_file import run_file
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Looking:
+    """What is looked at."""
+
+    text: str | None = None
+    """A text to read, instead of the part of the run's own that it was not trained on."""
+    language: str | None = None
+    """What the text is: python, c, latex, markdown or text; guessed when not given."""
+    length: PositiveInt = 40_000
+    """How many tokens are read."""
+    property: tuple[str, ...] = ()
+    """A property of your own, my_file.py:function: a function of the text that gives a value a character."""
+    no_text: Annotated[bool, Parameter(negative=())] = False
+    """Leave the text itself out of the report."""
+    unknown: Unknown = "error"
+    """What to do with a character of --text that the model never saw."""
+    weights: Which = "best"
+    """The best on the validation part, or the last."""
+    seed: CountInt = 0
+    """Of everything that is drawn."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Fresh:
+    """Fresh cells side by side, without a run."""
+
+    cells: str | None = None
+    """Cells with a comma between them, as in rnn,rnn:activation=relu,lstm:forget_bias=0."""
+    gain: PositiveFloat = 1.0
+    """Their recurrent matrices are multiplied by it."""
+    steps: PositiveInt = 100
+    """Steps of the sequence."""
+
+
+def inspect_(
+    *runs: Path, unit: str | None = None, looking: Looking = Looking(), fresh: Fresh = Fresh(), out: Path | None = None
+) -> None:
+    """Look inside a trained model: report.html, report.json and the pictures, in the run's folder.
+
+    Parameters
+    ----------
+    runs
+        The run folder, the newest in runs/ when not given; of several, the curves over each other.
+    unit
+        Paint one unit over the text, as in 1.c.137, here and in a page of its own.
+    out
+        Another folder for what is written.
+    """
+    check(looking, fresh)
+    if looking.language is not None and looking.language not in LANGUAGES:
+        raise unknown("language", looking.language, LANGUAGES)
+    if fresh.cells is not None:
+        if runs or unit:
+            raise UserError("--cells looks at fresh cells: leave the run and --unit out")
+        specs = [spec.strip() for spec in fresh.cells.split(",") if spec.strip()]
+        return _saved(compare(specs, fresh.gain, fresh.steps, seed=looking.seed), out or RUNS / "cells")
+    if len(runs) > 1:
+        if unit or looking.text:
+            raise UserError("several runs are compared by their curves: leave --unit and --text out, or give one run")
+        return _saved(side_by_side(list(runs)), out or RUNS / "-".join(["curves", *(run.name for run in runs)]))
+    model = load(runs[0] if runs else newest(), weights=looking.weights)
+    options: dict[str, Any] = {
+        "text": looking.text, "language": looking.language, "length": looking.length, "quiet": looking.no_text,
+        "own": [_function(each) for each in looking.property], "unknown": looking.unknown, "seed": looking.seed,
+        "tell": lambda line: print(line, flush=True),
+    }  # fmt: skip
+    if unit is not None:
+        return _unit(Listened(model, Look(**options)), unit, out or model.path)
+    with Console(stderr=True).status(f"looking into {model.path}"):
+        report = look(model, **options)
+    for panel in report.panels:
+        print(f"{panel.title}: {panel.says}" if panel.name != "units" else _best(panel.figures))
+    return _saved(report, out or model.path)
+
+
+def _best(figures: dict[str, Any]) -> str:
+    """The five best units in a line."""
+    best = sorted(figures["properties"].values(), key=lambda each: -each["score"])[:5]
+    named = [
+        f"{each['meaning']} {each['unit']} ({each['score']:.2f}, untrained {each['untrained']:.2f})" for each in best
+    ]
+    return "What the units have learned: " + "; ".join(named)
+
+
+def _saved(report: Report, folder: Path) -> None:
+    print(f"written: {report.save(folder)}")
+
+
+def _unit(here: Listened, unit: str, folder: Path) -> None:
+    """Paints it in the terminal, and saves its page and picture."""
+    values = painting.scaled(here.unit(unit))
+    lines = shutil.get_terminal_size().lines * 40
+    if sys.stdout.isatty():
+        print(painting.terminal(here.text[:lines], values[:lines]))
+    panel = unit_panel(here, unit)
+    panel.save(folder)
+    write(folder / f"{panel.name}.html", Report(panel.title, [panel]).page().encode("utf-8", "replace"))
+    print(f"written: {folder / panel.name}.html and .png")
+
+
+def _function(spec: str) -> Callable[[str], Any]:
+    file, colon, name = spec.rpartition(":")
+    if not colon or not file.endswith(".py"):
+        raise UserError(f"--property {spec} must be file.py:function")
+    functions = {key: value for key, value in vars(run_file(Path(file), "property")).items() if callable(value)}
+    if name not in functions:
+        raise unknown(f"property in {file}", name, functions)
+    return functions[name]

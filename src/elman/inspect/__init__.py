@@ -1,0 +1,1 @@
+"""Looking inside: what the units have learned, what was expected, how far the gradient reaches."""

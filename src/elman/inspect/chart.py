@@ -1,0 +1,58 @@
+"""Charts: matplotlib figures in one style, as SVG that takes the colours of its page, and as PNG."""
+
+import io
+import re
+from typing import Any
+
+import matplotlib
+import numpy as np
+from cycler import cycler
+from matplotlib.figure import Figure
+
+INK = "#010203"  # in an SVG it becomes the colour of the text around it
+COLOURS = ("#4c88c8", "#f08a24", "#4fa860", "#e0525a", "#a274c4", "#a07860", "#3fa9b5", "#d87fb0", "#8a8f3a", "#7d8590")
+STYLE: Any = {
+    "font.family": "sans-serif", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.titlesize": 9, "axes.titlelocation": "left", "legend.frameon": False, "legend.fontsize": 8,
+    "axes.prop_cycle": cycler(color=COLOURS), "lines.linewidth": 1.5, "axes.grid": True,
+    "grid.color": "#80808040", "grid.linewidth": 0.6, "figure.constrained_layout.use": True,
+    "svg.fonttype": "none", "svg.hashsalt": "elman",
+}  # fmt: skip
+
+
+styled = matplotlib.rc_context(STYLE)  # decorates what draws
+
+
+@styled
+def axes(
+    width: float = 10.0, height: float = 3.4, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure (inches) and its axes: one, or an array (rows, columns) of them."""
+    figure = Figure(figsize=(width, height))
+    made = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, made if rows * columns > 1 else made[0, 0]
+
+
+@styled
+def svg(figure: Figure) -> str:
+    """As an element of a page. Its ink is the page's."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    # sized by the page; what is read aloud is the panel's sentence
+    return re.sub(r'<svg ([^>]*?)width="[^"]*"([^>]*?)height="[^"]*"', r'<svg \1\2 aria-hidden="true"', text, count=1)
+
+
+@styled
+def png(figure: Figure) -> bytes:
+    """As a picture, black on white."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=130, facecolor="white")
+    return out.getvalue()
+
+
+def thin(values: np.ndarray, most: int = 800) -> np.ndarray:
+    """At most so many places of a long axis, evenly spread, the last among them."""
+    return np.unique(np.linspace(0, len(values) - 1, min(len(values), most)).round().astype(int))

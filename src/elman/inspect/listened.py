@@ -1,0 +1,101 @@
+"""A language model that has read a text: what all panels of its report look at."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from elman.data.tokens import Tokens, Unknown
+from elman.errors import UserError
+from elman.inspect.gates import places
+from elman.inspect.language import guess
+from elman.inspect.live import check_unit
+from elman.inspect.recording import listen
+from elman.tasks.lm import LM
+from elman.training.model import Model
+
+LEAST = 200  # tokens
+
+
+@dataclass
+class Look:
+    """What a report is made of: a text, in what language, how much of it, and what is left out.
+
+    - text: another text than the held-out part of the run's own
+    - length: tokens that are read
+    - own: functions of the text, properties of the user's own
+    """
+
+    text: str | None = None
+    language: str | None = None
+    length: int = 40_000
+    own: Sequence[Callable[[str], Any]] = field(default_factory=tuple)
+    quiet: bool = False
+    unknown: Unknown = "error"
+    seed: int = 0
+    tell: Callable[[str], None] = lambda line: None
+
+
+class Listened:
+    """A language model that has read a text: what all panels look at."""
+
+    def __init__(self, model: Model, look: Look):
+        if not isinstance(model.task, LM):
+            raise UserError(f"{model.path} is a run of '{model.task.kind}', which reads no text to look at")
+        self.model, self.task, self.look, self.tokens = model, model.task, look, model.tokens
+        self.train = _part(model, look, "train")
+        held_out = _part(model, look, "valid") if look.text is None else self._other()
+        if held_out is None:
+            look.tell("the run has no held-out part: it is looked into on what it was trained on")
+            held_out = self.train
+        if held_out is None or len(held_out) < LEAST:
+            raise UserError(
+                f"there are {0 if held_out is None else len(held_out)} tokens to look at: {LEAST} are needed"
+            )
+        self.ids = held_out[: look.length]
+        self.text, self.place = spelled(self.tokens, self.ids)
+        named = [look.text] if look.text else model.config["data"]["paths"]
+        self.language = look.language or guess(named, self.text)
+        look.tell(f"{len(self.ids):,} tokens are read, of {len(held_out):,}; as language: {self.language}")
+        self.layer = self.task.recurrent
+        states = {f"{n + 1}.{state}" for n, cell in enumerate(self.layer.cells) for state in cell.states}  # type: ignore[union-attr]
+        self.seen = listen(self.task, self.ids, lambda place: place in states or place in places(self.layer))
+        self.states = {place: values for place, values in self.seen.values.items() if place in states}
+
+    def _other(self) -> np.ndarray | None:
+        source = self.task.source(self.model.config, "valid", self.look.text, None, self.look.unknown)
+        return getattr(source, "ids", None)
+
+    def by_character(self, values: np.ndarray) -> np.ndarray:
+        """Values of tokens (T, ...) as those of characters (N, ...): a character has those of the token that ends
+        it."""
+        return values if len(self.place) == len(values) else values[self.place]
+
+    def unit(self, unit: str) -> np.ndarray:
+        """The values (N,) of one unit, `1.c.137`, at every character."""
+        check_unit(self.layer, unit)
+        place, _, number = unit.rpartition(".")
+        seen = self.seen if place in self.seen.values else listen(self.task, self.ids, lambda name: name == place)
+        return self.by_character(seen.values[place][:, int(number)])
+
+    def untrained(self) -> dict[str, np.ndarray]:
+        """The states of the same network before it was trained, on the same text."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.model.config["options"]["seed"])
+            fresh = type(self.task)(**self.model.config["task"])
+        seen = listen(fresh, self.ids, lambda place: place in self.states)
+        return {place: self.by_character(values) for place, values in seen.values.items()}
+
+
+def _part(model: Model, look: Look, split: str) -> np.ndarray | None:
+    source = model.task.source(model.config, split, None, None)
+    return getattr(source, "ids", None)
+
+
+def spelled(tokens: Tokens, ids: np.ndarray) -> tuple[str, np.ndarray]:
+    """The text of the tokens, and for each of its characters (N,) the number of the token that completes it."""
+    decode = tokens.decoder()
+    pieces = [decode(int(token)) for token in ids]
+    return "".join(pieces), np.repeat(np.arange(len(ids)), [len(piece) for piece in pieces])

@@ -1,0 +1,115 @@
+"""Text painted by a number a character: in a page, in the terminal, as a picture. Blue is low, red is high."""
+
+import base64
+import html
+import io
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+LOW, HIGH, HEAT = (50, 110, 230), (226, 60, 50), (240, 140, 20)
+STRONGEST = 0.8  # of a colour over the background
+COLUMNS = 96  # of a picture
+
+
+def scaled(values: np.ndarray, gate: bool = False) -> np.ndarray:
+    """Values as -1 to 1: a gate's 0 is blue and its 1 red; others by their size, when they pass 1, without outliers."""
+    values = np.asarray(values, np.float32)
+    if gate:
+        return 2 * values - 1
+    return np.clip(values / max(1.0, float(np.quantile(np.abs(values), 0.98))), -1, 1) if values.size else values
+
+
+def page(text: str, values: np.ndarray, notes: Sequence[str] = (), heat: bool = False) -> str:
+    """An element whose script paints each character by its value (T,) in -1 to 1, and shows on hover the value, or its
+    note. With `heat` 0 to 1 goes from nothing to orange."""
+    numbers = base64.b64encode(np.round(np.asarray(values) * 100).astype(np.int8).tobytes()).decode()
+    told = f' data-notes="{html.escape(chr(31).join(notes))}"' if notes else ""
+    # a character of the script is one of Unicode's, not half of a pair; a tab or a newline stays one
+    return (f'<pre class="paint{" heat" if heat else ""}" data-values="{numbers}"{told}>\n'
+            f"{html.escape(''.join(map(_shown, text)))}</pre>")  # fmt: skip
+
+
+def terminal(text: str, values: Iterable[float]) -> str:
+    """With the terminal's 24-bit colours, white on a dark background of the value's colour."""
+    pieces, before = [], ""
+    for char, value in zip(text, values, strict=True):
+        red, green, blue = (round(part * abs(value) * STRONGEST) for part in (HIGH if value > 0 else LOW))
+        colour = f"\x1b[97;48;2;{red};{green};{blue}m"
+        if char == "\n":  # a background would run to the end of the line
+            pieces.append("\x1b[0m\n")
+            before = ""
+            continue
+        pieces.append((colour if colour != before else "") + _shown(char))
+        before = colour
+    return "".join(pieces) + "\x1b[0m"
+
+
+def picture(rows: Sequence[tuple[str, str, np.ndarray]], heat: bool = False) -> bytes:
+    """Painted texts under each other, (heading, text, values) each, as a PNG."""
+    size, lines = 26, list[tuple[str, np.ndarray | None]]()
+    for heading, text, values in rows:
+        lines += [("", None)] * bool(lines) + [(line, None) for line in textwrap.wrap(heading, COLUMNS)]
+        lines += _wrapped(text, values)
+    font = _font("".join(text for _, text, _ in rows), size)
+    wide, high = font.getlength("x"), int(size * 1.35)
+    image = Image.new("RGB", (int(wide * (COLUMNS + 2)), high * (len(lines) + 1)), "white")
+    draw = ImageDraw.Draw(image)
+    for number, (line, values) in enumerate(lines):
+        top, left = high // 2 + number * high, wide
+        for place, char in enumerate(line):
+            across = wide * (2 if unicodedata.east_asian_width(char) in "WF" else 1)
+            if values is not None:
+                draw.rectangle((left, top, left + across, top + high), fill=_mixed(float(values[place]), heat))
+            draw.text((left, top + 2), char, font=font, fill="#333333" if values is None else "black")
+            left += across
+    out = io.BytesIO()
+    image.save(out, "png", optimize=True)
+    return out.getvalue()
+
+
+def _mixed(value: float, heat: bool) -> tuple[int, int, int]:
+    """The colour of a value on white."""
+    colour, strength = HEAT if heat else HIGH if value > 0 else LOW, min(1.0, abs(value)) * STRONGEST
+    return tuple(round(255 - (255 - part) * strength) for part in colour)  # type: ignore[return-value]
+
+
+def _wrapped(text: str, values: np.ndarray) -> list[tuple[str, np.ndarray | None]]:
+    """Lines of at most COLUMNS cells; a newline is its line's last character, and shown as a blank."""
+    lines: list[tuple[str, np.ndarray | None]] = []
+    begin, cells = 0, 0
+    for place, char in enumerate(text):
+        cells += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        if char == "\n" or cells >= COLUMNS - 1 or place == len(text) - 1:
+            line = "".join(" " if c in "\n\t" else _shown(c) for c in text[begin : place + 1])
+            lines.append((line, values[begin : place + 1]))
+            begin, cells = place + 1, 0
+    return lines
+
+
+def _shown(char: str) -> str:
+    """What would steer a terminal or is no character becomes a sign."""
+    return char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs") else "\ufffd"
+
+
+def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
+    """A monospaced font with the text's characters, where this machine has one."""
+    from matplotlib import font_manager
+
+    bundled = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSansMono.ttf"
+    wanted = {char for char in text if ord(char) > 0x2FF}
+    best, most = bundled, -1
+    candidates = [bundled, *(Path(f.fname) for f in font_manager.fontManager.ttflist if "mono" in f.name.lower()
+                             or any(script in f.name for script in ("CJK", "Nanum", "Gothic", "Unifont")))]  # fmt: skip
+    for path in candidates if wanted else ():
+        from matplotlib.ft2font import FT2Font
+
+        has = len(wanted & {chr(code) for code in FT2Font(str(path)).get_charmap()})
+        if has > most:
+            best, most = path, has
+    return ImageFont.truetype(str(best), size)

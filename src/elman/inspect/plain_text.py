@@ -1,0 +1,52 @@
+"""Text of no language: quotations and brackets, each paragraph for itself, so that a stray quote does not turn all that
+follows inside out."""
+
+import re
+
+from elman.inspect.stretches import Brackets, Stretches
+
+QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»", "「": "」", "『": "』"}  # what opens, and what may close it
+# but the brackets of enumerations, 1) and 12), and of smileys
+MARK = re.compile(r"\n[ \t]*\n|[\"“”„«»「」『』(\[\]]|(?<!^\w)(?<!^\w\w)(?<![:;])\)", re.MULTILINE)
+
+
+def read(text: str) -> Stretches:
+    """The stretches of a text."""
+    found = Stretches(len(text))
+    read_into(found, text)
+    return found
+
+
+def read_into(found: Stretches, text: str) -> None:
+    """Finds quotations and brackets."""
+    brackets = Brackets(found, {"(": "brackets", "[": "brackets"})
+    paragraph, quotation = 0, None  # where they begin
+    for match in MARK.finditer(text):
+        mark, at = match[0], match.start()
+        if mark in ("(", ")", "[", "]"):
+            brackets.read(mark, at)
+        elif mark.startswith("\n"):
+            _lost(found, quotation, at)
+            brackets.reset(at)
+            paragraph, quotation = match.end(), None
+        elif quotation is None:
+            if _opens(text, at):
+                quotation = at
+            else:  # it was opened before the text began
+                found.doubt(paragraph, at + 1, "quotation")
+        elif mark in QUOTES[text[quotation]]:
+            found.add("quotation", quotation, at)
+            quotation = None
+    _lost(found, quotation, len(text))
+    brackets.reset(len(text))
+
+
+def _lost(found: Stretches, quotation: int | None, end: int) -> None:
+    if quotation is not None:
+        found.doubt(quotation, end, "quotation")
+
+
+def _opens(text: str, at: int) -> bool:
+    """A straight quote that follows a word and is followed by a space does not."""
+    after_word = at > 0 and not text[at - 1].isspace() and text[at - 1] not in "([{—"
+    return text[at] in QUOTES and not (text[at] == '"' and after_word and text[at + 1 : at + 2].strip() == "")
