@@ -4,6 +4,7 @@
     python benchmarks/quality.py gigabyte                                     memory and speed on a 1 GB text
     python benchmarks/quality.py command-line                                 how fast --help answers and sample writes
     python benchmarks/quality.py feed RUN                                     what is fed back, and the loss after it
+    python benchmarks/quality.py units PATH --for 10m                         what the units of a model have learned
 
 Each prints a table and writes it to benchmarks/results/. Everything runs through the command line, as a user would.
 """
@@ -191,6 +192,30 @@ def feed(run: Path) -> list[str]:
     ]
 
 
+def units(text: Path, span: str, extra: list[str]) -> list[str]:
+    """A model of the text, and the best unit for each property of 100,000 held-out characters."""
+    run = Path("runs") / f"units-{text.stem}"
+    elman("train", "lm", text, "--for", span, "--out", run, "--no-show", *extra)
+    elman("inspect", run, "--length", "100000")
+    found = json.loads((run / "report.json").read_text("utf-8"))["units"]["properties"]
+    summary = json.loads((run / "summary.json").read_text())
+    names = ("score", "untrained", "shuffled", "probe", "probe_untrained")
+    rows = [
+        [each["meaning"], each["kind"], each["unit"], *(f"{each[name]:.3f}" for name in names)]
+        for each in found.values()
+    ]
+    return [
+        f"`elman train lm {text.name} --for {span}`, {summary['parameters']:,} parameters, {summary['val_loss']:.4f} "
+        f"nats a character on the held-out part; `elman inspect {run} --length 100000`",
+        "",
+        "A unit is chosen on one half of the characters and scored on the other.",
+        "",
+        "| property | score | best unit | score | best untrained | best for moved labels | probe | probe, untrained |",
+        "|---|---|---|---|---|---|---|---|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
 def clock(run: Callable[[], object]) -> float:
     """How long it takes, in seconds."""
     started = time.perf_counter()
@@ -207,20 +232,26 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("tinyshakespeare", "gigabyte", "command-line", "feed"))
+    parser.add_argument("what", choices=("tinyshakespeare", "gigabyte", "command-line", "feed", "units"))
     parser.add_argument("path", type=Path, nargs="?")
     parser.add_argument("--for", dest="span", default="60s")
     options, extra = parser.parse_known_args()
-    if options.what in ("tinyshakespeare", "feed"):
-        if options.path is None:
-            parser.error(f"{options.what} needs a path")
-        lines = tinyshakespeare(options.path, options.span, extra) if options.what != "feed" else feed(options.path)
-    else:
-        lines = {"gigabyte": gigabyte, "command-line": command_line}[options.what]()
-    name = options.what + (f"-{options.span}" if options.what == "tinyshakespeare" else "")
-    shown = "\n".join(
-        [f"# {name}", "", f"`python benchmarks/{' '.join(['quality.py', options.what])}` on {machine()}", "", *lines]
-    )
+    if options.what in ("tinyshakespeare", "feed", "units") and options.path is None:
+        parser.error(f"{options.what} needs a path")
+    lines = {
+        "tinyshakespeare": lambda: tinyshakespeare(options.path, options.span, extra),
+        "feed": lambda: feed(options.path),
+        "units": lambda: units(options.path, options.span, extra),
+        "gigabyte": gigabyte,
+        "command-line": command_line,
+    }[options.what]()
+    name = options.what + {
+        "tinyshakespeare": f"-{options.span}",
+        "units": f"-{options.path and options.path.stem}",
+    }.get(options.what, "")
+    typed = ["quality.py", options.what, *([options.path.name] if options.path else []),
+             *(["--for", options.span] if options.what in ("tinyshakespeare", "units") else [])]  # fmt: skip
+    shown = "\n".join([f"# {name}", "", f"`python benchmarks/{' '.join(typed)}` on {machine()}", "", *lines])
     print(shown)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(shown + "\n")

@@ -285,6 +285,21 @@ def f():
     """
 xxxxxx
 '''),
+    # cut inside a string of code, which is followed by a bracket
+    ("string", '''
+import it.a
+????????????
+""")
+?????
+def f():
+
+    run("""
+        xxxx
+import b
+xxxxxxxxx
+""")
+xx
+'''),
     # a stray quote
     ("string", """
 def f():
@@ -368,6 +383,20 @@ def test_python_that_was_cut_or_is_broken(name, drawing):
 
 
 # C
+
+
+def test_much_code_that_was_an_example_in_a_docstring_is_in_doubt():
+    found = every("import a\n" * 25 + '"""\nx = "a"\n"""Makes an x."""\n' + "import b\n" * 25, "python")["string"]
+    assert set(marks(found)[: 25 * 9]) == {"?"}
+    assert set(marks(found)[-25 * 9 :]) == {" "}
+
+
+def test_a_text_that_ends_inside_a_docstring_is_in_doubt_there():
+    before = 'def e():\n    """Long\n    ago."""\n' + "import a\n" * 25 + "def f():"
+    text = before + '\n    """It.\n\n    def g(x):\n        return "a"\n\n'
+    found = marks(every(text, "python")["string"])
+    assert found.index("?") == len(before)
+    assert set(found[found.index("?") :]) == {"?"}
 
 
 @drawings(
@@ -544,6 +573,10 @@ A $5 tip, and $x$.
 So $y$.
    xx
 """),
+    ("math", r"""
+\item[$x$] so
+      xx
+"""),
     ("command", r"""
 \emph{a} \\ \'e \section*{b} $\alpha_1$ \% \@x
 xxxxx    xx xx  xxxxxxxx      xxxxxx    xx xxx
@@ -568,6 +601,12 @@ c} {d}
 )  # fmt: skip
 def test_latex(name, drawing):
     check("latex", name, drawing)
+
+
+def test_latex_that_was_cut_is_known_from_the_next_paragraph_on():
+    assert marks(every("x$ and $y\n\n$z$", "latex")["math"]) == "?" * 11 + "xx "
+    assert marks(every("x$ y\n\\item $z$", "latex")["math"]) == "?" * 5 + "      xx "
+    assert marks(every("\\section{a} $z$", "latex")["math"]) == " " * 12 + "xx "
 
 
 # Markdown
@@ -648,6 +687,10 @@ def test_markdown_that_was_cut(name, drawing):
     check("markdown", name, drawing, before="")
 
 
+def test_a_block_of_code_at_the_end_of_a_cut_is_code():
+    assert marks(every("# a\n\n```py\nx", "markdown")["code"]) == "     xxxxxxx"
+
+
 # text
 
 
@@ -662,6 +705,14 @@ xx  xxxxxxx  xx  xx  xx
     ("quotation", """
 A 5 " b "c" and d
 ???????????
+
+
+"e" f
+xx
+"""),
+    ("quotation", """
+A "b
+  ??
 
 
 "e" f
@@ -684,6 +735,13 @@ xx
 )  # fmt: skip
 def test_text(name, drawing):
     check("text", name, drawing)
+
+
+def test_a_line_that_was_cut_is_no_label():
+    assert (
+        marks(every("izen:\nA: b\n\nSecond Citizen:\nAway:", "text")["label"])
+        == "????? " + " " * 6 + "x" * 15 + " ?????"
+    )
 
 
 # whole modules
@@ -841,7 +899,7 @@ LONG = {
         "((]",
         "a ",
         "    def f():\n  x = 1\n",
-        "'",
+        "@x(\n",
     ],
     "c": ["a ", "(", "(]", "{", "}", "f(a) ", "/*", "#if 0\n", "\\\n", '"', "'", "case ", "a b(c)\n"],
     "latex": ["$", "\\", "{", "%", "\\begin{align}", "[", "a$ \n\n"],
@@ -854,7 +912,7 @@ LONG = {
 def test_long_texts_of_one_thing_take_no_longer_than_others(language):
     for piece in ("\n", " ", "a", "\t", *LONG[language]):
         start = time.process_time()
-        properties(BEFORE[language] + piece * (10_000 // len(piece)), language)
+        properties(BEFORE[language] + piece * (10_000 // len(piece)) + "a b\n", language)
         assert time.process_time() - start < 2, piece
 
 

@@ -15,8 +15,9 @@ from elman.errors import UserError, unknown
 from elman.files import write
 from elman.inspect import painting
 from elman.inspect.cells import compare
-from elman.inspect.learned import unit_panel
+from elman.inspect.learned import over, unit_panel
 from elman.inspect.listened import Listened, Look
+from elman.inspect.live import check_unit
 from elman.inspect.look import look, side_by_side
 from elman.inspect.panel import Report
 from elman.inspect.properties import LANGUAGES
@@ -95,6 +96,8 @@ def inspect_(
         "tell": lambda line: print(line, flush=True),
     }  # fmt: skip
     if unit is not None:
+        for layer in model.task.layers():
+            check_unit(layer, unit)
         return _unit(Listened(model, Look(**options)), unit, out or model.path)
     with Console(stderr=True).status(f"looking into {model.path}"):
         report = look(model, **options)
@@ -118,10 +121,9 @@ def _saved(report: Report, folder: Path) -> None:
 
 def _unit(here: Listened, unit: str, folder: Path) -> None:
     """Paints it in the terminal, and saves its page and picture."""
-    values = painting.scaled(here.unit(unit))
-    lines = shutil.get_terminal_size().lines * 40
     if sys.stdout.isatty():
-        print(painting.terminal(here.text[:lines], values[:lines]))
+        text, shades, _ = over(here, unit, slice(40 * shutil.get_terminal_size().lines))
+        print(painting.terminal(text, shades))
     panel = unit_panel(here, unit)
     panel.save(folder)
     write(folder / f"{panel.name}.html", Report(panel.title, [panel]).page().encode("utf-8", "replace"))

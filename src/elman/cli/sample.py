@@ -15,6 +15,7 @@ from elman.cli.screen import printable
 from elman.data.tokens import Unknown
 from elman.decode.sampling import Sampling
 from elman.errors import UserError
+from elman.inspect.live import check_unit, valued
 from elman.options import CountInt, PositiveFloat, PositiveInt, check
 from elman.training.model import Model, load
 from elman.training.run import Which, newest
@@ -66,7 +67,11 @@ def write(model: Model, writing: Writing, how: Sampling) -> None:
     """Writes to standard output: one stream as it comes, several one after the other."""
     if writing.paint and writing.streams > 1:
         raise UserError(f"--paint and --streams {writing.streams} exclude each other: one stream is painted")
-    with hold(dict(map(_held, writing.hold))), record() if writing.paint else nullcontext() as seen:
+    held = dict(map(_held, writing.hold))
+    for unit in (*held, *filter(None, [writing.paint])):
+        for layer in model.task.layers():
+            check_unit(layer, unit)
+    with hold(held), record() if writing.paint else nullcontext() as seen:
         pieces = model.stream(
             writing.prompt, writing.length, how, writing.seed, writing.stop, writing.unknown, writing.streams,
             lambda line: print("elman:", line, file=sys.stderr),
@@ -99,20 +104,21 @@ def _painted(model: Model, writing: Writing, seen: Record) -> Callable[[Iterable
     """Each piece in the colour of the unit; the prompt is read first, and painted too."""
     from elman.inspect import painting  # not imported where nothing is painted
     from elman.inspect.gates import places
-    from elman.inspect.live import check_unit, valued
 
     unit = str(writing.paint)
     (layer,) = model.task.layers()
-    check_unit(layer, unit)
     given, decode = model.given(writing.prompt, writing.unknown), model.tokens.decoder()
     prompt = [decode(token) for token in given] if writing.prompt else []
     gate = unit.rpartition(".")[0] in places(layer)
 
     def paint(pieces: Iterable[str]) -> Iterator[str]:
-        most = 1.0
-        for piece, value in valued(chain(prompt, pieces), seen, unit, 0 if prompt else len(given)):
-            most = max(most, abs(value))
-            yield painting.terminal(piece, [2 * value - 1 if gate else value / most] * len(piece))
+        middle, far = 0.0, 0.0
+        for count, (piece, value) in enumerate(valued(chain(prompt, pieces), seen, unit, 0 if prompt else len(given))):
+            # what is to come is not known: a value is strong that is far from the middle of those before
+            middle += (value - middle) / (count + 1)
+            far += (abs(value - middle) - far) / (count + 1)
+            shade = 2 * value - 1 if gate else (value - middle) / max(2.5 * far, painting.PALE)
+            yield painting.terminal(piece, [max(-1.0, min(1.0, shade))] * len(piece))
 
     return paint
 

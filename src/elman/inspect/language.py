@@ -21,7 +21,7 @@ TELLTALES = {
     "python": r"\s*(?:async )?def \w+\(|\s*class \w+\s*[(:]|\s*(?:el)?if .*:$|import [\w.]+$|from [\w.]+ import |@\w",
     "c": r"#\s*(?:include|define|undef|if|ifdef|ifndef|else|endif)\b|\s*/\*|\s+\*[ /]|.*\)\s*[;{]$|\s*\}|.*\w->\w",
     "latex": r".*\\(?:begin|end|label|ref|cite|section|item|documentclass|usepackage|emph|textbf)\b|.*(?<!\\)\$[^$]+\$",
-    "markdown": r"#{1,6} \S|```|[-*] \S|\d+\. \S|.*\]\(\S+\)|.*`[^`]+`",
+    "markdown": r"#{2,6} \S|```|[-*] \S|\d+\. \S|.*\]\(\S+\)|.*`[^`]+`",
 }
 
 

@@ -33,12 +33,12 @@ def units_panel(here: Listened, found: list[Found], fresh: list[Found]) -> Panel
     body, pictures = table(head, rows), {}
     if not here.look.quiet:
         best = [each for each, _ in paired if lasting(each)][:BEST]
-        short = [(_title(each), *excerpt(here, each, SHORT)) for each in best]
+        short = [(_title(each), *over(here, each.unit, excerpt(here, each, SHORT))[:2]) for each in best]
         pictures["units"] = painting.picture(short)
         for each, _ in paired:
-            text, values = excerpt(here, each)
-            body += f"<h3>{html.escape(_title(each))}</h3>" + painting.page(text, values)
-            pictures[f"unit-{each.property.name}"] = painting.picture([(_title(each), text, values)])
+            text, shades, values = over(here, each.unit, excerpt(here, each, PAINTED))
+            body += f"<h3>{html.escape(_title(each))}</h3>" + painting.page(text, shades, values)
+            pictures[f"unit-{each.property.name}"] = painting.picture([(_title(each), text, shades)])
     figures = {
         each.property.name: {
             "meaning": each.property.meaning, "kind": _kind(each), "unit": each.unit, "sign": each.sign,
@@ -69,16 +69,21 @@ def _title(found: Found) -> str:
     return f"{found.property.meaning}: unit {found.unit}, {_kind(found)} {found.score:.2f}"
 
 
-def excerpt(here: Listened, found: Found, size: int = PAINTED) -> tuple[str, np.ndarray]:
-    """A piece of the second half, in which the property changes most, and its unit's values, scaled."""
+def excerpt(here: Listened, found: Found, size: int) -> slice:
+    """A piece of the second half of the text, in which the property changes most."""
     truth = found.property.values.astype(np.float32)
     size = min(size, len(truth) // 2)
     starts = np.arange(len(truth) // 2, len(truth) - size + 1, max(1, size // 3))
     spread = [truth[start : start + size].std() * _known(found, int(start), size) for start in starts]
     begin = int(starts[int(np.argmax(spread))])
-    line = here.text.rfind("\n", begin - 200, begin) + 1
-    begin = line or begin
-    return here.text[begin : begin + size], painting.scaled(here.unit(found.unit))[begin : begin + size]
+    begin = here.text.rfind("\n", begin - 200, begin) + 1 or begin  # of a line, where one begins near
+    return slice(begin, begin + size)
+
+
+def over(here: Listened, unit: str, part: slice) -> tuple[str, np.ndarray, list[str]]:
+    """A piece of the text, a unit's shade at each character, and its value in words."""
+    values, gate = here.unit(unit), unit.rpartition(".")[0] in places(here.layer)
+    return here.text[part], painting.scaled(values, gate)[part], [f"{value:.2f}" for value in values[part]]
 
 
 def _known(found: Found, start: int, size: int) -> float:
@@ -96,12 +101,9 @@ def lasting(found: Found) -> bool:
 
 def unit_panel(here: Listened, unit: str) -> Panel:
     """One unit over the beginning of the text."""
+    text, shades, values = over(here, unit, slice(3 * PAINTED))
     place, _, number = unit.rpartition(".")
-    text = here.text[: 3 * PAINTED]
-    values = painting.scaled(here.unit(unit), place in places(here.layer))[: len(text)]
-    says = f"Unit {number} of {place} over the text: blue low, red high."
-    picture = painting.picture([(unit, text, values)])
-    body = painting.page(text, values)
-    return Panel(
-        f"unit-{unit}", f"Unit {unit}", says, {"unit": unit, "values": values}, {f"unit-{unit}": picture}, body
-    )
+    name, says = f"unit-{unit}", f"Unit {number} of {place} over the text: blue low, red high."
+    picture = painting.picture([(f"unit {unit}", text, shades)])
+    figures = {"unit": unit, "values": here.unit(unit)[: len(text)]}
+    return Panel(name, f"Unit {unit}", says, figures, {name: picture}, painting.page(text, shades, values))

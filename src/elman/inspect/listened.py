@@ -47,13 +47,12 @@ class Listened:
         self.model, self.task, self.look, self.tokens = model, model.task, look, model.tokens
         self.train = _part(model, look, "train")
         held_out = _part(model, look, "valid") if look.text is None else self._other()
-        if held_out is None:
-            look.tell("the run has no held-out part: it is looked into on what it was trained on")
+        if look.text is None and (held_out is None or len(held_out) < LEAST):
+            look.tell("the run has no held-out part, or a very short one: it is looked into on what it was trained on")
             held_out = self.train
-        if held_out is None or len(held_out) < LEAST:
-            raise UserError(
-                f"there are {0 if held_out is None else len(held_out)} tokens to look at: {LEAST} are needed"
-            )
+        count = 0 if held_out is None else len(held_out)
+        if held_out is None or count < LEAST:
+            raise UserError(f"there are {count} tokens to look at: {LEAST} are needed")
         self.ids = held_out[: look.length]
         self.text, self.place = spelled(self.tokens, self.ids)
         named = [look.text] if look.text else model.config["data"]["paths"]

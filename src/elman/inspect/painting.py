@@ -15,14 +15,17 @@ from PIL import Image, ImageDraw, ImageFont
 LOW, HIGH, HEAT = (50, 110, 230), (226, 60, 50), (240, 140, 20)
 STRONGEST = 0.8  # of a colour over the background
 COLUMNS = 96  # of a picture
+PALE = 0.5  # a unit that moves by less to either side does not reach the strongest colour
 
 
 def scaled(values: np.ndarray, gate: bool = False) -> np.ndarray:
-    """Values as -1 to 1: a gate's 0 is blue and its 1 red; others by their size, when they pass 1, without outliers."""
+    """Values as -1 to 1. A gate's 0 is blue and its 1 red; of others the low end of what they reach is blue and the
+    high end red, without outliers, and a unit that hardly moves is pale."""
     values = np.asarray(values, np.float32)
-    if gate:
+    if gate or not values.size:
         return 2 * values - 1
-    return np.clip(values / max(1.0, float(np.quantile(np.abs(values), 0.98))), -1, 1) if values.size else values
+    low, high = np.quantile(values, (0.02, 0.98))
+    return np.clip((values - (low + high) / 2) / max((high - low) / 2, PALE), -1, 1)
 
 
 def page(text: str, values: np.ndarray, notes: Sequence[str] = (), heat: bool = False) -> str:

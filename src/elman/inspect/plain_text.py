@@ -1,5 +1,5 @@
 """Text of no language: quotations and brackets, each paragraph for itself, so that a stray quote does not turn all that
-follows inside out."""
+follows inside out; and lines that only say who speaks, or what follows."""
 
 import re
 
@@ -8,12 +8,17 @@ from elman.inspect.stretches import Brackets, Stretches
 QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»", "「": "」", "『": "』"}  # what opens, and what may close it
 # but the brackets of enumerations, 1) and 12), and of smileys
 MARK = re.compile(r"\n[ \t]*\n|[\"“”„«»「」『』(\[\]]|(?<!^\w)(?<!^\w\w)(?<![:;])\)", re.MULTILINE)
+LABEL = re.compile(r"^[^\n:]{1,60}:(?=\n)", re.MULTILINE)
 
 
 def read(text: str) -> Stretches:
     """The stretches of a text."""
     found = Stretches(len(text))
     read_into(found, text)
+    for match in LABEL.finditer(text):
+        found.add("label", *match.span())
+    found.doubt(0, text.find("\n"), "label")
+    found.doubt(text.rfind("\n") + 1, len(text), "label")
     return found
 
 

@@ -43,6 +43,7 @@ INSIDE = {
     "emphasis": "inside emphasis",
     "link": "in the text or the address of a link",
     "quotation": "inside quotation marks",
+    "label": "in a line that is a few words and a colon",
 }
 DEPTHS = {
     "brackets": ("bracket_depth", "how many brackets are open"),
@@ -56,7 +57,7 @@ LANGUAGES: dict[str, tuple[Reader, list[str]]] = {
     "c": (c_text.read, ["string", "comment", "condition", "brackets", "block", "preprocessor", *WORDS]),
     "latex": (markup_text.read_latex, ["math", "command", "comment", "brackets"]),
     "markdown": (markup_text.read_markdown, ["heading", "code", "emphasis", "link", "quotation", "brackets"]),
-    "text": (plain_text.read, ["quotation", "brackets"]),
+    "text": (plain_text.read, ["quotation", "brackets", "label"]),
 }
 
 

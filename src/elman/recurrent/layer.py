@@ -212,9 +212,9 @@ class Recurrent(nn.Module):
         for key in holding():
             place, _, unit = key.rpartition(".")
             if place not in names:
-                raise unknown("value to hold", place, names)
+                raise unknown("named value", place, names)
             if int(unit) >= self.hidden_size:
-                raise UserError(f"there is no unit {unit} to hold: {place} has the units 0 to {self.hidden_size - 1}")
+                raise UserError(f"there is no unit {unit}: {place} has the units 0 to {self.hidden_size - 1}")
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, layers={self.layers}, directions={self.directions}"

@@ -62,7 +62,7 @@ class Model:
         generator.manual_seed(seed) if seed is not None else generator.seed()
         self.task.eval()
         if watched():
-            tell("written step by step, not in blocks, which takes many times as long: someone looks inside")
+            tell("written step by step, not in blocks, which takes many times as long: units are recorded or held")
         drawn = sample(self.task.stepper(), given, length, how or Sampling(), generator, rows)
         return _written(drawn, tokens, stop, rows)
 
