@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 CELLS, LAYER, STREAMS = "test_cells.py", "test_recurrent.py", "test_windows.py"
 CORPUS, SAMPLING, FILES, TRAINING = "test_corpus.py", "test_sampling.py", "test_files.py", "test_training.py"
 RUN, OPTIONS, FORMS = "test_run.py", "test_options.py", "test_fused.py -k unusual"
-BLOCKS = "test_sampling.py -k block"
+BLOCKS, UNITS, FLOW, TEXTS = "test_sampling.py -k block", "test_units.py", "test_flow.py", "test_properties.py"
 FAULTS = [
     # equations
     ("cells/lstm.py", "c = f * c + i * g", "c = i * c + f * g", CELLS),
@@ -169,6 +169,42 @@ FAULTS = [
     ("recurrent/dropout.py", "LEVELS / (LEVELS - least)", "1.0", "test_dropout.py"),
     ("recurrent/dropout.py", "least - LEVELS // 2", "least", "test_dropout.py"),
     ("kernels/frame.hpp", "c.initial[i] += before[i];", "c.initial[i] = before[i];", "test_fused.py -k gru-17-3-7"),
+    # looking inside
+    ("inspect/units.py", "np.where(bits >= 0, bits + 0x8000, -bits - 1)", "bits + 0x8000", UNITS),
+    ("inspect/units.py", "(counts + 1) / 2", "counts / 2", UNITS),
+    (
+        "inspect/units.py",
+        "(score(second[:, [unit]], truth, halves[1])",
+        "(score(first[:, [unit]], truth, halves[0])",
+        UNITS,
+    ),
+    ("inspect/units.py", "rows = np.flatnonzero(group[0].known)", "rows = np.arange(len(units))", UNITS),
+    ("inspect/units.py", "sign = -1 if chosen[unit] < 0 else 1", "sign = 1", UNITS),
+    ("inspect/flow.py", "[::-1])  # (K, B)", ")  # (K, B)", FLOW),
+    ("inspect/flow.py", "last = np.flatnonzero(~below)", "last = np.flatnonzero(below)[:1] - 1", FLOW),
+    ("inspect/flow.py", "x.detach(), *(torch.stack", "x.detach() * 0, *(torch.stack", FLOW),
+    ("inspect/flow.py", "torch.linalg.eigvals(matrix).abs().max()", "torch.linalg.matrix_norm(matrix, 2)", FLOW),
+    ("inspect/recording.py", "nats[begin + 1 : after]", "nats[begin : after - 1]", "test_inspect.py -k recording"),
+    ("inspect/live.py", "while before and values", "while False", "test_inspect.py -k painted"),
+    ("inspect/expectation.py", "prepend=0.0", "prepend=1.0", "test_inspect.py -k bytes"),
+    ("inspect/ngram.py", "last[history] = shorter[1:]", "last[history] = shorter[:-1]", "test_ngram.py"),
+    ("inspect/ngram.py", "3 * y * n3 / n2", "2 * y * n3 / n2", "test_ngram.py"),
+    ("inspect/history.py", "np.arange(-k, 0)", "np.arange(-k + 1, 1)", "test_history.py"),
+    ("inspect/history.py", "model.lookup(read), state)", "model.lookup(read))", "test_history.py"),
+    ("inspect/wellformed.py", "opened[-1:] == [opener]", "opener in opened", "test_wellformed.py"),
+    (
+        "inspect/python_text.py",
+        'if self.operand and not self.operand == kind == "string":',
+        "if False:",
+        TEXTS,
+    ),
+    ("inspect/python_text.py", "self.unsure = self.statement if self.sure else self.begin", "pass", TEXTS),
+    ("inspect/python_text.py", "min(stop, offsets[end])", "stop", TEXTS),
+    ("inspect/c_text.py", 'if first and first[0] == "*/":', "if False:", TEXTS),
+    ("inspect/plain_text.py", "paragraph, quotation = match.end(), None", "paragraph = match.end()", TEXTS),
+    ("inspect/stretches.py", '& (self.depth(f"?{kind}") == 0)', "", TEXTS),
+    ("training/vitals.py", "if status.progress < EARLY", "if False", "test_vitals.py"),
+    ("training/loop.py", "meter.clip(norm > options.clip)", "meter.clip(norm < options.clip)", "test_vitals.py"),
 ]
 
 

@@ -279,3 +279,16 @@ def test_predicting_is_what_the_loss_is_of(model):
     )
     assert float(nats) == pytest.approx(float(sums["nats"]), rel=1e-5)
     assert isinstance(model.task, LM)
+
+
+def test_a_run_without_its_log_and_its_text_is_looked_into_on_another(model, tmp_path):
+    (tmp_path / "other.txt").write_text("".join(PROGRAM.format(n=n) for n in range(150, 180)))
+    (tmp_path / "bare").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "bare" / name).write_bytes((model.path / name).read_bytes())
+    bare, told = elman.load(tmp_path / "bare"), []
+    bare.config["data"] |= {"paths": [str(tmp_path / "gone.txt")], "key": "0"}
+    names = [panel.name for panel in look(bare, text=str(tmp_path / "other.txt"), tell=told.append).panels]
+    assert "units" in names
+    assert not {"curves", "markov"} & set(names)
+    assert sum("log.jsonl" in line or "gone.txt" in line for line in told) == 2

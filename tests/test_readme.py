@@ -39,10 +39,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(line: str) -> None:
     """Runs a line as it stands, but for seconds instead of minutes and in this Python."""
     line = re.sub(r"--for \S+", "--for 1s", line)
-    if "train" in line:
+    if "train" in line or "compare" in line:
         line += " --hidden 16 --no-show" if "--resume" not in line else ""
         line += "" if "--for" in line else " --steps 3"
-    line = re.sub(r"\belman (?=train|sample|eval|list|doctor)", f"{shlex.quote(sys.executable)} -m elman ", line)
+    line = re.sub(
+        r"\belman (?=train|sample|inspect|compare|eval|list|doctor)", f"{shlex.quote(sys.executable)} -m elman ", line
+    )
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
@@ -50,6 +52,7 @@ def run(line: str) -> None:
 def test_the_commands_of_the_pages_run(folder: Path) -> None:
     lines = commands()
     assert len(lines) > 10
+    (folder / "mine.py").write_text(blocks(ROOT / "docs" / "looking-inside.md", "python")[0])
     for name in ("mine", "book"):
         run(f"elman train lm {name}.txt --out runs/lm-{name}")
     for line in lines:

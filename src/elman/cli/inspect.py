@@ -108,7 +108,7 @@ def inspect_(
 
 def _best(figures: dict[str, Any]) -> str:
     """The five best units in a line."""
-    best = sorted(figures["properties"].values(), key=lambda each: -each["score"])[:5]
+    best = list(figures["properties"].values())[:5]
     named = [
         f"{each['meaning']} {each['unit']} ({each['score']:.2f}, untrained {each['untrained']:.2f})" for each in best
     ]

@@ -13,8 +13,12 @@ from elman.inspect.chart import COLOURS, axes, styled, thin
 from elman.inspect.panel import Panel, table
 from elman.training.run import Run
 
-DRAWN = (("grad_norm", "gradient norm\nbefore clipping", True), ("rate", "learning rate", False),
-         ("tokens_per_s", "tokens a second", False), ("clipped", "share of updates\nclipped", False))  # fmt: skip
+DRAWN = {
+    "grad_norm": "gradient norm before clipping, about once a second",
+    "rate": "learning rate",
+    "tokens_per_s": "tokens a second",
+    "clipped": "share of updates that were clipped",
+}
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -39,7 +43,7 @@ def curves(runs: Sequence[Run]) -> Panel:
     if not any(len(log.get("seconds", ())) for log in logs.values()):
         raise UserError(f"{', '.join(logs)} has no line in log.jsonl yet")
     figure, grid = axes(10.0, 7.2, 3, 2)
-    (losses, others), spare = (grid[0, 0], [grid[0, 1], *grid[1:].ravel()]), 4
+    losses, *others, spare = grid.ravel()
     for number, (name, log) in enumerate(logs.items()):
         some, colour = thin(log["seconds"]), COLOURS[number]
         label = Path(name).name if len(logs) > 1 else "training"
@@ -47,18 +51,14 @@ def curves(runs: Sequence[Run]) -> Panel:
         seen = np.flatnonzero(~np.isnan(log["val_loss"]))
         shown = f"{label}, validation" if len(logs) > 1 else "validation"
         losses.plot(log["seconds"][seen], log["val_loss"][seen], color=colour, linewidth=2, label=shown)
-        for axis, (field, title, logarithmic) in zip(others, DRAWN, strict=False):
+        for axis, (field, title) in zip(others, DRAWN.items(), strict=True):
             if field in log:
                 axis.plot(log["seconds"][some], log[field][some], color=colour, linewidth=1)
-            axis.set_title(title.replace("\n", " "))
-            if logarithmic:
-                axis.set_yscale("log")
-    losses.set_title("loss, nats a token")
+            axis.set(title=title, xlabel="seconds")
+    losses.set(title="loss, nats a token", xlabel="seconds")
     losses.legend()
-    for axis in others[spare:]:
-        axis.set_axis_off()
-    for axis in [losses, *others[:spare]]:
-        axis.set_xlabel("seconds")
+    others[0].set_yscale("log")
+    spare.set_axis_off()
     rows, figures = [], {}
     for run in runs:
         summary, log = run.summary(), logs[str(run.path)]

@@ -76,8 +76,8 @@ def strip(text: str, seen: Recording, logits: np.ndarray, spell: Callable[[int],
     steps, few = len(seen), seen.likely.shape[1]
     state = next(iter(seen.values.values())).astype(np.float32)
     units = np.sort(np.argsort(-state.var(0))[: min(24, state.shape[1])])
-    figure, (above, middle, below) = axes(max(5.0, 1.7 * steps), 6.0, 3, 1, height_ratios=(2.2, 1, 1.6))[0:2]
-    above, middle, below = above[0], middle[0], below[0]
+    figure, grid = axes(max(5.0, 1.7 * steps), 6.0, 3, 1, height_ratios=(2.2, 1, 1.6))
+    above, middle, below = grid[:, 0]
     above.imshow(state[:, units].T, aspect="auto", cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     above.set_ylabel(f"state: the {len(units)} units\nthat change most")
     best = np.take_along_axis(logits, seen.likely, 1)

@@ -5,7 +5,6 @@ import html
 import numpy as np
 
 from elman.inspect import painting
-from elman.inspect.gates import places
 from elman.inspect.listened import Listened
 from elman.inspect.panel import Panel, table
 from elman.inspect.properties import properties
@@ -82,7 +81,7 @@ def excerpt(here: Listened, found: Found, size: int) -> slice:
 
 def over(here: Listened, unit: str, part: slice) -> tuple[str, np.ndarray, list[str]]:
     """A piece of the text, a unit's shade at each character, and its value in words."""
-    values, gate = here.unit(unit), unit.rpartition(".")[0] in places(here.layer)
+    values, gate = here.unit(unit), unit.rpartition(".")[0] in here.gates
     return here.text[part], painting.scaled(values, gate)[part], [f"{value:.2f}" for value in values[part]]
 
 

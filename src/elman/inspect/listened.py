@@ -45,8 +45,9 @@ class Listened:
         if not isinstance(model.task, LM):
             raise UserError(f"{model.path} is a run of '{model.task.kind}', which reads no text to look at")
         self.model, self.task, self.look, self.tokens = model, model.task, look, model.tokens
-        self.train = _part(model, look, "train")
-        held_out = _part(model, look, "valid") if look.text is None else self._other()
+        self.train = self._train()
+        source = self.task.source(model.config, "valid", look.text, None, look.unknown)
+        held_out = getattr(source, "ids", None)
         if look.text is None and (held_out is None or len(held_out) < LEAST):
             look.tell("the run has no held-out part, or a very short one: it is looked into on what it was trained on")
             held_out = self.train
@@ -60,12 +61,19 @@ class Listened:
         look.tell(f"{len(self.ids):,} tokens are read, of {len(held_out):,}; as language: {self.language}")
         self.layer = self.task.recurrent
         states = {f"{n + 1}.{state}" for n, cell in enumerate(self.layer.cells) for state in cell.states}  # type: ignore[union-attr]
-        self.seen = listen(self.task, self.ids, lambda place: place in states or place in places(self.layer))
+        self.gates = places(self.layer)
+        self.seen = listen(self.task, self.ids, lambda place: place in states or place in self.gates)
         self.states = {place: values for place, values in self.seen.values.items() if place in states}
 
-    def _other(self) -> np.ndarray | None:
-        source = self.task.source(self.model.config, "valid", self.look.text, None, self.look.unknown)
-        return getattr(source, "ids", None)
+    def _train(self) -> np.ndarray | None:
+        """The training part; without it, where the run's text is not here, another text can still be read."""
+        try:
+            return getattr(self.task.source(self.model.config, "train", None, None), "ids", None)
+        except UserError as error:
+            if self.look.text is None:
+                raise
+            self.look.tell(f"without the run's own text there are no n-gram models to compare with: {error}")
+            return None
 
     def by_character(self, values: np.ndarray) -> np.ndarray:
         """Values of tokens (T, ...) as those of characters (N, ...): a character has those of the token that ends
@@ -86,11 +94,6 @@ class Listened:
             fresh = type(self.task)(**self.model.config["task"])
         seen = listen(fresh, self.ids, lambda place: place in self.states)
         return {place: self.by_character(values) for place, values in seen.values.items()}
-
-
-def _part(model: Model, look: Look, split: str) -> np.ndarray | None:
-    source = model.task.source(model.config, split, None, None)
-    return getattr(source, "ids", None)
 
 
 def spelled(tokens: Tokens, ids: np.ndarray) -> tuple[str, np.ndarray]:

@@ -40,7 +40,10 @@ def panels(model: Model, look: Look) -> Iterator[Panel]:
     if (gates := saturation(here.layer, here.seen)) is not None:
         yield gates
     yield gradient_panel(here)
-    yield curves([model.run])
+    if (model.path / "log.jsonl").exists():
+        yield curves([model.run])
+    else:
+        look.tell(f"{model.path} has no log.jsonl: the curves of its training are left out")
     if here.train is not None:
         spell = here.tokens.decode
         yield markov(model, Texts(here.train, here.ids, len(here.tokens), spell, here.language), look.seed)
