@@ -193,9 +193,10 @@ def feed(run: Path) -> list[str]:
 
 
 def units(text: Path, span: str, extra: list[str]) -> list[str]:
-    """A model of the text, and the best unit for each property of 100,000 held-out characters."""
-    run = Path("runs") / f"units-{text.stem}"
-    elman("train", "lm", text, "--for", span, "--out", run, "--no-show", *extra)
+    """A model of the text, unless there is one, and the best unit for each property of 100,000 held-out characters."""
+    run = Path("runs") / f"units-{text.stem}-{span}"
+    if not (run / "summary.json").exists():
+        elman("train", "lm", text, "--for", span, "--out", run, "--no-show", *extra)
     elman("inspect", run, "--length", "100000")
     found = json.loads((run / "report.json").read_text("utf-8"))["units"]["properties"]
     summary = json.loads((run / "summary.json").read_text())
@@ -247,7 +248,7 @@ def main() -> None:
     }[options.what]()
     name = options.what + {
         "tinyshakespeare": f"-{options.span}",
-        "units": f"-{options.path and options.path.stem}",
+        "units": f"-{options.path and options.path.stem}-{options.span}",
     }.get(options.what, "")
     typed = ["quality.py", options.what, *([options.path.name] if options.path else []),
              *(["--for", options.span] if options.what in ("tinyshakespeare", "units") else [])]  # fmt: skip

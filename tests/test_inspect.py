@@ -263,6 +263,13 @@ def test_any_text_makes_a_picture(text):
     Image.open(__import__("io").BytesIO(painting.picture([("a heading", text, np.zeros(len(text)))]))).load()
 
 
+def test_what_no_font_has_is_known():
+    assert painting.uncovered("if a: é € α\n\t\0") == []
+    rare = "\U00012345x\U00031350"  # a cuneiform sign, and a Chinese one of 2020
+    best = painting._covered(painting._font_file(rare))
+    assert painting.uncovered(rare) == [char for char in rare if char != "x" and char not in best]
+
+
 def test_plain_is_json_without_nan():
     found = plain({"a": np.array([1.0, np.nan]), 2: (np.float32(1.5), np.int64(3)), "c": float("inf")})
     assert json.loads(json.dumps(found, allow_nan=False)) == {"a": [1.0, None], "2": [1.5, 3], "c": None}

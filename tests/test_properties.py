@@ -137,6 +137,14 @@ def test_the_beginning_and_the_end_of_a_cut_are_not_known(name, expected):
 x = "ab" + 'c' ''
     xxx    xx  x
 """),
+    ("single_quoted", """
+x = "ab" + 'c' f'"' + "'"
+           xx   xx
+"""),
+    ("double_quoted", """
+x = "ab" + 'c' f'"' + "'"
+    xxx               xx
+"""),
     ("string", r"""
 print("a\"b", r'\'', B"x")  # "no"
       xxxxx    xxx    xx

@@ -2,6 +2,9 @@
 
 import io
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
@@ -34,7 +37,16 @@ def axes(
     return figure, made if rows * columns > 1 else made[0, 0]
 
 
+@contextmanager
+def _boxes() -> Iterator[None]:
+    """Within it, a character without a font is drawn as a box, without a warning; who has the text tells it once."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        yield
+
+
 @styled
+@_boxes()
 def svg(figure: Figure) -> str:
     """As an element of a page. Its ink is the page's."""
     out = io.StringIO()
@@ -46,6 +58,7 @@ def svg(figure: Figure) -> str:
 
 
 @styled
+@_boxes()
 def png(figure: Figure) -> bytes:
     """As a picture, black on white."""
     out = io.BytesIO()

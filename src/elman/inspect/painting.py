@@ -1,6 +1,7 @@
 """Text painted by a number a character: in a page, in the terminal, as a picture. Blue is low, red is high."""
 
 import base64
+import functools
 import html
 import io
 import textwrap
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
 LOW, HIGH, HEAT = (50, 110, 230), (226, 60, 50), (240, 140, 20)
@@ -100,19 +103,31 @@ def _shown(char: str) -> str:
     return char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs") else "\ufffd"
 
 
+def uncovered(text: str) -> list[str]:
+    """The characters of a text for which this machine has no font: a picture shows boxes in their place."""
+    return sorted(_foreign(text) - _covered(_font_file(text)))
+
+
 def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """A monospaced font with the text's characters, where this machine has one."""
-    from matplotlib import font_manager
+    return ImageFont.truetype(str(_font_file(text)), size)
 
-    bundled = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSansMono.ttf"
-    wanted = {char for char in text if ord(char) > 0x2FF}
-    best, most = bundled, -1
-    candidates = [bundled, *(Path(f.fname) for f in font_manager.fontManager.ttflist if "mono" in f.name.lower()
-                             or any(script in f.name for script in ("CJK", "Nanum", "Gothic", "Unifont")))]  # fmt: skip
-    for path in candidates if wanted else ():
-        from matplotlib.ft2font import FT2Font
 
-        has = len(wanted & {chr(code) for code in FT2Font(str(path)).get_charmap()})
-        if has > most:
-            best, most = path, has
-    return ImageFont.truetype(str(best), size)
+def _font_file(text: str) -> Path:
+    """A font, monospaced if it can be, with as many of the text's characters as any on this machine."""
+    bundled, foreign = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSansMono.ttf", _foreign(text)
+    if foreign <= _covered(bundled):
+        return bundled
+    fonts = [font for font in font_manager.fontManager.ttflist if not font.name.startswith("Last Resort")]
+    fonts.sort(key=lambda font: not any(word in font.name.lower() for word in ("mono", "coding")))
+    paths = dict.fromkeys([bundled, *(Path(font.fname) for font in fonts)])
+    return max(paths, key=lambda path: len(foreign & _covered(path)))
+
+
+def _foreign(text: str) -> set[str]:
+    return {char for char in text if ord(char) > 0x7F and char.isprintable()}
+
+
+@functools.cache
+def _covered(path: Path) -> frozenset[str]:
+    """The characters of a font."""
+    return frozenset(map(chr, FT2Font(str(path)).get_charmap()))

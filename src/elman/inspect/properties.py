@@ -27,6 +27,8 @@ __all__ = ["LANGUAGES", "Property", "guess", "properties"]
 
 INSIDE = {
     "string": "inside a string",  # in Python docstrings apart
+    "single_quoted": "inside a string in single quotes",
+    "double_quoted": "inside a string in double quotes",
     "docstring": "inside a docstring",
     "comment": "inside a comment",
     "condition": "inside the condition of an if or a while",
@@ -53,7 +55,10 @@ WORDS = ["identifier", "keyword", "number"]
 
 Reader = Callable[[str], Stretches]
 LANGUAGES: dict[str, tuple[Reader, list[str]]] = {
-    "python": (python_text.read, ["string", "docstring", "comment", "condition", "brackets", *WORDS]),
+    "python": (
+        python_text.read,
+        ["string", "single_quoted", "double_quoted", "docstring", "comment", "condition", "brackets", *WORDS],
+    ),
     "c": (c_text.read, ["string", "comment", "condition", "brackets", "block", "preprocessor", *WORDS]),
     "latex": (markup_text.read_latex, ["math", "command", "comment", "brackets"]),
     "markdown": (markup_text.read_markdown, ["heading", "code", "emphasis", "link", "quotation", "brackets"]),

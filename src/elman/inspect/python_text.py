@@ -36,6 +36,7 @@ BARE = BLOCKS - {"if", "else", "for", "async"} | {
 SOFT = {"match", "case", "type", "print", "exec"}  # may begin a statement and be followed by a name
 VALUES = {"None", "True", "False"}
 UNSEEN = {getattr(tokenize, name) for name in ("NL", "INDENT", "DEDENT", "ENDMARKER")}
+QUOTED = {"'": "single_quoted", '"': "double_quoted"}
 # from Python 3.12 on the parts of an f-string are tokens, from 3.14 on those of a t-string
 PARTED_BEGINS = {getattr(tokenize, name, -1) for name in ("FSTRING_START", "TSTRING_START")}
 PARTED_ENDS = {getattr(tokenize, name, -1) for name in ("FSTRING_END", "TSTRING_END")}
@@ -63,6 +64,8 @@ def read(text: str) -> Stretches:
         eaten |= part.eaten
         for kind, start, stop in part.stretches:
             found.add(kind, start, min(stop, offsets[end]))
+            if kind == "string":  # a network may well have a unit for either quote
+                found.add(QUOTED[text[start]], start, min(stop, offsets[end]))
         found.doubt(trouble, offsets[end])
         patience -= part.rows
     found.doubt(offsets[end], len(text))
