@@ -376,7 +376,7 @@ def test_a_cell_that_cannot_be_traced_shows_its_taps_and_states():
 
 @pytest.mark.parametrize(
     ("key", "match"),
-    [("1.q.0", r"unknown named value '1\.q'"), ("3.c.0", r"unknown value to hold '3\.c'"),
+    [("1.q.0", r"unknown named value '1\.q'"), ("3.c.0", r"unknown named value '3\.c'"),
      ("1.backward.c.0", r"unknown named value '1\.backward\.c'"), ("2.c.4", "2.c has the units 0 to 3"),
      ("1.c", r"as in 1\.c\.137"), ("c.0", r"as in 1\.c\.137"), ("1.c.-1", "as in 1")],
 )  # fmt: skip
