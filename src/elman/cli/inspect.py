@@ -38,7 +38,7 @@ class Looking:
     """What the text is: python, c, latex, markdown or text; guessed when not given."""
     length: PositiveInt = 40_000
     """How many tokens are read."""
-    property: tuple[str, ...] = ()
+    property: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """A property of your own, my_file.py:function: a function of the text that gives a value a character."""
     no_text: Annotated[bool, Parameter(negative=())] = False
     """Leave the text itself out of the report."""

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -38,7 +39,7 @@ class Writing:
     """How many texts to write."""
     pace: PositiveFloat | None = None
     """Characters a second; as fast as it goes when not given."""
-    hold: tuple[str, ...] = ()
+    hold: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """Hold a unit at a value while it writes, as in 1.c.137=1.0; may be given several times."""
     paint: str | None = None
     """Paint what is written by the value of a unit, as in 1.c.137: blue low, red high."""
