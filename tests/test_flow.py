@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from elman.cells.registry import shipped
 from elman.inspect.cells import compare, stacks
-from elman.inspect.flow import Stretching, flow, jacobian, matrices, reach, verdict
+from elman.inspect.flow import Flow, Stretching, flow, jacobian, matrices, reach, verdict
 from elman.recurrent.layer import Recurrent
 
 
@@ -116,6 +116,12 @@ def test_shares_of_the_weight_gradient_are_those_of_one_step_at_a_time():
         sizes.append(torch.sqrt(grads[0][8:16].square().sum() + grads[1][8:16].square().sum()).item())  # of gate z
     expected = np.array(sizes[::-1]) / sum(sizes)
     np.testing.assert_allclose(found.shares["1.z"], expected, rtol=1e-4)
+
+
+def test_a_half_life_is_for_good():
+    norms = np.array([1.0, 0.4, 0.8, 0.3, 0.2])
+    assert Flow({"1.h": norms}, {}).half_life("1.h") == 3
+    assert Flow({"1.h": norms[:3]}, {}).half_life("1.h") == float("inf")
 
 
 def test_the_sentence_says_whether_training_went_back_far_enough():
