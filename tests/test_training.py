@@ -608,6 +608,22 @@ def test_the_logged_loss_is_the_mean_since_the_line_before(text, tmp_path):
     assert second == pytest.approx(sum(n for n, _ in losses[5:10]) / sum(t for _, t in losses[5:10]), rel=1e-5)
 
 
+def test_a_state_is_carried_through_an_epoch_and_into_no_other(text, tmp_path):
+    begun, plain = [], LM.loss
+
+    def spy(self, batch, state=None):
+        if self.training:
+            begun.append(state is None)
+        return plain(self, batch, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LM, "loss", spy)
+        fit(text, tmp_path / "run", epochs=3)
+    size = len(begun) // 3
+    assert size > 1
+    assert begun == [True, *[False] * (size - 1)] * 3
+
+
 def test_the_summary_has_the_final_figures(text, tmp_path):
     model, figures = fit(text, tmp_path / "run", cell="gru"), summary(tmp_path / "run")
     assert figures["parameters"] == sum(weight.numel() for weight in model.task.parameters())
