@@ -618,7 +618,7 @@ def test_a_state_is_carried_through_an_epoch_and_into_no_other(text, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LM, "loss", spy)
-        fit(text, tmp_path / "run", epochs=3)
+        fit(text, tmp_path / "run", steps=None, epochs=3)
     size = len(begun) // 3
     assert size > 1
     assert begun == [True, *[False] * (size - 1)] * 3
