@@ -299,3 +299,10 @@ def test_a_run_without_its_log_and_its_text_is_looked_into_on_another(model, tmp
     assert "units" in names
     assert not {"curves", "markov"} & set(names)
     assert sum("log.jsonl" in line or "gone.txt" in line for line in told) == 2
+
+
+def test_a_run_of_a_task_that_reads_no_text_shows_its_training(model, monkeypatch):
+    monkeypatch.setattr(type(model.task), "kind", "draw")
+    assert [panel.name for panel in look(model).panels] == ["curves"]
+    with pytest.raises(elman.UserError, match="run of 'draw', which reads no text: leave out --text"):
+        look(model, text="some.txt")

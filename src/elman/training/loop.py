@@ -21,7 +21,7 @@ from elman.training.options import TrainOptions
 from elman.training.reporter import Reporter, Silent, Status
 from elman.training.run import Run, Training, random_states, set_random_states
 from elman.training.schedule import Stretch
-from elman.training.vitals import Vitals
+from elman.training.vitals import Vitals, same
 
 BETAS = (0.9, 0.99)
 DEFAULT_SPAN = ("for", 300.0)
@@ -150,10 +150,10 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
                 _choose_part(progress, data.valid, reporter)
                 val_loss = look()
             if looks or meter.seconds(progress) >= 1.0:
-                status = meter.read(progress, len(source), share, val_loss, norm, options.rate * factor)
+                status = meter.read(progress, len(source), share, val_loss, norm, options.rate * factor, same(state))
                 run.log(status.line())
                 reporter.status(status)
-                for line in vitals.check(status, state) if looks else ():
+                for line in vitals.check(status) if looks else ():
                     reporter.tell(line)
             if looks and options.show and share >= shown:
                 _show(task, data, reporter)
@@ -203,7 +203,14 @@ class Meter:
         return progress.seconds - self.since
 
     def read(
-        self, progress: Progress, batches: int, share: float, val_loss: float | None, norm: Tensor, rate: float
+        self,
+        progress: Progress,
+        batches: int,
+        share: float,
+        val_loss: float | None,
+        norm: Tensor,
+        rate: float,
+        stuck: float = 0.0,
     ) -> Status:
         """The status; the next reading begins here."""
         spent, gone = progress.seconds - self.began, share - self.share
@@ -218,6 +225,7 @@ class Meter:
             tokens_per_s=(progress.tokens - self.tokens) / max(progress.busy - self.busy, 1e-9),
             grad_norm=float(norm),
             clipped=float(self.clipped) / max(1, self.updates),
+            stuck=stuck,
             rate=rate,
         )
         self._restart(progress)

@@ -19,11 +19,13 @@ class Status:
     tokens_per_s: float
     grad_norm: float
     clipped: float
+    stuck: float
     rate: float
 
     def line(self) -> dict[str, Any]:
         """As a line of log.jsonl. `bits` are bits a token; `grad_norm` is taken before clipping;
-        `clipped` is the share of the updates since the last line that it was above --clip."""
+        `clipped` is the share of the updates since the last line that it was above --clip, `stuck` the share of
+        the units whose state is the same in every row."""
         figures = asdict(self) | {"bits": self.loss / math.log(2)}
         # JSON has no NaN
         return {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}

@@ -20,12 +20,11 @@ class Vitals:
     floor: float | None
     told: set[str] = field(default_factory=set)
 
-    def check(self, status: Status, state: State) -> Iterator[str]:
+    def check(self, status: Status) -> Iterator[str]:
         """Lines to tell, each once in a training, at a look at the validation part."""
         if status.progress < EARLY:
             return
-        loss, val_loss, clipped = status.loss, status.val_loss, status.clipped
-        stuck = same(state)
+        loss, val_loss, clipped, stuck = status.loss, status.val_loss, status.clipped, status.stuck
         best = loss if val_loss is None else val_loss
         signs = {
             "unigram": self.floor is not None and best > self.floor - 0.05
