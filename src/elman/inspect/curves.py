@@ -18,6 +18,7 @@ DRAWN = {
     "rate": "learning rate",
     "tokens_per_s": "tokens a second",
     "clipped": "share of updates that were clipped",
+    "stuck": "share of units that are the same in every row",
 }
 
 
@@ -43,22 +44,23 @@ def curves(runs: Sequence[Run]) -> Panel:
     if not any(len(log.get("seconds", ())) for log in logs.values()):
         raise UserError(f"{', '.join(logs)} has no line in log.jsonl yet")
     figure, grid = axes(10.0, 7.2, 3, 2)
-    losses, *others, spare = grid.ravel()
+    losses, *others = grid.ravel()
     for number, (name, log) in enumerate(logs.items()):
         some, colour = thin(log["seconds"]), COLOURS[number]
-        label = Path(name).name if len(logs) > 1 else "training"
-        losses.plot(log["seconds"][some], log["loss"][some], color=colour, alpha=0.55, linewidth=1, label=label)
+        of_training = {} if len(logs) > 1 else {"label": "training"}
+        losses.plot(log["seconds"][some], log["loss"][some], color=colour, alpha=0.55, linewidth=1, **of_training)
         seen = np.flatnonzero(~np.isnan(log["val_loss"]))
-        shown = f"{label}, validation" if len(logs) > 1 else "validation"
+        shown = f"{Path(name).name}, " * (len(logs) > 1) + "validation"
         losses.plot(log["seconds"][seen], log["val_loss"][seen], color=colour, linewidth=2, label=shown)
         for axis, (field, title) in zip(others, DRAWN.items(), strict=True):
             if field in log:
                 axis.plot(log["seconds"][some], log[field][some], color=colour, linewidth=1)
             axis.set(title=title, xlabel="seconds")
+            if title.startswith("share"):
+                axis.set_ylim(-0.02, 1.02)
     losses.set(title="loss, nats a token", xlabel="seconds")
     losses.legend()
     others[0].set_yscale("log")
-    spare.set_axis_off()
     rows, figures = [], {}
     for run in runs:
         summary, log = run.summary(), logs[str(run.path)]
