@@ -4,6 +4,7 @@
     python benchmarks/speed.py cells         every cell, and that of examples/, against the same cell in a Python loop
     python benchmarks/speed.py pointwise     the kernels against themselves without what is not a product
     python benchmarks/speed.py sampling      one stream of characters against a loop over nn.LSTMCell
+    python benchmarks/speed.py recording     one stream of 100,000 characters, every state and gate kept
     python benchmarks/speed.py compile       how long a kernel takes to be made, and to be loaded again
 
 `--isa avx2` or `--isa avx512` keeps torch, its products and the kernels to those instructions, as on most laptops.
@@ -34,6 +35,7 @@ from torch.nn import functional as F
 from elman.cells.registry import make, shipped
 from elman.cells.trace import trace
 from elman.decode.sampling import Sampling, sample
+from elman.inspect.recording import listen
 from elman.kernels import kernel as kernel_module
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent import fused
@@ -306,6 +308,23 @@ def sampling(dtypes: list[torch.dtype]) -> Iterator[str]:
     yield from ("", f"nn.LSTMCell at its best over elman: **{middle(times[best]) / middle(times['elman']):.2f}**")
 
 
+def recording(dtypes: list[torch.dtype]) -> Iterator[str]:
+    """What `elman inspect` does first: one stream of 100,000 characters, one layer of 512, float32."""
+    steps, vocabulary, hidden = 100_000, 90, 512
+    model, ids = LM(vocabulary, 64, hidden).eval(), torch.randint(vocabulary, (steps,)).numpy()
+    kept = listen(model, ids[:2000]).values  # the kernel is made
+    times = [_seconds(lambda: listen(model, ids)) for _ in range(3)]
+    yield from ("| what | seconds |", "|---|---|")
+    taken = f"{middle(times):.1f} ({min(times):.1f}-{max(times):.1f})"
+    yield f"| {steps:,} steps, {', '.join(kept)} of {hidden} units each | {taken} |"
+
+
+def _seconds(run: Run) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
 LOADING = """
 import sys, time, torch
 from elman.cells.registry import make
@@ -336,7 +355,8 @@ def compile_(dtypes: list[torch.dtype]) -> Iterator[str]:
 
 
 def main() -> None:
-    tables = {"layers": layers, "cells": cells, "pointwise": pointwise, "sampling": sampling, "compile": compile_}
+    tables = {"layers": layers, "cells": cells, "pointwise": pointwise, "sampling": sampling,
+              "recording": recording, "compile": compile_}  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=tables)
     parser.add_argument("--isa", choices=CAPS, help="keep to these instructions")
@@ -348,7 +368,7 @@ def main() -> None:
     dtypes = [getattr(torch, name) for name in able if options.numbers in (None, name)]
     name = f"speed-{options.what}" + (f"-{options.isa}" if options.isa else "")
     lines = [f"# {name}", "", f"`python benchmarks/speed.py {' '.join(sys.argv[1:])}` on {machine()}, "
-             f"{torch.backends.cpu.get_cpu_capability()}; milliseconds, median (quartiles)", ""]  # fmt: skip
+             f"{torch.backends.cpu.get_cpu_capability()}; milliseconds where not said, median (quartiles)", ""]  # fmt: skip
     print("\n".join(lines))
     for line in tables[options.what](dtypes):
         print(line, flush=True)
