@@ -368,7 +368,7 @@ def main() -> None:
     dtypes = [getattr(torch, name) for name in able if options.numbers in (None, name)]
     name = f"speed-{options.what}" + (f"-{options.isa}" if options.isa else "")
     lines = [f"# {name}", "", f"`python benchmarks/speed.py {' '.join(sys.argv[1:])}` on {machine()}, "
-             f"{torch.backends.cpu.get_cpu_capability()}; milliseconds where not said, median (quartiles)", ""]  # fmt: skip
+             f"{torch.backends.cpu.get_cpu_capability()}; medians (quartiles), in ms where not said", ""]  # fmt: skip
     print("\n".join(lines))
     for line in tables[options.what](dtypes):
         print(line, flush=True)
