@@ -118,6 +118,14 @@ def test_shares_of_the_weight_gradient_are_those_of_one_step_at_a_time():
     np.testing.assert_allclose(found.shares["1.z"], expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_loss_is_of_the_output_that_the_layer_gives(residual):
+    torch.manual_seed(0)
+    layer, x, seen = Recurrent(5, 8, "gru", layers=3, residual=residual), torch.randn(2, 7, 5), []
+    flow(layer, x, lambda h: (seen.append(h.detach()), h.sum(-1))[1])
+    torch.testing.assert_close(seen[0], layer(x)[0][:, -1].detach(), atol=1e-5, rtol=1e-5)
+
+
 def test_a_half_life_is_for_good():
     norms = np.array([1.0, 0.4, 0.8, 0.3, 0.2])
     assert Flow({"1.h": norms}, {}).half_life("1.h") == 3

@@ -45,8 +45,8 @@ def flow(layer: Recurrent, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Flow:
         raise ValueError("gradient flow is that of one direction")
     cells = [cell for cell in layer.cells if isinstance(cell, Cell)]
     with torch.enable_grad():
-        states, shares = _run(cells, x, layer.initial(len(x)), layer.residual)
-        total = loss(states[-1][-1][0]).sum()  # rows do not touch each other: each keeps its own gradient
+        states, shares, inputs = _run(cells, x, layer.initial(len(x)), layer.residual)
+        total = loss(inputs[-1][-1]).sum()  # rows do not touch each other: each keeps its own gradient
         wanted = [value for steps in states for state in steps for value in state]
         grads = iter(torch.autograd.grad(total, [*wanted, *(s for steps in shares for s in steps)], allow_unused=True))
     found: dict[str, np.ndarray] = {}
@@ -57,32 +57,34 @@ def flow(layer: Recurrent, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Flow:
             by_step = torch.stack([norm[place] for norm in norms][::-1])  # (K, B), the last step first
             mean = by_step.clamp_min(1e-38).log().mean(1).exp()
             found[f"{number + 1}.{name}"] = (mean / mean[0].clamp_min(1e-38)).cpu().numpy()
-    inputs = [x.detach(), *(torch.stack([state[0].detach() for state in steps], 1) for steps in states)]
     for number, cell in enumerate(cells):
         deltas = torch.stack([_or_zero(next(grads), x, cell) for _ in range(x.shape[1])], 1)  # (B, K, G H)
-        size = torch.sqrt(inputs[number].square().sum(-1) + 1)  # of the step's input, with the 1 of the bias
+        read = torch.stack(inputs[number], 1).detach()
+        size = torch.sqrt(read.square().sum(-1) + 1)  # of the step's input, with the 1 of the bias
         for name, delta in zip(cell.gates, deltas.chunk(len(cell.gates), -1), strict=True):
             share = (delta.norm(dim=-1) * size).sum(0).flip(0)
             parts[f"{number + 1}.{name}"] = (share / share.sum().clamp_min(1e-38)).cpu().numpy()
     return Flow(found, parts)
 
 
-def _run(cells: Sequence[Cell], x: Tensor, state: Any, residual: bool) -> tuple[list[Any], list[Any]]:
-    """Every state of every layer, and every gate's share of the input, as tensors to differentiate by."""
-    states, shares, inputs = [], [], list(x.detach().unbind(1))
+def _run(cells: Sequence[Cell], x: Tensor, state: Any, residual: bool) -> tuple[list[Any], list[Any], list[Any]]:
+    """Every state of every layer, and every gate's share of the input, as tensors to differentiate by; and what each
+    layer reads, the last entry being the output."""
+    states, shares, inputs = [], [], [list(x.detach().unbind(1))]
     for number, cell in enumerate(cells):
         now, after, projected = state[number], [], []
-        for each in inputs:
+        for each in inputs[-1]:
             projected.append(cell.project(each))
             if not projected[-1].requires_grad:
                 projected[-1].requires_grad_()
             now = cell.step(cell.split(cell.gates, projected[-1]), *now)
             after.append(now)
         outputs = [each[0] for each in after]
-        inputs = [a + b for a, b in zip(inputs, outputs, strict=True)] if residual and number else outputs
+        passed = [a + b for a, b in zip(inputs[-1], outputs, strict=True)] if residual and number else outputs
+        inputs.append(passed)
         states.append(after)
         shares.append(projected)
-    return states, shares
+    return states, shares, inputs
 
 
 def _norm(grad: Tensor | None, x: Tensor) -> Tensor:

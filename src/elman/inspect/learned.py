@@ -75,7 +75,7 @@ def excerpt(here: Listened, found: Found, size: int) -> slice:
     starts = np.arange(len(truth) // 2, len(truth) - size + 1, max(1, size // 3))
     spread = [truth[start : start + size].std() * _known(found, int(start), size) for start in starts]
     begin = int(starts[int(np.argmax(spread))])
-    begin = here.text.rfind("\n", begin - 200, begin) + 1 or begin  # of a line, where one begins near
+    begin = here.text.rfind("\n", max(0, begin - 200), begin) + 1 or begin  # of a line, where one begins near
     return slice(begin, begin + size)
 
 
