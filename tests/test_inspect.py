@@ -21,7 +21,7 @@ from elman.inspect.gates import gates
 from elman.inspect.listened import Listened, Look, spelled
 from elman.inspect.live import valued
 from elman.inspect.look import look, side_by_side
-from elman.inspect.panel import plain
+from elman.inspect.panel import plain, table
 from elman.inspect.recording import listen
 from elman.tasks.lm import LM
 
@@ -306,3 +306,22 @@ def test_a_run_of_a_task_that_reads_no_text_shows_its_training(model, monkeypatc
     assert [panel.name for panel in look(model).panels] == ["curves"]
     with pytest.raises(elman.UserError, match="run of 'draw', which reads no text: leave out --text"):
         look(model, text="some.txt")
+
+
+def test_what_is_wrong_with_an_option_is_said_in_python_too(model):
+    with pytest.raises(elman.UserError, match="unknown option 'txt': did you mean 'text'"):
+        look(model, txt="a")
+
+
+def test_a_property_that_cannot_be_scored_is_told(model):
+    def same(text):
+        return [1.0] * len(text)
+
+    told = []
+    look(model, length=400, own=[same], quiet=True, tell=told.append)
+    assert any("the property same is not scored" in line for line in told)
+
+
+def test_no_control_character_reaches_a_page(report):
+    assert table(["a"], [["x\x00y\x1f\ud800"]]).count("\ufffd") == 3
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", report.page())

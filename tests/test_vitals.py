@@ -12,7 +12,7 @@ from elman.training.vitals import Vitals, same
 
 
 def status(**changed):
-    figures = {"step": 1, "epoch": 0.1, "progress": 0.5, "seconds": 1.0, "seconds_left": 1.0, "loss": 1.0,
+    figures = {"step": 1000, "epoch": 0.1, "progress": 0.5, "seconds": 1.0, "seconds_left": 1.0, "loss": 1.0,
                "val_loss": 1.1, "tokens_per_s": 1.0, "grad_norm": 1.0, "clipped": 0.1, "stuck": 0.0,
                "rate": 0.1}  # fmt: skip
     return Status(**(figures | changed))
@@ -38,6 +38,8 @@ def test_what_is_wrong_is_told_once(figures, word):
 def test_a_healthy_training_and_an_early_one_are_told_nothing():
     assert list(Vitals(3.0).check(status())) == []
     assert list(Vitals(None).check(status(loss=9.0, val_loss=9.0))) == []
+    assert list(Vitals(3.0).check(status(step=20, clipped=1.0, loss=9.0, stuck=1.0))) == []
+    assert list(Vitals(0.0).check(status(loss=0.0, val_loss=0.0))) == []  # one character: there is nothing to learn
     assert list(Vitals(3.0).check(status(progress=0.1, clipped=1.0, loss=9.0, stuck=1.0))) == []
 
 
@@ -62,7 +64,8 @@ class Told(Silent):
         self.lines.append(line)
 
 
-def test_a_training_that_only_clips_says_so_and_logs_it(tmp_path):
+def test_a_training_that_only_clips_says_so_and_logs_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("elman.training.vitals.LEAST", 10)
     (tmp_path / "a.txt").write_text("the cat sat on a mat and saw two dogs run by, " * 60)
     told = Told()
     elman.train("lm", tmp_path / "a.txt", steps=40, eval_every=10, hidden=8, clip=1e-6, rows=4, window=16, show=False,

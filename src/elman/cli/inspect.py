@@ -78,13 +78,19 @@ def inspect_(
         Another folder for what is written.
     """
     check(looking, fresh)
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: name a folder")
     if looking.language is not None and looking.language not in LANGUAGES:
         raise unknown("language", looking.language, LANGUAGES)
     if fresh.cells is not None:
         if runs or unit:
             raise UserError("--cells looks at fresh cells: leave the run and --unit out")
         specs = [spec.strip() for spec in fresh.cells.split(",") if spec.strip()]
+        if not specs:
+            raise UserError("--cells names no cell: write them with a comma between, as in rnn,lstm")
         return _saved(compare(specs, fresh.gain, fresh.steps, seed=looking.seed), out or RUNS / "cells")
+    if (fresh.gain, fresh.steps) != (Fresh.gain, Fresh.steps):
+        raise UserError("--gain and --steps are of fresh cells: give --cells too")
     if len(runs) > 1:
         if unit or looking.text:
             raise UserError("several runs are compared by their curves: leave --unit and --text out, or give one run")
@@ -109,6 +115,8 @@ def inspect_(
 def _best(figures: dict[str, Any]) -> str:
     """The five best units in a line."""
     best = list(figures["properties"].values())[:5]
+    if not best:
+        return "What the units have learned: no property of this text changes enough to be scored"
     named = [
         f"{each['meaning']} {each['unit']} ({each['score']:.2f}, untrained {each['untrained']:.2f})" for each in best
     ]

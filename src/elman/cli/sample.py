@@ -124,10 +124,15 @@ def _painted(model: Model, writing: Writing, seen: Record) -> Callable[[Iterable
     return paint
 
 
+LARGEST = 1e30  # of a value to hold
+
+
 def _held(text: str) -> tuple[str, float]:
     unit, equals, value = text.partition("=")
     try:
-        return unit, float(value)
+        if abs(float(value)) < LARGEST:  # no NaN either
+            return unit, float(value)
+        raise ValueError
     except ValueError:
         what = f"the value '{value}'" if equals else "no value"
         raise UserError(f"--hold {text} has {what}: write a unit and a number, as in 1.c.137=1.0") from None

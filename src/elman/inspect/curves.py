@@ -26,6 +26,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """The log of a run by name of the figure, (lines,) each; NaN where a line has none."""
     try:
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} has no log.jsonl: its training was stopped before its first line") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
@@ -60,7 +62,8 @@ def curves(runs: Sequence[Run]) -> Panel:
                 axis.set_ylim(-0.02, 1.02)
     losses.set(title="loss, nats a token", xlabel="seconds")
     losses.legend()
-    others[0].set_yscale("log")
+    if any((log["grad_norm"] > 0).any() for log in logs.values()):
+        others[0].set_yscale("log")
     rows, figures = [], {}
     for run in runs:
         summary, log = run.summary(), logs[str(run.path)]

@@ -1,6 +1,5 @@
 """What the model expected: the text by surprise, its hardest lines, and one short string step by step."""
 
-import html
 import math
 from collections.abc import Callable, Sequence
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from elman.inspect import painting
 from elman.inspect.chart import COLOURS, axes, styled
-from elman.inspect.panel import Panel, table
+from elman.inspect.panel import Panel, escape, table
 from elman.inspect.recording import Recording
 
 SHOWN = 2500  # characters of the painted text
@@ -37,8 +36,8 @@ def expectation(text: str, place: np.ndarray, seen: Recording, spell: Callable[[
     )
     return Panel(
         "expectation", "What the model expected",
-        f"The darker a character, the less it was expected; {mean:.2f} bits a token on average over {len(seen):,} "
-        "tokens. Under the pointer: its bits, and the five likeliest tokens in its place.",
+        f"The deeper the orange, the less a character was expected; {mean:.2f} bits a token on average over "
+        f"{len(seen):,} tokens. Under the pointer: its bits, and the five likeliest tokens in its place.",
         {"bits_per_token": mean, "tokens": len(seen), "hardest_lines": [{"bits": b, "line": line} for b, line in rows]},
         {"surprise": picture}, body,
     )  # fmt: skip
@@ -123,4 +122,4 @@ def _plain(name: str) -> str:
 
 def escaped(lines: Sequence[str]) -> str:
     """Text as it is."""
-    return "<pre>\n" + html.escape("\n".join(lines)) + "</pre>"
+    return "<pre>\n" + escape("\n".join(lines)) + "</pre>"

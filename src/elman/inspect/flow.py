@@ -194,7 +194,9 @@ def verdict(found: Flow, back: int | None) -> str:
     place, norms = max(found.states.items(), key=lambda item: found.half_life(item[0]))
     life, far = found.half_life(place), reach(found)
     said = f"Nine tenths of the weight gradient come from the last {far} steps; the gradient of {place} " + (
-        f"halves in {life:.0f} steps." if np.isfinite(life) else f"has not halved after {len(norms) - 1} steps."
+        f"halves in {life:.0f} step{'s' * (life != 1)}."
+        if np.isfinite(life)
+        else f"has not halved after {len(norms) - 1} steps."
     )
     if back is None:
         return said

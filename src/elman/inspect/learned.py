@@ -7,7 +7,7 @@ import numpy as np
 from elman.inspect import painting
 from elman.inspect.listened import Listened
 from elman.inspect.panel import Panel, table
-from elman.inspect.properties import properties
+from elman.inspect.properties import named, properties
 from elman.inspect.units import Found, find, names
 
 PAINTED, SHORT = 900, 330  # characters of each painted text; of those in the picture of the best
@@ -20,6 +20,8 @@ def scores(here: Listened) -> tuple[list[Found], list[Found]]:
     truths = properties(here.text, here.language, here.look.own)
     trained = {place: here.by_character(values) for place, values in here.states.items()}
     found = find(trained, truths, here.look.seed)
+    for name in sorted({named(function) for function in here.look.own} - {each.property.name for each in found}):
+        here.look.tell(f"the property {name} is not scored: it is nowhere known, or nearly always the same")
     return found, find(here.untrained(), [each.property for each in found], here.look.seed)
 
 

@@ -45,6 +45,8 @@ class Listened:
     def __init__(self, model: Model, look: Look):
         if not isinstance(model.task, LM):
             raise UserError(f"{model.path} is a run of '{model.task.kind}', which reads no text to look at")
+        if look.length < LEAST:
+            raise UserError(f"--length {look.length} is too little to say anything of: {LEAST} or more")
         self.model, self.task, self.look, self.tokens = model, model.task, look, model.tokens
         self.train = self._train()
         source = self.task.source(model.config, "valid", look.text, None, look.unknown)

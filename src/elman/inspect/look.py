@@ -9,6 +9,7 @@ from typing import Any
 from elman.errors import UserError
 from elman.inspect.curves import curves
 from elman.inspect.panel import Panel, Report
+from elman.options import build, check
 from elman.training.model import Model, load
 from elman.training.run import Run
 
@@ -33,7 +34,9 @@ def panels(model: Model, options: dict[str, Any]) -> Iterable[Panel]:
             raise UserError(f"{model.path} is a run of '{model.task.kind}', which reads no text: leave out --text")
         return [curves([model.run])]
     module = importlib.import_module(home)
-    return module.panels(model, module.Look(**options))
+    asked = build(module.Look, options)
+    check(asked)
+    return module.panels(model, asked)
 
 
 def side_by_side(runs: list[Path]) -> Report:

@@ -12,7 +12,7 @@
   const paint = (pre) => {
     const bytes = Uint8Array.from(atob(pre.dataset.values), (c) => c.charCodeAt(0));
     const values = new Int8Array(bytes.buffer), heat = pre.classList.contains("heat");
-    const notes = pre.dataset.notes ? pre.dataset.notes.split("\x1f") : null;
+    const notes = pre.dataset.notes ? JSON.parse(pre.dataset.notes) : null;
     const part = document.createDocumentFragment();
     Array.from(pre.textContent).forEach((char, i) => {
       const value = values[i] / 100, span = document.createElement("span");

@@ -4,6 +4,7 @@ import base64
 import functools
 import html
 import io
+import json
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -35,7 +36,8 @@ def page(text: str, values: np.ndarray, notes: Sequence[str] = (), heat: bool = 
     """An element whose script paints each character by its value (T,) in -1 to 1, and shows on hover the value, or its
     note. With `heat` 0 to 1 goes from nothing to orange."""
     numbers = base64.b64encode(np.round(np.asarray(values) * 100).astype(np.int8).tobytes()).decode()
-    told = f' data-notes="{html.escape(chr(31).join(notes))}"' if notes else ""
+    listed = json.dumps(list(notes), ensure_ascii=False).replace("&", "&amp;").replace("'", "&#39;")
+    told = f" data-notes='{listed}'" if notes else ""
     # a character of the script is one of Unicode's, not half of a pair; a tab or a newline stays one
     return (f'<pre class="paint{" heat" if heat else ""}" data-values="{numbers}"{told}>\n'
             f"{html.escape(''.join(map(_shown, text)))}</pre>")  # fmt: skip

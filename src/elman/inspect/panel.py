@@ -3,6 +3,7 @@
 import html
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -108,7 +109,14 @@ def table(head: list[str], rows: list[list[Any]]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f'<td class="number">{"" if math.isnan(value) else f"{value:.3f}"}</td>'
-    return f'<td class="number">{value:,}</td>' if isinstance(value, int) else f"<td>{html.escape(str(value))}</td>"
+    if isinstance(value, int):
+        return f'<td class="number">{value:,}</td>'
+    return f"<td>{escape(str(value))}</td>"
+
+
+def escape(text: str) -> str:
+    """Text for a page, with a sign for what no page may hold."""
+    return html.escape(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", text))
 
 
 def plain(value: Any) -> Any:

@@ -123,8 +123,13 @@ def _rare(each: Property) -> int:
     return int(counts.sum() - counts.max(initial=0))
 
 
+def named(function: Callable[[str], Any]) -> str:
+    """The name of a property of the user's own."""
+    return getattr(function, "__name__", type(function).__name__)
+
+
 def _own(function: Callable[[str], Any], text: str) -> Property:
-    name = getattr(function, "__name__", type(function).__name__)
+    name = named(function)
     try:
         given = function(text)
     except Exception as error:

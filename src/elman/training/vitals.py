@@ -9,7 +9,7 @@ from elman.recurrent.state import State, flatten
 from elman.training.reporter import Status
 
 CLIPPED, STUCK, APART = 0.95, 0.25, 0.5
-EARLY = 0.2  # of a training: before it nothing is held against it
+EARLY, LEAST = 0.2, 300  # of a training, and updates: before that nothing is held against it
 SAME = 1e-3  # units that differ by less in all rows are the same in every row
 
 
@@ -22,12 +22,12 @@ class Vitals:
 
     def check(self, status: Status) -> Iterator[str]:
         """Lines to tell, each once in a training, at a look at the validation part."""
-        if status.progress < EARLY:
+        if status.progress < EARLY or status.step < LEAST:
             return
         loss, val_loss, clipped, stuck = status.loss, status.val_loss, status.clipped, status.stuck
         best = loss if val_loss is None else val_loss
         signs = {
-            "unigram": self.floor is not None and best > self.floor - 0.05
+            "unigram": self.floor is not None and self.floor > 0.1 and best > self.floor - 0.05
             and f"nothing is learned beyond how often each token comes ({self.floor:.2f} nats): try another --rate",
             "clipped": clipped > CLIPPED
             and f"{clipped:.0%} of the updates were clipped: the --rate may be too high, or --clip too low",
