@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from quality import machine
+from quality import clock, machine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -313,16 +313,10 @@ def recording(dtypes: list[torch.dtype]) -> Iterator[str]:
     steps, vocabulary, hidden = 100_000, 90, 512
     model, ids = LM(vocabulary, 64, hidden).eval(), torch.randint(vocabulary, (steps,)).numpy()
     kept = listen(model, ids[:2000]).values  # the kernel is made
-    times = [_seconds(lambda: listen(model, ids)) for _ in range(3)]
+    times = [clock(lambda: listen(model, ids)) for _ in range(3)]
     yield from ("| what | seconds |", "|---|---|")
     taken = f"{middle(times):.1f} ({min(times):.1f}-{max(times):.1f})"
     yield f"| {steps:,} steps, {', '.join(kept)} of {hidden} units each | {taken} |"
-
-
-def _seconds(run: Run) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
 
 
 LOADING = """

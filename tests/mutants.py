@@ -183,7 +183,7 @@ FAULTS = [
     ("inspect/flow.py", "[::-1])  # (K, B)", ")  # (K, B)", FLOW),
     ("inspect/flow.py", "last = np.flatnonzero(~below)", "last = np.flatnonzero(below)[:1] - 1", FLOW),
     ("inspect/flow.py", "torch.sqrt(read.square().sum(-1) + 1)", "torch.sqrt(read.square().sum(-1))", FLOW),
-    ("inspect/flow.py", "if residual and number else outputs", "if number else outputs", FLOW),
+    ("inspect/flow.py", "if residual and number else output", "if number else output", FLOW),
     ("inspect/flow.py", "torch.linalg.eigvals(matrix).abs().max()", "torch.linalg.matrix_norm(matrix, 2)", FLOW),
     ("inspect/recording.py", "nats[begin + 1 : after]", "nats[begin : after - 1]", "test_inspect.py -k recording"),
     ("inspect/live.py", "while before and values", "while False", "test_inspect.py -k painted"),

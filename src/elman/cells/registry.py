@@ -52,6 +52,11 @@ def find(spec: CellSpec) -> tuple[type[Cell], dict[str, Any]]:
     return spec, {}
 
 
+def listed(text: str) -> list[str]:
+    """The different cells of `rnn,lstm:forget_bias=0,mine.py:MyCell`, a comma between them."""
+    return list(dict.fromkeys(spec.strip() for spec in text.split(",") if spec.strip()))
+
+
 def make(spec: CellSpec, input_size: int, hidden_size: int) -> Cell:
     """The cell, its weights fresh."""
     kind, options = find(spec)

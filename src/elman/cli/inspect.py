@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
+from elman.cells.registry import listed
 from elman.data.tokens import Unknown
 from elman.errors import UserError, unknown
 from elman.files import write
@@ -85,8 +86,7 @@ def inspect_(
     if fresh.cells is not None:
         if runs or unit:
             raise UserError("--cells looks at fresh cells: leave the run and --unit out")
-        specs = [spec.strip() for spec in fresh.cells.split(",") if spec.strip()]
-        if not specs:
+        if not (specs := listed(fresh.cells)):
             raise UserError("--cells names no cell: write them with a comma between, as in rnn,lstm")
         return _saved(compare(specs, fresh.gain, fresh.steps, seed=looking.seed), out or RUNS / "cells")
     if (fresh.gain, fresh.steps) != (Fresh.gain, Fresh.steps):

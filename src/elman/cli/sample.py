@@ -12,12 +12,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from elman.cells.tap import Record, hold, record
-from elman.cli.screen import printable
 from elman.data.tokens import Unknown
 from elman.decode.sampling import Sampling
 from elman.errors import UserError
 from elman.inspect.live import check_unit, valued
 from elman.options import CountInt, PositiveFloat, PositiveInt, check
+from elman.printable import printable
 from elman.training.model import Model, load
 from elman.training.run import Which, newest
 

@@ -3,20 +3,15 @@
 import math
 import sys
 import time
-import unicodedata
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from elman.printable import printable
 from elman.training.reporter import Status
 
 EVERY = 10.0  # seconds between plain lines
-
-
-def printable(text: str) -> str:
-    """The text without what would steer the terminal: control characters become a sign."""
-    return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "\ufffd" for c in text)
 
 
 def span(seconds: float | None) -> str:

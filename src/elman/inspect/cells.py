@@ -28,14 +28,14 @@ def compare(specs: Sequence[str], gain: float = 1.0, steps: int = STEPS, clip: f
                 matrix.data.mul_(gain)
         x, target = torch.randn(ROWS, steps, INPUTS), torch.randint(CLASSES, (ROWS,))
         found = flow(layer, x, lambda h, head=head, target=target: F.cross_entropy(head(h), target, reduction="none"))
-        place = max(found.states, key=lambda name: (found.half_life(name), float(found.states[name][-1])))
+        place = found.longest
         norms[f"{spec} ({place.partition('.')[2]})"] = found.states[place]
         size = _gradient(layer, head, x, target)
         rows.append([spec, place.partition(".")[2], whole(found.half_life(place), steps), reach(found),
                      f"{found.states[place][-1]:.1e}", _kind(found.states[place]), f"{size:.2g}",
                      f"{min(1.0, clip / size):.2g}"])  # fmt: skip
         figures[spec] = {"states": found.states, "shares": found.shares, "gradient_norm": size}
-    drawn = chart(norms, "norm of d loss at T / d state at T - k\nrelative to k = 0")
+    drawn = chart(norms)
     head = ["cell", "state", "half-life, steps", "9/10 of the gradient from", f"left after {steps - 1} steps", "",
             "norm of the whole gradient", f"clipping at {clip:g} multiplies it by"]  # fmt: skip
     rise = f", their recurrent matrices multiplied by {gain:g}" if gain != 1 else ""

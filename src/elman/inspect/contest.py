@@ -24,7 +24,7 @@ def contest(models: Sequence[Model]) -> Report:
             model.config, "train", None, None
         )
         found = text_flow(model.task, source.ids[:READ])  # type: ignore[union-attr]
-        place = max(found.states, key=found.half_life)
+        place = found.longest
         name, summary = model.path.name, model.run.summary()
         norms[f"{name} ({place})"] = found.states[place]
         life = found.half_life(place)
@@ -35,7 +35,7 @@ def contest(models: Sequence[Model]) -> Report:
     rows.sort(key=lambda row: row[3] if row[3] is not None else np.inf)
     head = ["cell", "units", "parameters", "validation, nats", "bits", "tokens a second", "half-life, steps",
             "9/10 of the weight gradient from"]  # fmt: skip
-    drawn = chart(norms, "norm of d loss at T / d state at T - k\nrelative to k = 0")
+    drawn = chart(norms)
     says = "The longest-lived state of each trained cell: a loss at step T, and the state k steps before."
     flows = Panel("reach", "How far the gradient reaches", says, figures, {"reach": drawn}, table(head, rows))
     return Report("Cells side by side", [curves([model.run for model in models]), flows])

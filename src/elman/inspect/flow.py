@@ -37,6 +37,11 @@ class Flow:
         last = np.flatnonzero(~below)
         return float(last[-1] + 1) if below[-1] else float("inf")
 
+    @property
+    def longest(self) -> str:
+        """The place of the state that lives longest."""
+        return max(self.states, key=lambda place: (self.half_life(place), float(self.states[place][-1])))
+
 
 def flow(layer: Recurrent, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Flow:
     """Runs the layer over x (B, K, I) from the initial state and takes the gradient of `loss`, a function of the last
@@ -46,20 +51,20 @@ def flow(layer: Recurrent, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Flow:
     cells = [cell for cell in layer.cells if isinstance(cell, Cell)]
     with torch.enable_grad():
         states, shares, inputs = _run(cells, x, layer.initial(len(x)), layer.residual)
-        total = loss(inputs[-1][-1]).sum()  # rows do not touch each other: each keeps its own gradient
+        total = loss(inputs[-1][:, -1]).sum()  # rows do not touch each other: each keeps its own gradient
         wanted = [value for steps in states for state in steps for value in state]
-        grads = iter(torch.autograd.grad(total, [*wanted, *(s for steps in shares for s in steps)], allow_unused=True))
+        grads = iter(torch.autograd.grad(total, [*wanted, *shares], materialize_grads=True))
     found: dict[str, np.ndarray] = {}
     parts: dict[str, np.ndarray] = {}
     for number, cell in enumerate(cells):
-        norms = [[_norm(next(grads), x) for _ in cell.states] for _ in range(x.shape[1])]
+        norms = [[next(grads).norm(dim=-1) for _ in cell.states] for _ in range(x.shape[1])]
         for place, name in enumerate(cell.states):
             by_step = torch.stack([norm[place] for norm in norms][::-1])  # (K, B), the last step first
             mean = by_step.clamp_min(1e-38).log().mean(1).exp()
             found[f"{number + 1}.{name}"] = (mean / mean[0].clamp_min(1e-38)).cpu().numpy()
     for number, cell in enumerate(cells):
-        deltas = torch.stack([_or_zero(next(grads), x, cell) for _ in range(x.shape[1])], 1)  # (B, K, G H)
-        read = torch.stack(inputs[number], 1).detach()
+        deltas = next(grads)  # (B, K, G H)
+        read = inputs[number].detach()
         size = torch.sqrt(read.square().sum(-1) + 1)  # of the step's input, with the 1 of the bias
         for name, delta in zip(cell.gates, deltas.chunk(len(cell.gates), -1), strict=True):
             share = (delta.norm(dim=-1) * size).sum(0).flip(0)
@@ -67,33 +72,22 @@ def flow(layer: Recurrent, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Flow:
     return Flow(found, parts)
 
 
-def _run(cells: Sequence[Cell], x: Tensor, state: Any, residual: bool) -> tuple[list[Any], list[Any], list[Any]]:
-    """Every state of every layer, and every gate's share of the input, as tensors to differentiate by; and what each
-    layer reads, the last entry being the output."""
-    states, shares, inputs = [], [], [list(x.detach().unbind(1))]
+def _run(cells: Sequence[Cell], x: Tensor, state: Any, residual: bool) -> tuple[list[Any], list[Tensor], list[Tensor]]:
+    """Every state of every layer, and the gates' shares of each layer's inputs (B, K, G H), to differentiate by; and
+    what each layer reads (B, K, I), the last entry being the output."""
+    states, shares, inputs = [], [], [x.detach()]
     for number, cell in enumerate(cells):
-        now, after, projected = state[number], [], []
-        for each in inputs[-1]:
-            projected.append(cell.project(each))
-            if not projected[-1].requires_grad:
-                projected[-1].requires_grad_()
-            now = cell.step(cell.split(cell.gates, projected[-1]), *now)
+        share, now, after = cell.project(inputs[-1]), state[number], []
+        if not share.requires_grad:
+            share.requires_grad_()
+        for each in share.unbind(1):
+            now = cell.step(cell.split(cell.gates, each), *now)
             after.append(now)
-        outputs = [each[0] for each in after]
-        passed = [a + b for a, b in zip(inputs[-1], outputs, strict=True)] if residual and number else outputs
-        inputs.append(passed)
+        output = torch.stack([each[0] for each in after], 1)
+        inputs.append(inputs[-1] + output if residual and number else output)
         states.append(after)
-        shares.append(projected)
+        shares.append(share)
     return states, shares, inputs
-
-
-def _norm(grad: Tensor | None, x: Tensor) -> Tensor:
-    """Of each row, (B,). None: nothing depends on it."""
-    return x.new_zeros(len(x)) if grad is None else grad.norm(dim=-1)
-
-
-def _or_zero(grad: Tensor | None, x: Tensor, cell: Cell) -> Tensor:
-    return x.new_zeros(len(x), len(cell.gates) * cell.hidden_size) if grad is None else grad
 
 
 def jacobian(cell: Cell, x: Tensor, state: Sequence[Tensor]) -> Tensor:
@@ -126,17 +120,15 @@ def matrices(layer: Recurrent) -> dict[str, Stretching]:
     found = {}
     for index, cell in enumerate(layer.cells):
         assert isinstance(cell, Cell)
-        number, direction = divmod(index, layer.directions)
         for name, matrix in cell.matrices().items():
             kind, *gates = name.split("_")
             for gate, block in zip(gates, matrix.split(cell.hidden_size), strict=True):
-                place = f"{number + 1}.{'backward.' * direction}{kind}.{gate}"
-                found[place] = Stretching.of(block)
+                found[f"{layer.place(index)}{kind}.{gate}"] = Stretching.of(block)
     return found
 
 
 @styled
-def chart(flows: dict[str, np.ndarray], title: str) -> Any:
+def chart(flows: dict[str, np.ndarray]) -> Any:
     """Norms (K,) by name over k, on a logarithmic scale."""
     figure, axis = axes()
     for name, norms in flows.items():
@@ -144,7 +136,7 @@ def chart(flows: dict[str, np.ndarray], title: str) -> Any:
         axis.semilogy(drawn, label=name)
     axis.axhline(1, color="#80808080", linewidth=0.8)
     axis.set_xlabel("k, steps back")
-    axis.set_ylabel(title)
+    axis.set_ylabel("norm of d loss at T / d state at T - k\nrelative to k = 0")
     axis.set_ylim(max(GONE, axis.get_ylim()[0]), min(1e12, axis.get_ylim()[1]))
     axis.legend(loc="best", ncols=2)
     return figure
@@ -154,7 +146,7 @@ def chart(flows: dict[str, np.ndarray], title: str) -> Any:
 def panel(layer: Recurrent, found: Flow, stretched: dict[str, list[Stretching]], back: int | None) -> Panel:
     """Gradient flow of a trained layer. `stretched`: Jacobians of the step by layer; `back`: the steps that the
     gradient went back in training."""
-    states = chart(found.states, "norm of d loss at T / d state at T - k\nrelative to k = 0")
+    states = chart(found.states)
     figure, axis = axes()
     for place, share in found.shares.items():
         axis.plot(share.cumsum(), label=place)
@@ -191,7 +183,7 @@ def reach(found: Flow) -> int:
 
 def verdict(found: Flow, back: int | None) -> str:
     """In a sentence: how far back this model learns, and whether `back` is further."""
-    place, norms = max(found.states.items(), key=lambda item: found.half_life(item[0]))
+    place, norms = found.longest, found.states[found.longest]
     life, far = found.half_life(place), reach(found)
     said = f"Nine tenths of the weight gradient come from the last {far} steps; the gradient of {place} " + (
         f"halves in {life:.0f} step{'s' * (life != 1)}."

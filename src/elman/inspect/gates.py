@@ -29,15 +29,13 @@ def places(layer: Recurrent) -> dict[str, str]:
     found = {}
     for index, cell in enumerate(layer.cells):
         assert isinstance(cell, Cell)
-        number, direction = divmod(index, layer.directions)
-        found |= {f"{number + 1}.{'backward.' * direction}{name}": says for name, says in gates(cell).items()}
+        found |= {layer.place(index) + name: says for name, says in gates(cell).items()}
     return found
 
 
 @styled
-def saturation(layer: Recurrent, seen: Recording) -> Panel | None:
-    """The share of time that each unit's gates are below 0.1 and above 0.9; None for a cell without gates."""
-    named = {place: says for place, says in places(layer).items() if place in seen.values}
+def saturation(named: Mapping[str, str], seen: Recording) -> Panel | None:
+    """The share of time that each unit's gates are below 0.1 and above 0.9; None without gates. `named`: `places`."""
     if not named:
         return None
     shares: Mapping[str, np.ndarray] = {

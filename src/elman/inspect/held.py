@@ -37,7 +37,7 @@ def hold_panel(here: Listened, found: list[Found]) -> Panel | None:
                 written[name] = here.model.sample("", HELD, seed=here.look.seed)
         shares = {name: _share(text, each.property, here) for name, text in written.items()}
         changed = {name: _changed(written[name], free) for name in ("low", "high")}
-        usual = _share(here.text, each.property, here)
+        usual = float(each.property.values[each.property.known].mean())
         rows.append([each.property.meaning, each.unit + " (low)" * (each.sign < 0), usual, *shares.values(),
                      *map(", ".join, changed.values())])  # fmt: skip
         figures[each.unit] = {"property": each.property.name, "low": low, "high": high, "shares": shares,

@@ -37,7 +37,7 @@ def panels(model: Model, look: Look) -> Iterator[Panel]:
         yield strip_panel(here)
         if (held := hold_panel(here, found[0])) is not None:
             yield held
-    if (gates := saturation(here.layer, here.seen)) is not None:
+    if (gates := saturation(here.gates, here.seen)) is not None:
         yield gates
     yield gradient_panel(here)
     if (model.path / "log.jsonl").exists():

@@ -2,9 +2,9 @@
 
 import base64
 import functools
-import html
 import io
 import json
+import re
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -15,6 +15,9 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
+
+from elman.inspect.panel import escape
+from elman.printable import printable
 
 LOW, HIGH, HEAT = (50, 110, 230), (226, 60, 50), (240, 140, 20)
 STRONGEST = 0.8  # of a colour over the background
@@ -40,20 +43,20 @@ def page(text: str, values: np.ndarray, notes: Sequence[str] = (), heat: bool = 
     told = f" data-notes='{listed}'" if notes else ""
     # a character of the script is one of Unicode's, not half of a pair; a tab or a newline stays one
     return (f'<pre class="paint{" heat" if heat else ""}" data-values="{numbers}"{told}>\n'
-            f"{html.escape(''.join(map(_shown, text)))}</pre>")  # fmt: skip
+            f"{escape(text)}</pre>")  # fmt: skip
 
 
 def terminal(text: str, values: Iterable[float]) -> str:
     """With the terminal's 24-bit colours, white on a dark background of the value's colour."""
     pieces, before = [], ""
-    for char, value in zip(text, values, strict=True):
+    for char, value in zip(printable(text), values, strict=True):
         red, green, blue = (round(part * abs(value) * STRONGEST) for part in (HIGH if value > 0 else LOW))
         colour = f"\x1b[97;48;2;{red};{green};{blue}m"
         if char == "\n":  # a background would run to the end of the line
             pieces.append("\x1b[0m\n")
             before = ""
             continue
-        pieces.append((colour if colour != before else "") + _shown(char))
+        pieces.append((colour if colour != before else "") + char)
         before = colour
     return "".join(pieces) + "\x1b[0m"
 
@@ -94,15 +97,10 @@ def _wrapped(text: str, values: np.ndarray) -> list[tuple[str, np.ndarray | None
     for place, char in enumerate(text):
         cells += 2 if unicodedata.east_asian_width(char) in "WF" else 1
         if char == "\n" or cells >= COLUMNS - 1 or place == len(text) - 1:
-            line = "".join(" " if c in "\n\t" else _shown(c) for c in text[begin : place + 1])
+            line = re.sub(r"[\n\t]", " ", printable(text[begin : place + 1]))
             lines.append((line, values[begin : place + 1]))
             begin, cells = place + 1, 0
     return lines
-
-
-def _shown(char: str) -> str:
-    """What would steer a terminal or is no character becomes a sign."""
-    return char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs") else "\ufffd"
 
 
 def uncovered(text: str) -> list[str]:

@@ -3,7 +3,6 @@
 import html
 import json
 import math
-import re
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 
 from elman.files import replace_folder, write
 from elman.inspect.chart import png, svg
+from elman.printable import printable
 
 Picture = Figure | bytes  # a chart, or a PNG
 
@@ -116,7 +116,7 @@ def _cell(value: Any) -> str:
 
 def escape(text: str) -> str:
     """Text for a page, with a sign for what no page may hold."""
-    return html.escape(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", text))
+    return html.escape(printable(text))
 
 
 def plain(value: Any) -> Any:

@@ -110,7 +110,7 @@ class Recurrent(nn.Module):
             outputs = []
             for direction in range(self.directions):
                 index = len(after)
-                span = Span(x, state[index], initial[index], lengths, fresh, direction == 1, self._place(index))
+                span = Span(x, state[index], initial[index], lengths, fresh, direction == 1, self.place(index))
                 y, new = self.choose(index, span).backend.unroll(self._cell(index), span)
                 outputs.append(y)
                 after.append(new)
@@ -130,7 +130,7 @@ class Recurrent(nn.Module):
 
         def prepare() -> list[Callable[[Tensor, States], States]]:
             cells = enumerate(self._cell(index) for index in range(self.layers))
-            return [self.choose(index).backend.stepper(cell, self._place(index)) for index, cell in cells]
+            return [self.choose(index).backend.stepper(cell, self.place(index)) for index, cell in cells]
 
         steps, seen, ours = prepare(), watched(), None
 
@@ -171,7 +171,8 @@ class Recurrent(nn.Module):
         assert isinstance(cell, Cell)
         return cell
 
-    def _place(self, index: int) -> str:
+    def place(self, index: int) -> str:
+        """Before the names of a cell's values: `1.`, `2.backward.`."""
         layer, direction = divmod(index, self.directions)
         return f"{layer + 1}." + ("backward." if direction else "")
 
@@ -208,7 +209,7 @@ class Recurrent(nn.Module):
     def _check_holds(self) -> None:
         names = {}
         for index in range(len(self.cells)):
-            names |= {self._place(index) + name: None for name in said(self._cell(index))}
+            names |= {self.place(index) + name: None for name in said(self._cell(index))}
         for key in holding():
             place, _, unit = key.rpartition(".")
             if place not in names:
