@@ -532,6 +532,14 @@ def test_a_character_that_the_model_never_saw_is_named(tmp_path, size):
         corpus.read_with(CharTokens("ab"), path)
 
 
+def test_a_character_that_was_replaced_once_is_still_unknown():
+    tokens = CharTokens("ab")
+    assert tokens.array("aéb", "replace").tolist() == [0, 0, 1]
+    assert tokens.array("aéb", "skip").tolist() == [0, 1]
+    with pytest.raises(UserError, match=r"never saw 'é' \(U\+00E9\):"):
+        tokens.array("aéb")
+
+
 def test_another_text_may_be_a_folder_and_must_be_there(tmp_path):
     for name in "ab":
         put(tmp_path, name, name)
@@ -646,18 +654,18 @@ def test_a_name_that_is_not_utf8_is_encoded_as_its_bytes():
     assert ByteTokens().encode(os.fsdecode(b"caf\xe9")) == list(b"caf\xe9")  # as it comes from a command line
 
 
-@pytest.mark.parametrize("tokens", [CharTokens(SCRIPTS[:5]), CharTokens("\U0001f600é\0"), ByteTokens()])
+@pytest.mark.parametrize(
+    "tokens", [CharTokens(SCRIPTS[:5]), CharTokens("\U0001f600é\0"), CharTokens("oeh", True), ByteTokens()]
+)
 def test_tokens_are_the_same_after_a_round_through_a_run_folder(tokens):
     again = from_config(tokens.to_config())
     assert type(again) is type(tokens)
     assert len(again) == len(tokens)
     assert again.to_config() == tokens.to_config()
-    assert again.table().tolist() == tokens.table().tolist()
+    text = "\0é" + SCRIPTS[:5]
+    assert again.array(text, "skip").tolist() == tokens.array(text, "skip").tolist()
 
 
-def test_the_table_has_the_token_of_every_code_point():
-    table = CharTokens("b\U0001f600a").table()
-    assert [table[ord(char)] for char in "b\U0001f600a"] == [0, 1, 2]
-    assert (table >= 0).sum() == 3
-    assert len(table) == sys.maxunicode + 1
-    assert ByteTokens().table()[:256].tolist() == list(range(256))
+def test_all_characters_of_many_texts_are_tokens():
+    assert CharTokens.of_texts(["ba", "", "\U0001f600a"]).vocabulary == "ab\U0001f600"
+    assert CharTokens.of_texts(iter(["bA", "É"]), lower=True).vocabulary == "abé"

@@ -12,12 +12,18 @@ from typing import Any
 from elman.errors import UserError
 
 STANDARD_INPUT = "/dev/stdin"
+SCHEMES = ("hub:", "builtin:")  # what begins so names data that is no file
 
 
 def cache_folder() -> Path:
     """Where encoded texts are kept: `ELMAN_CACHE`, or the user's cache folder."""
     own = os.environ.get("ELMAN_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "elman"
+
+
+def absolute(name: str) -> str:
+    """A path as it is called from anywhere; a name such as hub:owner/data or builtin:dates is no path."""
+    return name if name.startswith(SCHEMES) else str(Path(name).absolute())
 
 
 def write(path: Path, content: bytes) -> None:

@@ -2,74 +2,77 @@
 
 import codecs
 import hashlib
-import json
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import takewhile
+from operator import itemgetter
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from elman.data.tokens import KINDS, Tokens, Unknown, from_config, narrowest
-from elman.errors import UserError, nearest
-from elman.files import STANDARD_INPUT, cache_folder, cannot_write, write
+from elman.data.content import encoding_name, similar
+from elman.data.encoded import Corpus as Corpus
+from elman.data.encoded import keep
+from elman.data.encoded import reopen as reopen
+from elman.data.tokens import KINDS, Tokens, Unit, Unknown
+from elman.data.words import seam
+from elman.errors import UserError
+from elman.files import STANDARD_INPUT
 
-Unit = Literal["char", "byte"]
 CHUNK = 1 << 22  # bytes read at once
-LEFT_OUT = -2
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """The tokens of a text: `ids` is a read-only memory map; `key` names the content; `notes` are lines to tell."""
-
-    ids: np.ndarray
-    tokens: Tokens
-    key: str
-    notes: list[str] = field(default_factory=list)
-
-
-def read(paths: list[str], unit: Unit = "char", encoding: str = "utf-8", pattern: str = "**/*") -> Corpus:
+def read(
+    paths: list[str],
+    unit: Unit = "char",
+    encoding: str = "utf-8",
+    pattern: str = "**/*",
+    vocabulary: int | None = None,
+    lower: bool = False,
+    train: float = 1.0,
+) -> Corpus:
     """The corpus of some files, of the files in a folder that match a pattern, or of standard input (`/dev/stdin`).
 
     Files follow each other in the order given, those of a folder in the order of their names. In a folder, a file that
     does not decode is left out and counted in the notes; one that was named is an error that says where and what to do.
+
+    - vocabulary: how many tokens are learnt, where they are; None for a usual number
+    - lower: in lower case
+    - train: share of the characters, from the beginning, from which tokens are learnt, where they are
     """
+    kind = KINDS[unit]
+    kind.check(vocabulary, lower)
     if not paths:
         raise UserError("no text was given: name a file, a folder, or - for standard input")
     if STANDARD_INPUT in paths:
-        return _from_input(paths, unit, encoding)
-    encoding = _encoding(KINDS[unit].reads(encoding))
+        return _from_input(paths, lambda copy: read([copy], unit, encoding, pattern, vocabulary, lower, train))
+    encoding = encoding_name(kind.reads(encoding))
     files, notes = _collect(paths, encoding, pattern)
-    key = _key(files, unit, encoding)
-    ids, tokens = _stored(key) or _encode(files, key, unit, encoding)
-    return Corpus(_enough(ids, tokens, paths[0]), tokens, key, notes)
-
-
-def reopen(key: str) -> Corpus | None:
-    """The corpus of that content, if it is still in the cache."""
-    stored = _stored(key)
-    return stored and Corpus(*stored, key)
+    how = f"1 {unit} {encoding}" + " lower" * lower + f" {vocabulary} {train:.9g}" * kind.learnt
+    key = _key(files, how)
+    text = reopen(key)
+    if text is None:
+        parts = partial(_parts, files, encoding, kind, _first(files, encoding, train) if kind.learnt else sys.maxsize)
+        if not any(part for _, part in parts()):
+            raise UserError(f"{files[0]} has 0 {kind.unit}s: at least 2 are needed")
+        tokens = kind.of_parts((part for _, part in takewhile(itemgetter(0), parts())), vocabulary, lower)
+        rare = "seen once or never" if vocabulary is None else f"not among the {vocabulary:,} that come most often"
+        text = keep(key, tokens, ((trained, tokens.array(part, "replace")) for trained, part in parts()), rare)
+    _enough(text.ids, text.tokens, paths[0])
+    return replace(text, notes=notes + text.notes)
 
 
 def read_with(tokens: Tokens, path: str, encoding: str = "utf-8", unknown: Unknown = "error") -> np.ndarray:
-    """The tokens of another text, in memory, as a trained model knows them. A character that it never saw is an error,
-    is left out (`skip`) or put as the nearest known one (`replace`)."""
-    encoding = _encoding(tokens.reads(encoding))
+    """The tokens of another text, in memory, as a trained model knows them. What it never saw is an error, is left out
+    (`skip`) or put as the nearest that it knows (`replace`)."""
+    encoding = encoding_name(tokens.reads(encoding))
     files, _ = _collect([path], encoding, "**/*")
-    table, pieces = tokens.table(), list[np.ndarray]()
-    for points in _points(files, encoding):
-        for point in np.unique(points[table[points] < 0]).tolist():
-            # an error that names it, nothing, or the token to put
-            table[point] = next(iter(tokens.encode(chr(point), unknown)), LEFT_OUT)
-        ids = table[points]
-        pieces.append(ids[ids != LEFT_OUT])
-    ids = np.concatenate(pieces) if pieces else np.zeros(0, np.int32)
+    parts = _parts(files, encoding, type(tokens), sys.maxsize)
+    ids = np.concatenate([np.zeros(0, np.int32), *(tokens.array(part, unknown) for _, part in parts)])
     return _enough(ids, tokens, path)
 
 
@@ -79,7 +82,7 @@ def _enough(ids: np.ndarray, tokens: Tokens, path: str) -> np.ndarray:
     return ids
 
 
-def _from_input(paths: list[str], unit: Unit, encoding: str) -> Corpus:
+def _from_input(paths: list[str], read_copy: Callable[[str], Corpus]) -> Corpus:
     if paths != [STANDARD_INPUT]:
         raise UserError("- (standard input) cannot be mixed with files")
     if sys.stdin is None or sys.stdin.isatty():
@@ -89,18 +92,9 @@ def _from_input(paths: list[str], unit: Unit, encoding: str) -> Corpus:
         with copy.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
         try:
-            return read([str(copy)], unit, encoding)
+            return read_copy(str(copy))
         except UserError as error:
             raise UserError(str(error).replace(str(copy), "standard input")) from None
-
-
-def _encoding(name: str) -> str:
-    """The encoding's one name among its spellings."""
-    try:
-        b"".decode(name)  # also refuses codecs that are not of text
-        return codecs.lookup(name).name
-    except (LookupError, UnicodeError):
-        raise UserError(f"unknown encoding '{name}': try utf-8, latin-1, cp1252, utf-16, shift_jis or euc-kr") from None
 
 
 def _collect(paths: list[str], encoding: str, pattern: str) -> tuple[list[Path], list[str]]:
@@ -115,7 +109,7 @@ def _collect(paths: list[str], encoding: str, pattern: str) -> tuple[list[Path],
                 found, note = _in_folder(path, encoding, pattern)
                 files, notes = files + found, [*notes, note]
             elif not path.exists():
-                raise UserError(f"{path} does not exist{_similar(path)}")
+                raise UserError(f"{path} does not exist{similar(path)}")
             elif not path.is_file():
                 raise UserError(f"{path} is neither a file nor a folder: pipe it in, and give - as its name")
             elif path.stat().st_size == 0:
@@ -141,11 +135,6 @@ def _in_folder(folder: Path, encoding: str, pattern: str) -> tuple[list[Path], s
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
-
-
-def _similar(path: Path) -> str:
-    near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
-    return f": did you mean {path.with_name(near)}?" if near else ""
 
 
 def _decodes(path: Path, encoding: str) -> bool:
@@ -196,9 +185,9 @@ def _likely(path: Path) -> str:
     return "utf-16" if _head(path)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "latin-1"
 
 
-def _key(files: list[Path], unit: Unit, encoding: str) -> str:
+def _key(files: list[Path], how: str) -> str:
     """A name for the content and how it is read."""
-    digest = hashlib.blake2b(f"1 {unit} {encoding}".encode(), digest_size=16)
+    digest = hashlib.blake2b(how.encode(), digest_size=16)
     for path in files:
         size = hashlib.blake2b(digest_size=16)
         for block in _blocks(path):
@@ -207,56 +196,24 @@ def _key(files: list[Path], unit: Unit, encoding: str) -> str:
     return digest.hexdigest()
 
 
-def _home(key: str) -> Path:
-    return cache_folder() / "corpora" / key
+def _first(files: list[Path], encoding: str, share: float) -> int:
+    """How many characters are that share of all."""
+    if share >= 1:
+        return sys.maxsize
+    return int(share * sum(len(text) for path in files for text in _texts(path, encoding)))
 
 
-def _stored(key: str) -> tuple[np.ndarray, Tokens] | None:
-    """What is in the cache; None when it is not there, or not whole."""
-    home = _home(key)
-    try:
-        about = json.loads(home.with_suffix(".json").read_text("utf-8"))
-        # as a plain array: a step of `np.memmap` costs more than the read
-        ids = np.memmap(home.with_suffix(".ids"), np.dtype(about["dtype"]), "r").view(np.ndarray)
-        return (ids, from_config(about["tokens"])) if len(ids) == about["length"] else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _encode(files: list[Path], key: str, unit: Unit, encoding: str) -> tuple[np.ndarray, Tokens]:
-    """Two passes: which characters there are, then their numbers."""
-    home = _home(key)
-    aside = home.with_suffix(f".{os.getpid()}")
-    seen = np.zeros(sys.maxunicode + 1, bool)
-    for points in _points(files, encoding):
-        seen[points] = True
-    if not seen.any():
-        raise UserError(f"{files[0]} has 0 {KINDS[unit].unit}s: at least 2 are needed")
-    tokens = KINDS[unit].of(seen.nonzero()[0])
-    dtype, length = narrowest(len(tokens)), 0
-    table = tokens.table().astype(dtype)
-    try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as out:
-            for points in _points(files, encoding):
-                out.write(table[points].tobytes())
-                length += len(points)
-        aside.replace(home.with_suffix(".ids"))
-        about = {"dtype": str(dtype), "length": length, "tokens": tokens.to_config()}
-        write(home.with_suffix(".json"), json.dumps(about).encode())
-    except OSError as error:
-        raise cannot_write(home.with_suffix(".ids"), error) from error
-    finally:
-        with suppress(OSError):  # it is gone when all went well, and what went wrong is told above
-            aside.unlink()
-    stored = _stored(key)
-    if stored is None:
-        raise UserError(f"the encoded text {home}.ids could not be read back")
-    return stored
-
-
-def _points(files: list[Path], encoding: str) -> Iterator[np.ndarray]:
-    """The code points of the files, piece by piece."""
+def _parts(files: list[Path], encoding: str, kind: type[Tokens], first: int) -> Iterator[tuple[bool, str]]:
+    """The text in parts that are encoded one by one, and whether each belongs to the training part: to the first so
+    many characters, or to a few fewer, so that no word is cut. A word ends with its file."""
+    done = 0
     for path in files:
-        for text in _texts(path, encoding):
-            yield np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        for text in kind.parts(_texts(path, encoding)):
+            cut = min(len(text), max(0, first - done))
+            done += len(text)
+            if cut < len(text):
+                cut = seam(text[:cut]) or cut
+            if cut:
+                yield True, text[:cut]
+            if cut < len(text):
+                yield False, text[cut:]

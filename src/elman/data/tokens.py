@@ -4,119 +4,114 @@ import codecs
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Literal
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from elman.errors import UserError
+from elman.data.bpe import BPETokens
+from elman.data.kind import Tell, Tokens, lowered
+from elman.data.kind import Unknown as Unknown
+from elman.data.listed import LEFT_OUT, ListedTokens
+from elman.data.words import WordTokens
 
-Unknown = Literal["error", "skip", "replace"]
+Unit = Literal["char", "byte", "word", "bpe"]
 
 
-class CharTokens:
+class CharTokens(ListedTokens):
     """Characters (Unicode code points): token i is the i-th character of the vocabulary."""
 
     kind: ClassVar[str] = "char"
     unit: ClassVar[str] = "character"
 
-    def __init__(self, vocabulary: str):
-        self.vocabulary = vocabulary
-        self._ids = {char: i for i, char in enumerate(vocabulary)}
-
-    def __len__(self) -> int:
-        return len(self.vocabulary)
-
-    @staticmethod
-    def of(points: np.ndarray) -> "CharTokens":
-        """The tokens of a text in which these code points stand, in their order."""
-        return CharTokens("".join(map(chr, points)))
+    @classmethod
+    def of_parts(cls, parts: Iterable[str], size: int | None = None, lower: bool = False) -> Self:
+        """All characters of the text, in the order of their code points."""
+        cls.check(size, lower)
+        seen = np.zeros(sys.maxunicode + 1, bool)
+        for text in parts:
+            points = _points(lowered(text) if lower else text)
+            seen[points] = True
+        return cls("".join(map(chr, seen.nonzero()[0])), lower)
 
     @staticmethod
-    def reads(encoding: str) -> str:
-        """The encoding in which a file gives these tokens as code points."""
-        return encoding
+    def pieces(text: str) -> str:
+        return text
 
-    def table(self) -> np.ndarray:
-        """The token of every code point; -1 where there is none."""
-        return _table(np.array([ord(char) for char in self.vocabulary]))
+    @staticmethod
+    def named(piece: str) -> str:
+        return f"{piece!r} (U+{ord(piece):04X})"
 
-    def to_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return {"kind": self.kind, "vocabulary": self.vocabulary}
+    def array(self, text: str, unknown: Unknown = "error") -> np.ndarray:
+        points, table = _points(lowered(text) if self.lower else text), self._table
+        strange = np.unique(points[table[points] < 0])
+        if len(strange):
+            table = table.copy()
+            for char, token in self.put(list(map(chr, strange)), unknown, lambda line: None).items():
+                table[ord(char)] = token
+        ids = table[points]
+        return ids[ids != LEFT_OUT]
 
-    def encode(
-        self, text: str, unknown: Unknown = "error", tell: Callable[[str], None] = lambda line: None
-    ) -> list[int]:
-        """The tokens of a text. A character that training never saw is an error that names it, is left out (`skip`),
-        or is put as the nearest known one (`replace`): without its accent, in the other case, a space. The last two
-        are told in one line."""
-        strange = sorted(set(text) - self._ids.keys())
-        if strange and unknown == "error":
-            raise UserError(f"the model never saw {_named(strange)}: take it out, or pass --unknown skip or replace")
-        put = {char: "" if unknown == "skip" else self._nearest(char) for char in strange}
-        if strange:
-            tell(f"{'left out' if unknown == 'skip' else 'replaced'}: {_named(strange)}, which the model never saw")
-        return [self._ids[char] for old in text for char in put.get(old, old)]
-
-    def decoder(self) -> "Callable[[int], str]":
-        """A function that turns one token after another into text."""
-        return self.vocabulary.__getitem__
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of some tokens."""
-        return "".join(self.vocabulary[i] for i in ids)
-
-    def _nearest(self, char: str) -> str:
+    def nearest(self, char: str, /) -> int:
+        """Without its accent, in the other case, a space."""
         bare = unicodedata.normalize("NFKD", char)[0]
         candidates = (bare, char.swapcase(), bare.swapcase(), "\ufffd", " ")
-        return next((near for near in candidates if near in self._ids), self.vocabulary[0])
+        return next((self._ids[near] for near in candidates if near in self._ids), 0)
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        """The token of every code point; -1 where there is none."""
+        table = np.full(sys.maxunicode + 1, -1, np.int32)
+        table[[ord(char) for char in self.vocabulary]] = np.arange(len(self))
+        return table
 
 
-class ByteTokens:
+class ByteTokens(Tokens):
     """Raw bytes: 256 tokens, so nothing is ever unknown."""
 
     kind: ClassVar[str] = "byte"
     unit: ClassVar[str] = "byte"
+    lowers: ClassVar[bool] = False
+
+    @classmethod
+    def of_parts(cls, parts: Iterable[str], size: int | None = None, lower: bool = False) -> Self:
+        """The same for all texts."""
+        cls.check(size, lower)
+        return cls()
+
+    @staticmethod
+    def reads(encoding: str) -> str:
+        """Latin-1: its characters are the bytes themselves."""
+        return "latin-1"
 
     def __len__(self) -> int:
         return 256
 
-    @staticmethod
-    def of(points: np.ndarray) -> "ByteTokens":
-        """The same for every text."""
-        return ByteTokens()
-
-    @staticmethod
-    def reads(encoding: str) -> str:
-        """The encoding in which a file gives these tokens as code points: Latin-1 is the bytes themselves."""
-        return "latin-1"
-
-    def table(self) -> np.ndarray:
-        """The token of every code point; -1 where there is none."""
-        return _table(np.arange(256))
-
     def to_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
         return {"kind": self.kind}
 
-    def encode(
-        self, text: str, unknown: Unknown = "error", tell: Callable[[str], None] = lambda line: None
-    ) -> list[int]:
+    def encode(self, text: str, unknown: Unknown = "error", tell: Tell = lambda line: None) -> list[int]:
         """The UTF-8 bytes of a text."""
         return list(text.encode("utf-8", "surrogateescape"))
 
-    def decoder(self) -> "Callable[[int], str]":
+    def encode_all(
+        self, texts: list[str], unknown: Unknown = "error", tell: Tell = lambda line: None
+    ) -> list[np.ndarray]:
+        return [np.array(self.encode(text), np.int32) for text in texts]
+
+    def array(self, text: str, unknown: Unknown = "error") -> np.ndarray:
+        return np.frombuffer(text.encode("latin-1"), np.uint8).astype(np.int32)
+
+    def decoder(self) -> Callable[[int], str]:
         """A function that turns one token after another into text; a character comes out with its last byte."""
         partial = codecs.getincrementaldecoder("utf-8")("replace")
         return lambda token: partial.decode(bytes([token]))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of some tokens."""
         return bytes(ids).decode("utf-8", "replace")
 
 
-Tokens = CharTokens | ByteTokens
-KINDS: dict[str, type[Tokens]] = {kind.kind: kind for kind in (CharTokens, ByteTokens)}
+KINDS: dict[str, type[Tokens]] = {kind.kind: kind for kind in (CharTokens, ByteTokens, WordTokens, BPETokens)}
 
 
 def from_config(config: dict[str, Any]) -> Tokens:
@@ -129,12 +124,6 @@ def narrowest(vocabulary: int) -> np.dtype:
     return np.min_scalar_type(max(vocabulary - 1, 0))
 
 
-def _table(points: np.ndarray) -> np.ndarray:
-    table = np.full(sys.maxunicode + 1, -1, np.int32)
-    table[points] = np.arange(len(points))
-    return table
-
-
-def _named(chars: list[str]) -> str:
-    shown = ", ".join(f"{char!r} (U+{ord(char):04X})" for char in chars[:5])
-    return shown + (f" and {len(chars) - 5} more" if len(chars) > 5 else "")
+def _points(text: str) -> np.ndarray:
+    """The code points of a text."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)

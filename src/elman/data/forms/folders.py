@@ -1,0 +1,87 @@
+"""A folder with a file a class, or with a folder a class."""
+
+from pathlib import Path
+
+from elman.data.content import Content, content
+from elman.data.forms.arrays import sequence
+from elman.data.forms.form import Form, How, Rows
+from elman.errors import UserError
+
+ARRAY = ".npy"
+
+
+def form_of(folder: Content) -> Form:
+    """Which of the two a folder is, by what stands in it."""
+    files, folders = _inside(folder.path)
+    if files and folders:
+        raise UserError(
+            f"{folder.name} holds {len(files)} files and {len(folders)} folders: say --form files for a file a class, "
+            "or --form folders for a folder a class"
+        )
+    if not files and not folders:
+        raise UserError(f"the folder {folder.name} is empty: expected a file a class, or a folder a class")
+    return FILES if files else FOLDERS
+
+
+def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files and the folders directly in a folder, hidden ones left out."""
+    seen = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    return [path for path in seen if path.is_file()], [path for path in seen if path.is_dir()]
+
+
+def _files(folder: Content, how: How) -> Rows:
+    """Every line of a file is a row; the class is the file's name without its ending."""
+    files, folders = _inside(_folder(folder))
+    if not files:
+        raise UserError(f"the folder {folder.name} holds no files: --form files reads a file a class")
+    if folders:
+        how.notes.append(f"{folder.name}: {len(folders)} folders in it were not read")
+    rows = Rows({"label": [], "text": []}, [])
+    for path in files:
+        part = content(str(path))
+        lines = how.lines(part)
+        rows.columns["label"] += [part.path.stem] * len(lines)
+        rows.columns["text"] += [line.strip() for _, line in lines]
+        rows.numbers.extend(number for number, _ in lines)
+        rows.files.extend([part.name] * len(lines))
+    return rows
+
+
+def _folders(folder: Content, how: How) -> Rows:
+    """Every file below a folder of a class is a row: a text, or an array in an .npy."""
+    files, folders = _inside(_folder(folder))
+    found = [(path, below.name) for below in folders for path in _below(below)]
+    if not found:
+        raise UserError(f"the folder {folder.name} holds no folders with files: --form folders reads a folder a class")
+    if files:
+        how.notes.append(f"{folder.name}: {len(files)} files beside the folders were not read")
+    arrays = [path for path, _ in found if path.suffix == ARRAY]
+    if arrays and len(arrays) < len(found):
+        other = next(path for path, _ in found if path.suffix != ARRAY)
+        raise UserError(f"{folder.name} holds arrays and texts ({arrays[0]}, {other}): expected one kind only")
+    parts = [Content(str(path), path, _bytes(path)) for path, _ in found]
+    values = [sequence(part) if arrays else part.text(how.encoding).strip() for part in parts]
+    columns = {"label": [label for _, label in found], "array" if arrays else "text": values}
+    return Rows(columns, [1] * len(found), [part.name for part in parts])
+
+
+def _folder(folder: Content) -> Path:
+    if folder.data is not None:
+        raise UserError(f"{folder.name} is no folder: --form files and --form folders read one")
+    return folder.path
+
+
+def _below(folder: Path) -> list[Path]:
+    seen = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path in seen if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+FILES = Form("files", "a file a class, a line a row", _files, folder=True)
+FOLDERS = Form("folders", "a folder a class, a file a row", _folders, folder=True)

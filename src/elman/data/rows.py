@@ -1,0 +1,88 @@
+"""Examples of different lengths as batches of like length."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman.data.table import Table
+
+POOL = 50  # batches among which rows are sorted by length: little padding, and yet another order every epoch
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A field whose values (T,) or (T, F) have each their own length; in a batch the rest is `pad`."""
+
+    values: Sequence[np.ndarray]
+    pad: int = 0
+
+
+Field = Ragged | np.ndarray  # or one number a row
+
+
+class Rows:
+    """The rows of a table as batches: a `Source`.
+
+    Each epoch takes every row once, in an order of its own that depends on nothing but seed and epoch; rows of like
+    length stand together. `table` is what the rows were before they were numbers.
+    """
+
+    def __init__(self, table: Table, fields: Mapping[str, Field], rows: int, by: str, seed: int = 0):
+        """by: the field whose lengths are compared."""
+        field = fields[by]
+        self.table, self.fields, self.rows, self.seed = table, fields, rows, seed
+        self.sizes = np.array([len(value) for value in field.values]) if isinstance(field, Ragged) else None
+        self._order: tuple[int, list[np.ndarray]] = (-1, [])
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.table) // self.rows)
+
+    def __str__(self) -> str:
+        return f"{len(self.table):,} rows, {len(self):,} batches of {min(self.rows, len(self.table))} an epoch"
+
+    def batch(self, epoch: int, index: int) -> dict[str, Tensor]:
+        """Batch `index` of an epoch. A ragged field gives its values (B, T, ...), padded, and NAME_lengths (B,); `row`
+        (B,) says which rows of the table they are."""
+        if self._order[0] != epoch:
+            self._order = epoch, self._ordered(epoch)
+        return self.take(self._order[1][index])
+
+    def values(self, name: str) -> Sequence[np.ndarray]:
+        """Those of a ragged field."""
+        field = self.fields[name]
+        assert isinstance(field, Ragged)
+        return field.values
+
+    def take(self, chosen: np.ndarray) -> dict[str, Tensor]:
+        """These rows as a batch."""
+        batch = {"row": torch.from_numpy(chosen)}
+        for name, field in self.fields.items():
+            if isinstance(field, Ragged):
+                values = [field.values[number] for number in chosen]
+                batch[name], batch[f"{name}_lengths"] = padded(values, field.pad)
+            else:
+                batch[name] = torch.from_numpy(field[chosen])
+        return batch
+
+    def _ordered(self, epoch: int) -> list[np.ndarray]:
+        random = np.random.default_rng([self.seed, epoch])
+        order = random.permutation(len(self.table))
+        if self.sizes is not None:
+            pools = np.split(order, range(POOL * self.rows, len(order), POOL * self.rows))
+            order = np.concatenate([pool[np.argsort(self.sizes[pool], kind="stable")] for pool in pools])
+        batches = np.split(order, range(self.rows, len(order), self.rows))
+        return [batches[number] for number in random.permutation(len(batches))]
+
+
+def padded(values: Sequence[np.ndarray], pad: int = 0) -> tuple[Tensor, Tensor]:
+    """Arrays (T, ...) of different lengths as one (B, T, ...), at least one step long, and their lengths (B,)."""
+    lengths = np.array([len(value) for value in values])
+    first = values[0]
+    out = np.full((len(values), max(1, int(lengths.max())), *first.shape[1:]), pad, first.dtype)
+    for row, value in enumerate(values):
+        out[row, : len(value)] = value
+    return torch.from_numpy(out), torch.from_numpy(lengths)

@@ -1,0 +1,413 @@
+"""Data that is generated: what each row says is worked out again in another way, and no row comes twice."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from functools import cache
+from itertools import groupby
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from elman.data import builtin
+from elman.data.builtin import datasets, generate
+from elman.data.builtin.chance import Chance
+from elman.errors import UserError
+
+busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
+some = settings(deadline=None, derandomize=True, database=None, max_examples=60, suppress_health_check=busy)
+seeds = st.integers(0, 2**32 - 1)
+WITH_PARTS = ["anbn", "dyck", "parity"]
+COLUMNS = {
+    "translate": ["source", "target"],
+    "classify": ["text", "label"],
+    "tag": ["words", "tags"],
+    "generate": ["text"],
+}
+
+
+@cache
+def rows(spec):
+    """The rows of some data, each a dict."""
+    found = generate(f"builtin:{spec}")
+    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+
+
+def part(spec, split):
+    return [row for row in rows(spec) if row["split"] == split]
+
+
+# what a row says, worked out in another way than the package does
+
+
+def backwards(row):
+    word, letters = row["source"], []
+    for letter in word:
+        letters.insert(0, letter)
+    assert re.fullmatch("[a-z]{3,10}", word)
+    return row["target"] == "".join(letters)
+
+
+def same(row):
+    return row["source"] == row["target"] and re.fullmatch("[a-z]{3,10}", row["source"])
+
+
+MONTHS = {name: i + 1 for i, name in enumerate(re.findall("...", "janfebmaraprmayjunjulaugsepoctnovdec"))}
+NUMERIC = [
+    r"(?P<day>\d\d?)\. ?(?P<month>\d\d?)\. ?(?P<year>\d{4})",
+    r"(?P<year>\d{4})([/.-])(?P<month>\d\d?)\2(?P<day>\d\d?)",
+    r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)",
+]
+WORDY = [
+    r"(?P<day>\d\d?)(?P<th>st|nd|rd|th)?(\.|-)?( of)?[ -]?(?P<month>[a-z]+),?[ -](?P<year>\d{4})",
+    r"(?P<month>[a-z]+) (?P<day>\d\d?)(?P<th>st|nd|rd|th)?,? (?P<year>\d{4})",
+    r"(?P<year>\d{4})[ -](?P<month>[a-z]+)[ -](?P<day>\d\d?)",
+]
+
+
+def weekday(year, month, day):
+    """Zeller's congruence."""
+    if month < 3:
+        year, month = year - 1, month + 12
+    return ["sat", "sun", "mon", "tue", "wed", "thu", "fri"][
+        (day + 13 * (month + 1) // 5 + year + year // 4 - year // 100 + year // 400) % 7
+    ]
+
+
+def written_date(row):
+    text = row["source"].lower()
+    named = re.match(r"((mon|tue|wed|thu|fri|sat|sun)(day|sday|nesday|rsday|urday)?,? )?(the )?", text)
+    rest = text[named.end() :]
+    readings = [match for form in NUMERIC + WORDY if (match := re.fullmatch(form, rest))]
+    assert len(readings) == 1, f"{text} has {len(readings)} readings"
+    read = readings[0].groupdict()
+    year, day = int(read["year"]), int(read["day"])
+    month = int(read["month"]) if read["month"].isdigit() else MONTHS[read["month"][:3]]
+    assert 1900 <= year <= 2100
+    assert not named[2] or named[2] == weekday(year, month, day)
+    if read.get("th"):
+        assert read["th"] == ("th" if day // 10 == 1 else ["th", "st", "nd", "rd", *["th"] * 6][day % 10])
+    return row["target"] == f"{year}-{month:02}-{day:02}"
+
+
+def nested(row):
+    text, before = row["text"], None
+    assert set(text) <= set("()[]")
+    while text != before:
+        before, text = text, text.replace("()", "").replace("[]", "")
+    return row["label"] == ("unbalanced" if text else "balanced")
+
+
+def odd_ones(row):
+    assert set(row["text"]) <= {"0", "1"}
+    return row["label"] == ["even", "odd"][int(row["text"], 2).bit_count() & 1]
+
+
+def counted(row):
+    runs = [(letter, len(list(run))) for letter, run in groupby(row["text"])]
+    return [letter for letter, _ in runs] == ["a", "b"] and runs[0][1] == runs[1][1]
+
+
+# the common words, and where a word that may be a name is none
+COMMON = set(
+    re.findall(
+        r"\S+",
+        "lives in and met flew from to wrote about asked wait call visit with is north of was cold left for the mayor "
+        "called nobody knew a friend mine , born trains are late prices teachers papers near they say it seems i hear "
+        "after all",
+    )
+)
+BEFORE_PLACES = {"in", "from", "near", "of", "for", "visit", "about"}
+
+
+def is_name(words, i):
+    before, after = words[i - 1] if i else "", words[i + 1] if i + 1 < len(words) else ""
+    common = {
+        "will": after == "call",
+        "may": after == "visit",
+        "rose": before == "prices",
+        "mark": before == "teachers",
+    }
+    return not common.get(words[i], words[i] in COMMON)
+
+
+def named(row):
+    words, tags = row["words"], []
+    for i in range(len(words)):
+        if not is_name(words, i):
+            tags.append("O")
+        elif i and is_name(words, i - 1):
+            tags.append("I" + tags[-1][1:])
+        elif i == 0:
+            end = next(j for j in range(len(words)) if not is_name(words, j))
+            tags.append("B-LOC" if words[end] in ("is", "was") else "B-PER")
+        else:
+            goes_to = words[i - 1] == "to" and words[i - 2] != "wrote"
+            tags.append("B-LOC" if goes_to or words[i - 1] in BEFORE_PLACES else "B-PER")
+    return row["tags"] == tags
+
+
+PRAISE = {"good", "brilliant", "clever", "moving", "funny", "convincing", "original", "charming", "fresh", "gripping"}
+BLAME = {"bad", "dull", "silly", "boring", "clumsy", "tedious", "predictable", "lifeless", "stale", "awful"}
+
+
+def opinion(clause):
+    words = clause.split()
+    assert (words[-1] in PRAISE) != (words[-1] in BLAME)
+    turned = sum(word in ("not", "never", "hardly", "nobody") for word in words)
+    return (words[-1] in PRAISE) == (turned % 2 == 0)
+
+
+def judged(row):
+    text = row["text"]
+    if text.startswith("although "):
+        less, more = text.removeprefix("although ").split(" , ")
+    elif " , although " in text:
+        more, less = text.split(" , although ")
+    elif " , but " in text:
+        less, more = text.split(" , but ")
+    else:
+        clauses = text.split(" , and ")
+        assert len({opinion(clause) for clause in clauses}) == 1
+        return (row["label"] == "positive") == opinion(clauses[0])
+    assert opinion(less) != opinion(more)
+    return (row["label"] == "positive") == opinion(more)
+
+
+ORACLES = {
+    "anbn": counted, "copy": same, "dates": written_date, "dyck": nested, "parity": odd_ones, "reverse": backwards,
+    "tagged": named, "verdicts": judged,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", datasets())
+def test_rows_say_what_is_true_of_them(name):
+    wrong = [row for row in rows(name) if not ORACLES[name](row)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", datasets())
+@some
+@given(seed=seeds, count=st.integers(20, 60))
+def test_as_many_different_rows_as_asked_for(name, seed, count):
+    data = datasets()[name]
+    options = {"longest": 10} if name in WITH_PARTS else {}
+    found = data.rows(seed, count, **options)
+    assert list(found) == COLUMNS[data.kind] + ["split"] * (name in WITH_PARTS)
+    assert {len(values) for values in found.values()} == {count}
+    inputs = [value if isinstance(value, str) else " ".join(value) for value in next(iter(found.values()))]
+    if name == "anbn":  # has but one text for each n, and trains on them again and again
+        inputs = [text for text, split in zip(inputs, found["split"], strict=True) if split != "train"]
+    assert len(set(inputs)) == len(inputs)
+    assert found == data.rows(seed, count, **options)
+
+
+@pytest.mark.parametrize("name", datasets())
+def test_another_seed_gives_other_rows(name):
+    assert rows(f"{name}:count=300,seed=1") != rows(f"{name}:count=300,seed=2")
+
+
+@pytest.mark.parametrize("name", WITH_PARTS)
+def test_parts_have_nothing_in_common_and_the_test_part_is_longer(name):
+    parts = {split: {row["text"] for row in part(name, split)} for split in ("train", "valid", "test")}
+    assert all(parts.values())
+    assert sum(map(len, parts.values())) == len(set.union(*parts.values()))
+    longest = max(map(len, parts["train"]))
+    assert max(map(len, parts["valid"])) <= longest < min(map(len, parts["test"]))
+    assert max(map(len, parts["test"])) == 2 * longest
+
+
+@pytest.mark.parametrize("name", ["dyck", "parity"])
+def test_of_every_length_half_the_rows_have_either_label(name):
+    labels = Counter((len(row["text"]), row["label"]) for row in rows(name))
+    sizes = {size for size, _ in labels}
+    assert sizes == set(range(1, 81) if name == "parity" else range(2, 81, 2))
+    assert len(labels) == 2 * len(sizes)
+    assert all(len({count for (of, _), count in labels.items() if of == size}) == 1 for size in sizes)
+
+
+@pytest.mark.parametrize("name", ["dyck", "parity", "verdicts"])
+@pytest.mark.parametrize("count", [2, 18, 300, 1999])
+def test_half_the_rows_have_either_label(name, count):
+    labels = Counter(row["label"] for row in rows(f"{name}:count={count}"))
+    pairs_cut = 2 if name in WITH_PARTS else 1
+    assert abs(2 * labels.most_common()[0][1] - count) <= pairs_cut
+
+
+def test_dyck_cannot_be_told_by_counting():
+    missed = [row["text"] for row in rows("dyck") if row["label"] == "unbalanced"]
+    assert all(2 * len(re.findall(r"[(\[]", text)) == len(text) for text in missed)
+
+    def counters_accept(text):
+        depth = dict.fromkeys("([", 0)
+        for bracket in text:
+            depth[{")": "(", "]": "["}.get(bracket, bracket)] += 1 if bracket in "([" else -1
+            if min(depth.values()) < 0:
+                return False
+        return not any(depth.values())
+
+    assert np.mean([counters_accept(text) for text in missed]) > 0.3
+
+
+def test_balanced_texts_of_a_length_are_all_as_likely():
+    shapes = Counter()
+    for seed in range(3000):
+        first, second = rows(f"dyck:count=2,seed={seed},longest=6")
+        balanced = first if first["label"] == "balanced" else second
+        shapes[balanced["text"].translate(str.maketrans("[]", "()"))] += 1
+    counts = [count for shape, count in shapes.items() if len(shape) == 6]
+    assert len(counts) == 5
+    assert all(150 < count < 250 for count in counts)
+
+
+def test_dates_come_in_many_spellings():
+    shapes = {re.sub("[a-z]+", "a", re.sub("[0-9]", "9", row["source"].lower())) for row in rows("dates")}
+    assert len(shapes) >= 15
+    cased = [row["source"] for row in rows("dates") if any(map(str.isalpha, row["source"]))]
+    assert all(sum(map(case, cased)) > 1000 for case in (str.islower, str.isupper))
+    assert sum(re.search("[A-Z][a-z]", text) is not None for text in cased) > 1000
+    assert {row["target"][:4] for row in rows("dates")} == set(map(str, range(1900, 2101)))
+    assert {row["target"][5:7] for row in rows("dates")} == {f"{month:02}" for month in range(1, 13)}
+    assert {row["target"][8:] for row in rows("dates")} == {f"{day:02}" for day in range(1, 32)}
+
+
+@some
+@given(longest=st.integers(1, 40), more=st.integers(0, 100), letters=st.integers(2, 26), seed=seeds)
+def test_anbn_has_every_n_in_one_part(longest, more, letters, seed):
+    found = datasets()["anbn"].rows(seed, 2 * longest + more, longest, letters)
+    sizes = {"train": [], "valid": [], "test": []}
+    for text, split in zip(found["text"], found["split"], strict=True):
+        n = len(text) // letters
+        assert text == "".join(chr(ord("a") + i // n) for i in range(n * letters))
+        sizes[split].append(n)
+    assert sorted({*sizes["train"], *sizes["valid"], *sizes["test"]}) == list(range(1, 2 * longest + 1))
+    assert sorted(sizes["test"]) == list(range(longest + 1, 2 * longest + 1))
+    assert sorted(sizes["valid"]) == [n for n in range(1, longest + 1) if n % 10 == 5]
+    often = Counter(sizes["train"]).values()
+    assert max(often) - min(often) <= 1
+
+
+def test_names_are_told_by_what_stands_around_them():
+    tags = {}
+    for row in rows("tagged"):
+        for word, tag in zip(row["words"], row["tags"], strict=True):
+            tags.setdefault(word, Counter())[tag] += 1
+    assert sum({"B-PER", "B-LOC"} <= set(found) for found in tags.values()) >= 10
+    assert all({"O", "B-PER"} <= set(tags[word]) for word in ("will", "may", "rose", "mark"))
+    assert {"I-PER", "I-LOC"} <= set().union(*tags.values())
+
+
+def test_no_word_by_itself_gives_a_verdict():
+    positive, seen = Counter(), Counter()
+    for row in rows("verdicts"):
+        for word in set(row["text"].split()):
+            seen[word] += 1
+            positive[word] += row["label"] == "positive"
+    assert all(0.45 < positive[word] / seen[word] < 0.55 for word in seen)
+    assert any(" but " in row["text"] for row in rows("verdicts"))
+
+
+def test_chance_is_the_mersenne_twister_and_nothing_else():
+    # NumPy's own, seeded in the same way; what Python makes of it in randrange or shuffle may change with its version
+    chance, oracle = Chance(12345), np.random.RandomState([12345])
+    for end in [*range(1, 200), 2**31, 2**40 + 1]:
+        assert chance.below(end) == int(oracle.random_sample() * end)
+
+
+def test_all_orders_are_as_likely():
+    chance = Chance(0)
+    orders = Counter("".join(chance.shuffled("abcd")) for _ in range(24_000))
+    assert len(orders) == 24
+    assert all(850 < count < 1150 for count in orders.values())
+
+
+def test_rows_depend_on_nothing_but_their_options():
+    code = (
+        "from elman.data.builtin import datasets, generate; import hashlib, json;"
+        "made = [generate(f'builtin:{name}:count=300') for name in datasets()];"
+        "print(hashlib.sha256(json.dumps(made).encode()).hexdigest())"
+    )
+    random.seed(1)
+    before = random.getstate()
+    made = [generate(f"builtin:{name}:count=300") for name in datasets()]
+    assert random.getstate() == before
+    environment = os.environ | {"PYTHONHASHSEED": "77", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
+    other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == hashlib.sha256(json.dumps(made).encode()).hexdigest()
+
+
+def test_options_are_taken():
+    assert len(rows("dates:count=7,seed=3")) == 7
+    assert rows("dates:count=7,seed=3") == rows("dates:seed=3,count=7")
+    assert rows("dates:seed=0") == rows("dates") == rows("dates:")
+    assert max(len(row["source"]) for row in rows("copy:longest=30")) == 30
+    assert {len(row["text"]) for row in part("dyck:count=200,longest=8", "test")} == {10, 12, 14, 16}
+    assert {len(row["text"]) for row in part("parity:count=60,longest=8", "train")} <= set(range(1, 9))
+    assert rows("anbn:count=6,longest=1,letters=3")[-1] == {"text": "aabbcc", "split": "test"}
+
+
+@pytest.mark.parametrize("name", datasets())
+def test_every_data_is_described(name):
+    data = datasets()[name]
+    assert data.name == name
+    assert data.summary
+    assert "\n" not in data.summary
+    assert {"seed", "count"} <= set(data.options())
+    assert len(rows(name)) == data.options()["count"]
+    assert 2_000 <= len(rows(name)) <= 20_000
+
+
+def test_a_new_file_is_found(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from elman.data.builtin import Builtin\n"
+        "def rows(seed: int = 0, count: int = 2, more: int = 1):\n"
+        "    return {'text': [str(seed + more)] * count}\n"
+        "MINE = Builtin('mine', 'my own', 'generate', rows)\n"
+    )
+    monkeypatch.setattr(builtin, "__path__", [*builtin.__path__, str(tmp_path)])
+    try:
+        assert "mine" in datasets()
+        assert generate("builtin:mine:more=4,seed=2") == {"text": ["6", "6"]}
+    finally:
+        sys.modules.pop("elman.data.builtin.mine", None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("builtin:revers", "unknown built-in data 'revers': did you mean 'reverse'?"),
+        ("builtin:", "unknown built-in data '': there is anbn, copy, dates"),
+        ("builtin:dates:cuont=5", "unknown option of builtin:dates 'cuont': did you mean 'count'?"),
+        ("builtin:dates:longest=5", "unknown option of builtin:dates 'longest'"),
+        ("builtin:dates:count", "'count' is not an option of builtin:dates: write name=number"),
+        ("builtin:dates:count=many", "builtin:dates has count=many: write a whole number, as in count=20000"),
+        ("builtin:dates:count=2.5", "builtin:dates has count=2.5: write a whole number"),
+        ("builtin:dates:count=", "builtin:dates has count=: write a whole number"),
+        ("builtin:dates:count=0", "builtin:dates has count=0: count must be a number above 0, as in count=20000"),
+        ("builtin:dates:seed=-1", "builtin:dates has seed=-1: seed must be 0 or more"),
+        ("builtin:dates:count=5,count=6", "builtin:dates is given count twice, 5 and 6: say it once"),
+        ("builtin:copy:longest=2", "builtin:copy has longest=2: longest must be 3 or more, as in longest=10"),
+        ("builtin:dyck:longest=7", "builtin:dyck has longest=7: longest must be an even number above 0"),
+        ("builtin:dyck:longest=0", "builtin:dyck has longest=0: longest must be an even number above 0"),
+        ("builtin:parity:longest=0", "builtin:parity has longest=0: longest must be a number above 0"),
+        ("builtin:anbn:letters=27", "builtin:anbn has letters=27: letters must be from 2 to 26, as in letters=2"),
+        ("builtin:anbn:letters=1", "builtin:anbn has letters=1: letters must be from 2 to 26"),
+        ("builtin:anbn:count=199", "builtin:anbn:count=199: 199 rows are too few for n up to 200: give a count of 200"),
+        (
+            "builtin:parity:longest=3",
+            "builtin:parity:longest=3: no other rows were found after 14: give a smaller count",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(spec, message):
+    with pytest.raises(UserError) as told:
+        generate(spec)
+    assert str(told.value).startswith(message)
+    assert "\n" not in str(told.value)
