@@ -16,7 +16,7 @@ from elman.decode import sampling
 from elman.decode.sampling import Sampling, sample
 from elman.options import check
 from elman.tasks.lm import LM
-from elman.training.model import Ending, _written
+from elman.training.model import Stream, _written
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
 some = settings(deadline=None, derandomize=True, database=None, max_examples=200, suppress_health_check=busy)
@@ -447,11 +447,11 @@ def test_nothing_is_computed_before_it_is_asked_for_and_no_trace_is_left_outside
 # where a text ends
 
 
-def written(texts, tokens, stop):
+def written(texts, tokens, stop, end=None):
     """What each stream writes piece by piece, when these texts are drawn, and how many tokens were left undrawn."""
     ids = [tokens.encode(text) for text in texts]
     left = iter([torch.tensor(column) for column in zip(*ids, strict=True)])
-    pieces = list(_written(left, tokens, stop, len(texts)))
+    pieces = list(_written(left, tokens, stop, end, len(texts)))
     return [list(row) for row in zip(*pieces, strict=True)], len(list(left))
 
 
@@ -492,10 +492,19 @@ def test_bytes_are_written_and_stopped_at_as_the_characters_they_make():
 @some
 @given(st.lists(st.text("ab", max_size=3), max_size=12), st.text("ab", min_size=1, max_size=4))
 def test_a_stop_is_noticed_with_the_first_piece_that_completes_it(pieces, stop):
-    end, text = Ending(stop), ""
-    for piece in pieces:
-        assert end.add(piece) == piece
+    stream, text = Stream(pieces.__getitem__, stop, None), ""
+    for number, piece in enumerate(pieces):
+        assert stream.add(number) == piece
         text += piece
-        assert end.reached == (stop in text)
-        if end.reached:
+        assert stream.ended == (stop in text)
+        if stream.ended:
+            assert stream.add(0) == ""
             break
+
+
+def test_a_text_ends_at_its_end_token_which_is_not_written():
+    x = LETTERS.encode("x")[0]
+    rows, left = written(["abxab", "abcab"], LETTERS, None, x)
+    assert rows == [["a", "b", "", "", ""], ["a", "b", "c", "a", "b"]]
+    assert left == 0
+    assert written(["xab"], LETTERS, "a", x) == ([[""]], 2)

@@ -1,6 +1,6 @@
 """Sampling: the next token is drawn from the distribution that the model gives, narrowed by filters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,8 @@ import torch
 from cyclopts import Parameter
 from torch import Tensor
 
-from elman.options import PositiveFloat, PositiveInt, Probability, ShareFloat
+from elman.decode.ban import ban, repeats
+from elman.options import CountInt, PositiveFloat, PositiveInt, Probability, ShareFloat
 from elman.recurrent.state import State
 
 
@@ -29,11 +30,23 @@ class Sampling:
     """Only tokens at least this share as likely as the likeliest."""
     feed: Literal["sample", "softmax"] = "sample"
     """What the next step gets: the token that was chosen, or the whole distribution."""
+    no_repeat: CountInt = 0
+    """No run of so many tokens twice, unless nothing else is left; acts before the filters. 0: runs may repeat."""
 
     @property
     def plain(self) -> bool:
         """Whether tokens are drawn from the model's own distribution, or the likeliest taken: no filter or feed."""
-        return self.top_k is None and self.top_p is None and not self.min_p and self.feed == "sample"
+        filtered = self.top_k is not None or self.top_p is not None or self.min_p or self.no_repeat
+        return not filtered and self.feed == "sample"
+
+    def take(self, logits: Tensor, uniform: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens (B,) that the uniform numbers (B, 1) choose from logits (B, V), and what the next step gets.
+        `written` (B, T) is what `no_repeat` looks at."""
+        if self.no_repeat:
+            logits = ban(logits, repeats(written, self.no_repeat, logits.shape[-1]))
+        chances = self.probabilities(logits)
+        token = self.choose(chances, uniform)
+        return token, token if self.feed == "sample" else chances / chances.sum(-1, keepdim=True)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """The filtered distribution (B, V) of logits (B, V)."""
@@ -65,33 +78,38 @@ BLOCK = 64  # steps between two handings-out
 
 
 def sample(
-    stepper: Any, prompt: list[int], length: int, how: Sampling, generator: torch.Generator, rows: int = 1
-) -> Iterator[Tensor]:
-    """Yields `length` times the next tokens (rows,), after the prompt, which every row is given. The numbers drawn
-    depend only on the generator, on the CPU, and the number of rows."""
+    stepper: Any, prompt: list[int], length: int, how: Sampling, generator: torch.Generator, rows: int = 1,
+    batch: Mapping[str, Tensor] | None = None,
+) -> Iterator[Tensor]:  # fmt: skip
+    """Yields `length` times the next tokens (rows,), after the prompt, which every row is given; `batch` is what else
+    the stepper begins with. The numbers drawn depend only on the generator, on the CPU, and the number of rows."""
     tokens = torch.tensor(prompt, device=stepper.device).expand(rows, -1)
     with torch.inference_mode():
-        state: State = stepper.begin({"input": tokens})
+        state: State = stepper.begin({**(batch or {}), "input": tokens})
         for time in range(len(prompt) - 1):
             _, state = stepper.step(tokens[:, time], state)
         token = tokens[:, -1]
     for done in range(0, length, BLOCK):
         uniforms = torch.rand(min(BLOCK, length - done), rows, 1, generator=generator).to(stepper.device)
-        drawn, token, state = _block(stepper, token, state, uniforms, how)
+        drawn, token, state = _block(stepper, token, state, uniforms, how, tokens)
+        if how.no_repeat:
+            tokens = torch.cat((tokens, torch.stack(drawn, 1)), 1)
         yield from drawn
 
 
 @torch.inference_mode()
 def _block(
-    stepper: Any, token: Tensor, state: State, uniforms: Tensor, how: Sampling
+    stepper: Any, token: Tensor, state: State, uniforms: Tensor, how: Sampling, written: Tensor
 ) -> tuple[list[Tensor], Tensor, State]:
-    """As many steps as there are uniform numbers (n, rows, 1): the tokens drawn, what is fed next, and the state."""
+    """As many steps as there are uniform numbers (n, rows, 1): the tokens drawn, what is fed next, and the state.
+    `written` (rows, T) is what no run may be repeated of."""
     if hasattr(stepper, "block") and (done := stepper.block(token, state, uniforms.squeeze(-1), how)):
         return list(done[0].unbind()), done[0][-1], done[1]
     drawn = []
     for uniform in uniforms.unbind():
         logits, state = stepper.step(token, state)
-        chances = how.probabilities(logits)
-        drawn.append(how.choose(chances, uniform))
-        token = drawn[-1] if how.feed == "sample" else chances / chances.sum(-1, keepdim=True)
+        chosen, token = how.take(logits, uniform, written)
+        drawn.append(chosen)
+        if how.no_repeat:
+            written = torch.cat((written, chosen[:, None]), 1)
     return drawn, token, state
