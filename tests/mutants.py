@@ -82,7 +82,7 @@ FAULTS = [
         CORPUS,
     ),
     ("data/corpus.py", "digest.update(size.digest())", "pass", CORPUS),
-    ("data/corpus.py", "seen[points] = True", "seen[points[:-1]] = True", CORPUS),
+    ("data/tokens.py", "seen[points] = True", "seen[points[:-1]] = True", CORPUS),
     ("data/tokens.py", 'bare = unicodedata.normalize("NFKD", char)[0]', "bare = char", CORPUS),
     ("files.py", "aside.replace(path)", "path.write_bytes(content)", FILES),
     ("files.py", "        recover_folder(folder)\n        if", "        if", FILES),

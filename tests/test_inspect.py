@@ -191,7 +191,7 @@ def test_the_values_of_a_unit_are_those_of_the_record(model):
 @pytest.mark.parametrize("prompt", ["", "def "])
 def test_what_is_painted_while_writing_has_the_values_of_what_was_written(model, prompt):
     with record() as seen:
-        given = model.given(prompt)
+        _, given, _ = model.task.opening(model.config["data"], prompt, (), "error", print)
         pieces = (piece for (piece,) in model.stream(prompt, 150, seed=3))
         found = list(valued(pieces, seen, "1.c.7", len(given)))
     text = "".join(piece for piece, _ in found)
@@ -280,7 +280,7 @@ def test_predicting_is_what_the_loss_is_of(model):
     batch = source.batch(0, 0)
     with torch.no_grad():
         _, _, sums = model.task.loss(batch)
-        logits, _ = model.task.predict(batch["input"])
+        logits, _ = model.task.logits(batch["input"])
     nats = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), batch["target"].flatten(), reduction="sum", ignore_index=-100
     )

@@ -110,6 +110,13 @@ def recording() -> Record | None:
     return _record.get()
 
 
+def keep(place: str, values: Tensor) -> None:
+    """Says values (B, ...) that are no cell's, such as the weights of an attention, to the record that is kept."""
+    kept = recording()
+    if kept is not None:
+        kept.add(place, values)
+
+
 def holding() -> Mapping[str, float]:
     """The units that are held, `{"1.c.137": 1.0}`."""
     return _holds.get() or {}

@@ -14,6 +14,7 @@ for verb, summary in {
     "demo": "Train a character model for a minute and a half and let it write.",
     "train": "Train a model on your data.",
     "sample": "Let a trained model write.",
+    "predict": "What a trained model says: the class, the tags, the translation.",
     "inspect": "Look inside a trained model: what its units have learned, how far its gradient reaches.",
     "compare": "Train several cells on one text, each for the same time.",
     "eval": "The loss of a trained model on its held-out text, or on another.",

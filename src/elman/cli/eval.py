@@ -8,6 +8,7 @@ from typing import Literal
 
 from cyclopts import Parameter
 
+from elman.cli.screen import shown
 from elman.data.tokens import Unknown
 from elman.errors import UserError
 from elman.options import PositiveInt, check
@@ -39,7 +40,7 @@ class Evaluation:
 
 
 def eval_(run: Path | None = None, /, *, text: str | None = None, evaluation: Evaluation = Evaluation()) -> None:
-    """The loss of a trained model, in nats and bits a token.
+    """The loss of a trained model, in nats and bits a token, and what else is counted of its kind: F1, BLEU.
 
     Parameters
     ----------
@@ -57,10 +58,16 @@ def eval_(run: Path | None = None, /, *, text: str | None = None, evaluation: Ev
     precision = find_precision(evaluation.precision, device)
     sums = evaluate(model.task, source, device, precision, reset=evaluation.reset is not None)
     figures = {"loss": sums["loss"], "bits": sums["loss"] / math.log(2), "tokens": int(sums["tokens"])}
+    judged = model.task.judge(source, model.config["data"])
     if evaluation.json:
-        print(json.dumps(figures))
+        print(json.dumps(figures | judged))
     else:
-        what = text or f"the {evaluation.split} part"
+        what, unit = text or f"the {evaluation.split} part", model.task.unit
+        told = f"{figures['loss']:.4f} nats, {figures['bits']:.4f} bits a {unit} over {figures['tokens']:,} {unit}s"
         print(
-            f"{what}: {figures['loss']:.4f} nats, {figures['bits']:.4f} bits a token over {figures['tokens']:,} tokens"
+            "; ".join(
+                [f"{what}: {told}", *(f"{name} {shown(value)}" for name, value in judged.items() if shown(value))]
+            )
         )
+        for signature in judged.get("signatures", ()):
+            print(signature)

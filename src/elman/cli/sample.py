@@ -29,6 +29,9 @@ class Writing:
 
     prompt: str = ""
     """The text to go on from."""
+    label: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    """What is to be written, by a model that was trained with labels: Japanese, or country=Japan where there are
+    several."""
     length: PositiveInt = 500
     """How many tokens to write."""
     stop: str | None = None
@@ -75,7 +78,7 @@ def write(model: Model, writing: Writing, how: Sampling) -> None:
     with hold(held), record() if writing.paint else nullcontext() as seen:
         pieces = model.stream(
             writing.prompt, writing.length, how, writing.seed, writing.stop, writing.unknown, writing.streams,
-            lambda line: print("elman:", line, file=sys.stderr),
+            lambda line: print("elman:", line, file=sys.stderr), writing.label,
         )  # fmt: skip
         if writing.streams > 1:
             texts = zip(*pieces, strict=True)
@@ -108,7 +111,8 @@ def _painted(model: Model, writing: Writing, seen: Record) -> Callable[[Iterable
 
     unit = str(writing.paint)
     (layer,) = model.task.layers()
-    given, decode = model.given(writing.prompt, writing.unknown), model.tokens.decoder()
+    decode, data = model.tokens.decoder(), model.config["data"]
+    _, given, _ = model.task.opening(data, writing.prompt, writing.label, writing.unknown, lambda line: None)
     prompt = [decode(token) for token in given] if writing.prompt else []
     gate = unit.rpartition(".")[0] in places(layer)
 

@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -26,13 +27,27 @@ def span(seconds: float | None) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02}m"
 
 
+def shown(value: Any) -> str:
+    """A figure in a few characters; "" for what is no single figure."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value) if isinstance(value, int | str) else ""
+
+
+def _validation(status: Status) -> str:
+    """The loss of the validation part, and how often it was right; where that cannot be said, in bits."""
+    if status.val_loss is None:
+        return ""
+    bits = f"{status.val_loss / math.log(2):.2f} bits"
+    right = bits if status.val_accuracy is None else f"{status.val_accuracy:.1%} right"
+    return f" · validation {status.val_loss:.3f} ({right})"
+
+
 class Screen:
     """A reporter for people."""
 
     def __init__(self):
         self.console = Console(highlight=False)
         self.bar: Progress | None = None
-        self.val_loss: float | None = None
+        self.validation = ""
         self.step = 0
         self.spoke = -math.inf
 
@@ -55,14 +70,10 @@ class Screen:
     def status(self, status: Status) -> None:
         """The line that moves; elsewhere a line when the validation loss is new, and now and then."""
         new, self.step = status.val_loss is not None, status.step
-        self.val_loss = status.val_loss if new else self.val_loss
-        validation = (
-            ""
-            if self.val_loss is None
-            else f" · validation {self.val_loss:.3f} ({self.val_loss / math.log(2):.2f} bits)"
-        )
+        self.validation = _validation(status) if new else self.validation
         line = (
-            f"step {status.step:,} · loss {status.loss:.3f}{validation} · {status.tokens_per_s:,.0f} tokens/s · "
+            f"step {status.step:,} · loss {status.loss:.3f}{self.validation} · {status.tokens_per_s:,.0f} "
+            f"{status.unit}s/s · "
             f"{span(status.seconds_left)} left"
         )
         if self.bar is not None:

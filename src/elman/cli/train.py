@@ -9,7 +9,7 @@ from typing import Any
 
 from cyclopts import App, ArgumentCollection, Token
 
-from elman.cli.screen import Screen, span
+from elman.cli.screen import Screen, shown, span
 from elman.errors import UserError, nearest
 from elman.options import flag
 from elman.tasks.task import Task, kinds
@@ -65,7 +65,7 @@ def command(task: type[Task]) -> Callable[..., None]:
                    for name in given.names if hasattr(options, name)}  # fmt: skip
         with Screen() as screen:
             trained = api.train(task.kind, paths, out=out, resume=resume, reporter=screen, **written)
-        _tell_end(trained.path)
+        _tell_end(task, trained.path)
 
     train.__annotations__["model"] = task.Options
     train.__doc__ = f"""Train {task.summary}.
@@ -87,12 +87,16 @@ def command(task: type[Task]) -> Callable[..., None]:
     return train
 
 
-def _tell_end(path: Path) -> None:
+def _tell_end(task: type[Task], path: Path) -> None:
     summary = json.loads((path / "summary.json").read_bytes())
     loss = summary["val_loss"]
-    figures = "" if loss is None else f"validation {loss:.4f} nats, {summary['val_bits']:.4f} bits a token; "
-    print(f"{figures}{summary['tokens']:,} tokens in {span(summary['train_seconds'])}; saved in {path}")
-    print(f"let it write: elman sample {path}")
+    accuracy = summary["val_accuracy"]
+    figures = [] if loss is None else [f"validation {loss:.4f} nats, {summary['val_bits']:.4f} bits a {task.unit}"]
+    figures += [] if accuracy is None else [f"{accuracy:.1%} right"]
+    figures += [f"{name} {shown(value)}" for name, value in summary["val_figures"].items() if shown(value)]
+    figures += [f"{summary['tokens']:,} {task.unit}s in {span(summary['train_seconds'])}; saved in {path}"]
+    print("; ".join(figures))
+    print(f"{task.next_step} {path}")
 
 
 for each in kinds().values():

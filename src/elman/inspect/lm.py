@@ -63,7 +63,7 @@ def strip_panel(here: Listened) -> Panel:
     seen = listen(here.task, np.array(ids), lambda place: place == outputs)
     with torch.no_grad():
         device = here.task.head.weight.device
-        logits = here.task.predict(torch.tensor([ids], device=device))[0][0].float().cpu().numpy()
+        logits = here.task.logits(torch.tensor([ids], device=device))[0][0].float().cpu().numpy()
     return strip(here.tokens.decode(ids), seen, logits, _spell(here.tokens))
 
 

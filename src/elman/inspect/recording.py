@@ -50,7 +50,7 @@ def listen(model: LM, ids: np.ndarray, keep: Callable[[str], bool] = lambda plac
     for begin in range(0, steps, CHUNK):
         end = min(begin + CHUNK, steps)
         with record() as seen:
-            logits, state = model.predict(tokens[None, begin:end], state)
+            logits, state = model.logits(tokens[None, begin:end], state)
         log = logits[0].float().log_softmax(-1)
         after = min(end + 1, steps)  # what the last step expects is compared with the next chunk's first token
         nats[begin + 1 : after] = -log[: after - begin - 1].gather(1, tokens[begin + 1 : after, None])[:, 0].cpu()

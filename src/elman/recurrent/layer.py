@@ -33,6 +33,7 @@ class Recurrent(nn.Module):
     - residual: from the second layer on, a layer's input is added to its output
     - learned_state: the state before the first step is learned; otherwise it is 0
     - backend: `auto` takes the fastest that does not refuse; one that is named and refuses is an error
+    - name: stands before the names of its values, `encoder.1.h`, where a model has several layers
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Recurrent(nn.Module):
         residual: bool = False,
         backend: str = "auto",
         learned_state: bool = False,
+        name: str = "",
     ):
         super().__init__()
         if min(input_size, hidden_size, layers) < 1 or not 0 <= dropout < 1:
@@ -58,6 +60,7 @@ class Recurrent(nn.Module):
         self.input_size, self.hidden_size, self.layers = input_size, hidden_size, layers
         self.directions = 2 if bidirectional else 1
         self.dropout, self.residual, self.backend = dropout, residual, backend
+        self.name = name and f"{name}."
         inputs = [input_size] + [self.directions * hidden_size] * (layers - 1)
         self.cells = nn.ModuleList(make(cell, size, hidden_size) for size in inputs for _ in range(self.directions))
         states = len(self._cell(0).states)
@@ -172,9 +175,9 @@ class Recurrent(nn.Module):
         return cell
 
     def place(self, index: int) -> str:
-        """Before the names of a cell's values: `1.`, `2.backward.`."""
+        """Before the names of a cell's values: `1.`, `2.backward.`, `encoder.1.`."""
         layer, direction = divmod(index, self.directions)
-        return f"{layer + 1}." + ("backward." if direction else "")
+        return f"{self.name}{layer + 1}." + ("backward." if direction else "")
 
     def _between(self, layer: int, x: Tensor, y: Tensor) -> Tensor:
         """What the next layer gets."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
-from typing import Annotated, Any, ClassVar
+from itertools import chain, pairwise
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,24 +18,31 @@ from elman.data.corpus import Corpus, Unit
 from elman.data.tokens import Unknown, from_config
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
+from elman.errors import UserError
 from elman.files import STANDARD_INPUT
-from elman.options import PositiveInt, Share, ShareFloat, build
+from elman.options import PositiveInt, ShareFloat, build
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State, detach
+from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Batch, Data, Source, Stepper, Task
 
 SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
+FIRST = 1000  # tokens among which is one that samples begin with
 COUNTED = 1_000_000  # tokens from which it is taken how often each comes
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class LMOptions:
+class LMOptions(NetworkOptions):
     """What is read and what is built. None: chosen from the size of the text and the time there is."""
 
     tokens: Unit = "char"
-    """What a token is: a character, or a raw byte."""
+    """What a token is: a character, a raw byte, a word, or a piece of a word that comes often (bpe)."""
+    vocabulary: PositiveInt | None = None
+    """How many words, or pieces, are tokens: the words that come twice, or 4,000 pieces, when not given."""
+    lower: bool = False
+    """Read and write in lower case."""
     encoding: str = "utf-8"
     """How the text's bytes are characters: utf-8, latin-1, cp1252, utf-16, ..."""
     pattern: str = "**/*"
@@ -44,26 +51,10 @@ class LMOptions:
     """Share of the text, after the training part, on which the loss is watched."""
     test: ShareFloat = 0.0
     """Share of the text, at its end, that training never looks at; see `elman eval --split test`."""
-    cell: Any = "lstm"
-    """The recurrence: a name of `elman list cells`, with options as in lstm:forget_bias=0, or my_cell.py:MyCell."""
-    hidden: PositiveInt | None = None
-    """Units a layer."""
-    layers: PositiveInt = 1
-    """Recurrent layers on top of each other."""
-    embedding: PositiveInt | None = None
-    """Size of the vector that stands for a token."""
-    dropout: Annotated[float | None, Share] = None
-    """Share of units set to 0 in training, between layers and before the head."""
-    residual: bool = False
-    """From the second layer on, add a layer's input to its output."""
     learned_state: bool = False
     """Learn the state before the first token instead of starting at 0."""
     fresh: ShareFloat = 0.02
     """Share of the rows that begin anew at a window, in training: a model must also know how a text begins."""
-    backend: str = "auto"
-    """What runs the recurrence: auto, fused, native or loop."""
-    rows: PositiveInt = 32
-    """Parallel streams the text is cut into; the rows of a batch."""
     window: PositiveInt = 64
     """Steps forward an update (truncated back-propagation)."""
     back: PositiveInt | None = None
@@ -74,7 +65,7 @@ class LM(Task):
     """Lookup, `Recurrent`, linear head, cross-entropy."""
 
     kind: ClassVar[str] = "lm"
-    summary: ClassVar[str] = "a language model of a text, by characters or bytes"
+    summary: ClassVar[str] = "a language model of a text, by characters, bytes, words or pieces of words"
     Options: ClassVar[type] = LMOptions
 
     def __init__(
@@ -109,7 +100,7 @@ class LM(Task):
 
     @classmethod
     def prepare(
-        cls, paths: list[str], options: LMOptions, seconds: float | None = None, key: str | None = None
+        cls, paths: list[str], options: LMOptions, seconds: float | None = None, key: str | None = None, seed: int = 0
     ) -> tuple[LMOptions, Data]:
         text = _text(paths, options, key)
         return _chosen(options, len(text.ids), seconds), _data(text, options)
@@ -148,7 +139,7 @@ class LM(Task):
         tokens = (target != IGNORED).sum()
         return nats / tokens, carried, {"nats": nats.detach(), "tokens": tokens}
 
-    def predict(self, tokens: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def logits(self, tokens: Tensor, state: State = None) -> tuple[Tensor, State]:
         """The logits (B, T, V) of the token after each of these (B, T), and the state after the last."""
         y, state = self.recurrent(self.lookup(tokens), state)
         return self.head(y), state
@@ -160,12 +151,30 @@ class LM(Task):
         if reset is not None:
             options = replace(options, window=reset, back=None)
         if path is None:
-            return getattr(_data(_text(config["data"]["paths"], options, config["data"]["key"]), options), split)
+            text = _text(config["data"]["paths"], options, config["data"]["key"])
+            if text.tokens.to_config() != config["data"]["tokens"]:
+                raise UserError(f"{', '.join(config['data']['paths'])} now has other tokens than the run was trained "
+                                "with: name a text with --text")  # fmt: skip
+            return getattr(_data(text, options), split)
         ids = corpus.read_with(from_config(config["data"]["tokens"]), path, options.encoding, unknown)
         return Windows(ids, options.rows, options.window)
 
     def stepper(self) -> Stepper:
-        return LMStepper(self)
+        return LMStepper(self.recurrent, self.lookup.weight, self.head)
+
+    def opening(
+        self,
+        config: dict[str, Any],
+        prompt: str,
+        labels: tuple[str, ...],
+        unknown: Unknown,
+        tell: Callable[[str], None],
+    ) -> tuple[Batch, list[int], int | None]:
+        """Without a prompt from the first token of the text; nothing ends it."""
+        if labels:
+            raise UserError(f"--label {labels[0]}: a language model has none; elman train generate makes one that has")
+        tokens = from_config(config["tokens"])
+        return {}, tokens.encode(prompt, unknown, tell) or tokens.encode(config["seed_text"]), None
 
     def sampler(self, config: dict[str, Any]) -> Callable[[int], str]:
         tokens = from_config(config["tokens"])
@@ -179,18 +188,17 @@ class LM(Task):
 
 
 class LMStepper:
-    """The language model a token at a time, its layers prepared once."""
+    """A layer and a head a token at a time, prepared once. `vectors` (V, E): what stands for each token."""
 
-    def __init__(self, model: LM):
-        self.model = model
-        self.advance = model.recurrent.unrolled()
-        self.weight, self.head = model.lookup.weight, (model.head.weight, model.head.bias)
-        self.device = self.weight.device
-        self.decoder = model.recurrent.decoder(model.lookup.weight, model.head)
+    def __init__(self, recurrent: Recurrent, vectors: Tensor, head: nn.Linear):
+        self.initial, self.advance = recurrent.initial, recurrent.unrolled()
+        self.weight, self.head = vectors, (head.weight, head.bias)
+        self.device = vectors.device
+        self.decoder = recurrent.decoder(vectors, head)
 
     def begin(self, batch: Batch) -> State:
         """The state before the first token, for the rows of `batch["input"]` (B, ...)."""
-        return self.model.recurrent.initial(len(batch["input"]))
+        return self.initial(len(batch["input"]))
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Stepper`. A distribution (B, V) is taken as the mean of the tokens' vectors under it."""
@@ -231,13 +239,29 @@ def _chosen(options: LMOptions, tokens: int, seconds: float | None) -> LMOptions
 def _text(paths: list[str], options: LMOptions, key: str | None) -> Corpus:
     """The text; that of a run again when its key is given: what came through standard input is in the cache."""
     again = corpus.reopen(key) if key and paths == [STANDARD_INPUT] else None
-    return again or corpus.read(paths, options.tokens, options.encoding, options.pattern)
+    if options.valid + options.test >= 1:
+        raise UserError(f"--valid {options.valid:g} and --test {options.test:g} leave nothing to train on: together "
+                        "they must be less than 1")  # fmt: skip
+    return again or corpus.read(
+        paths, options.tokens, options.encoding, options.pattern, options.vocabulary, options.lower,
+        1 - options.valid - options.test,
+    )  # fmt: skip
+
+
+def _held_out(text: Corpus, options: LMOptions) -> dict[str, int]:
+    """How many tokens each part behind the training part has. Where tokens were learnt from it, it ends just there."""
+    total = len(text.ids)
+    if text.train is None:
+        return {"valid": int(total * options.valid), "test": int(total * options.test)}
+    rest = total - text.train
+    test = int(rest * options.test / (options.valid + options.test)) if rest else 0
+    return {"valid": rest - test, "test": test}
 
 
 def _data(text: Corpus, options: LMOptions) -> Data:
     """The text as contiguous training, validation and test parts."""
     notes, total = list(text.notes), len(text.ids)
-    sizes = {"valid": int(total * options.valid), "test": int(total * options.test)}
+    sizes = _held_out(text, options)
     for name, size in sizes.items():
         if 0 < size < SMALLEST_SPLIT or size == 0 < getattr(options, name):
             sizes[name] = 0
@@ -255,8 +279,16 @@ def _data(text: Corpus, options: LMOptions) -> Data:
     if train.window < options.window or train.rows < options.rows:
         notes.append(f"the text is small: {train.rows} rows and a window of {train.window} instead of "
                      f"{options.rows} and {options.window}")  # fmt: skip
-    config = {"tokens": text.tokens.to_config(), "seed_text": text.tokens.decode(text.ids[:1].tolist())}
+    config = {"tokens": text.tokens.to_config(), "seed_text": _beginning(text)}
     return Data(train, made["valid"], made["test"], text.key, config, notes, _entropy(parts["train"][:COUNTED]))
+
+
+def _beginning(text: Corpus) -> str:
+    """The first token that can be read again as it is written: not half of a character, nor the unknown word."""
+    for token in chain(text.ids[:FIRST].tolist(), range(len(text.tokens))):
+        if text.tokens.encode(written := text.tokens.decode([token]), "skip") == [token]:
+            return written
+    return ""
 
 
 def _entropy(ids: np.ndarray) -> float:

@@ -12,11 +12,19 @@ from torch import Tensor, nn
 
 import elman.tasks
 from elman import errors
-from elman.data.tokens import Unknown
+from elman.data.table import Table
+from elman.data.tokens import Tell, Unknown
+from elman.errors import UserError
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 
 Batch = dict[str, Tensor]
+Answer = dict[str, Any]  # the answer itself first, then what belongs to it
+
+
+def to(batch: Batch, device: torch.device) -> Batch:
+    """The batch on the device."""
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
 
 class Source(Protocol):
@@ -72,15 +80,19 @@ class Task(nn.Module, ABC):
 
     kind: ClassVar[str] = ""
     summary: ClassVar[str] = ""
+    unit: ClassVar[str] = "token"  # of what the loss is the mean over
+    rate: ClassVar[float] = 0.01  # learning rate where none is given
+    next_step: ClassVar[str] = "let it write: elman sample"  # what to do with a trained model
+    asks: ClassVar[tuple[str, ...]] = ()  # what `elman predict` needs of each row: text, source, image, ...
     Options: ClassVar[type]
 
     @classmethod
     @abstractmethod
     def prepare(
-        cls, paths: list[str], options: Any, seconds: float | None = None, key: str | None = None
+        cls, paths: list[str], options: Any, seconds: float | None = None, key: str | None = None, seed: int = 0
     ) -> tuple[Any, Data]:
         """The options with every size chosen, and the data. `seconds`: how long training may take, where that is
-        known; `key`: the content a run was begun with, when it is read again."""
+        known; `key`: the content a run was begun with, when it is read again; `seed`: of the order of examples."""
 
     @classmethod
     @abstractmethod
@@ -93,7 +105,8 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
-        """The mean loss; the state to carry to the next batch, or None; and sums: `nats` and `tokens` at least."""
+        """The mean loss; the state to carry to the next batch, or None; and sums: `nats` and `tokens` at least, `right`
+        where a prediction is right or wrong. In training the batch has `progress` (), from 0 to 1."""
 
     def forward(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
         """`loss`, so that what wraps a module (DistributedDataParallel) wraps a task."""
@@ -106,6 +119,11 @@ class Task(nn.Module, ABC):
         """What the loss is taken over after training: a part of the run's own data, or all of another `path`; cut every
         `reset` tokens where the state shall begin anew. `config` is the run's. None when there is no such part."""
 
+    def judge(self, source: Any, config: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
+        """Figures beside the loss that need what the model says itself: F1, BLEU; over the first `limit` rows. `config`
+        is that of the data."""
+        return {}
+
     def describe(self) -> str:
         """The sizes of the model in a few words."""
         return ", ".join(f"{layer.layers} x {layer.hidden_size} {layer.cell_name}" for layer in self.layers())
@@ -113,6 +131,26 @@ class Task(nn.Module, ABC):
     def stepper(self) -> Stepper:
         """The task as a generator of tokens. Make a new one after the weights have changed."""
         raise NotImplementedError(f"a {self.kind} model does not generate")
+
+    def opening(
+        self,
+        config: dict[str, Any],
+        prompt: str,
+        labels: tuple[str, ...],
+        unknown: Unknown,
+        tell: Callable[[str], None],
+    ) -> tuple[Batch, list[int], int | None]:
+        """How writing begins: what the stepper is given for one row, the tokens that are read before the first is
+        chosen, and the token that ends a text, if there is one. `config` is that of the data."""
+        raise UserError(f"a {self.kind} model writes nothing of itself: elman predict RUN")
+
+    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
+        """What the model says of each row of a table, whose columns are those that the task asks for."""
+        raise UserError(f"a {self.kind} model answers nothing: elman sample RUN")
+
+    def line(self, answer: Answer) -> str:
+        """An answer in a line of text."""
+        return str(next(iter(answer.values())))
 
     def sampler(self, config: dict[str, Any]) -> Callable[[int], str] | None:
         """A function that writes that many tokens, to be shown while training; None where nothing is generated.

@@ -1,5 +1,6 @@
 """Training from Python and from the command line: from a task's word and a text to a run folder."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 
 from elman.errors import UserError
+from elman.files import absolute
 from elman.options import build, check, flag
 from elman.tasks.task import Data, Task, find
 from elman.training import loop
@@ -58,21 +60,24 @@ def begin(
         raise UserError(f"{out} exists: choose another --out, or go on with --resume {out}")
     unit, amount = training.span() or loop.DEFAULT_SPAN
     find_device(training.device)  # before anything is read or made
-    model, data = kind.prepare(paths, model, amount if unit == "for" else None)
+    model, data = kind.prepare(paths, model, amount if unit == "for" else None, seed=training.seed)
     torch.manual_seed(training.seed)
     task = kind.new(model, data)
     for layer in task.layers():
         layer.choose()  # a backend that refuses does so before anything is made
-    # where the files are, from anywhere
-    places = [str(Path(path).absolute()) for path in paths]
     config = {
         "kind": kind.kind,
         "task": task.config(),
-        "data": data.config | {"key": data.key, "paths": places},
+        "data": data.config | {"key": data.key, "paths": [absolute(path) for path in paths]},
         "options": asdict(model) | asdict(training),
     }
-    run = Run.create(out or free_path(f"{kind.kind}-{Path(paths[0]).stem.strip('.') or 'text'}"), config)
+    run = Run.create(out or free_path(f"{kind.kind}-{_word(paths[0])}"), config)
     return _run(task, data, training, run, reporter)
+
+
+def _word(path: str) -> str:
+    """What a run on this is called by."""
+    return re.sub(r"[^\w.-]+", "-", Path(path).stem.strip(".")) or "data"
 
 
 def go_on(kind: type[Task], paths: list[str], given: Mapping[str, Any], path: Path, reporter: Reporter | None) -> Model:
@@ -104,7 +109,7 @@ def _same_data(kind: type[Task], paths: list[str], options: Any, run: Run) -> Da
     """The text of the run again, or the same given once more."""
     key = run.config["data"]["key"]
     named = paths or run.config["data"]["paths"]
-    _, data = kind.prepare(named, options, key=None if paths else key)
+    _, data = kind.prepare(named, options, key=None if paths else key, seed=run.config["options"]["seed"])
     if data.key != key:
         what = f"{', '.join(named)} is not the text that {run.path} was trained on"
         raise UserError(f"{what}: a run goes on with the same; for another text begin a new run")

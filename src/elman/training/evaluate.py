@@ -4,13 +4,8 @@ from typing import Any
 
 import torch
 
-from elman.tasks.task import Batch, Source, Task
+from elman.tasks.task import Source, Task, to
 from elman.training.device import Precision
-
-
-def move(batch: Batch, device: torch.device) -> Batch:
-    """The batch on the device."""
-    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
 
 @torch.no_grad()
@@ -18,18 +13,20 @@ def evaluate(
     task: Task, source: Source, device: torch.device, precision: Precision, batches: int | None = None,
     reset: bool = False,
 ) -> dict[str, float]:  # fmt: skip
-    """The sums that `task.loss` gives over the first `batches` of a source (all when None), and `loss`, nats a token.
-    The state is carried from batch to batch; with `reset` each begins without one."""
+    """The sums that `task.loss` gives over the first `batches` of a source (all when None), `loss`, nats a token, and
+    `accuracy` where something is right or wrong. The state is carried from batch to batch; with `reset` each begins
+    without one."""
     was_training = task.training
     task.eval()
     sums: dict[str, Any] = {}
     state = None
     for index in range(len(source) if batches is None else min(batches, len(source))):
         with torch.autocast(device.type, precision.dtype, enabled=precision.dtype != torch.float32):
-            _, carried, counts = task.loss(move(source.batch(0, index), device), state)
+            _, carried, counts = task.loss(to(source.batch(0, index), device), state)
         state = None if reset else carried
         for name, value in counts.items():
             sums[name] = sums.get(name, 0) + value.double()
     task.train(was_training)
     totals = {name: float(value) for name, value in sums.items()}
-    return totals | {"loss": totals["nats"] / totals["tokens"]}
+    right = {"accuracy": totals["right"] / totals["tokens"]} if "right" in totals else {}
+    return totals | {"loss": totals["nats"] / totals["tokens"]} | right

@@ -4,7 +4,7 @@ import math
 import shlex
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from elman.errors import Stopped, UserError
 from elman.recurrent.state import State, flatten, over, unflatten
-from elman.tasks.task import Data, Source, Task
+from elman.tasks.task import Data, Source, Task, to
 from elman.training.device import Precision, find_device, find_precision
-from elman.training.evaluate import evaluate, move
+from elman.training.evaluate import evaluate
 from elman.training.options import TrainOptions
 from elman.training.reporter import Reporter, Silent, Status
 from elman.training.run import Run, Training, random_states, set_random_states
@@ -30,6 +30,7 @@ LONGEST = 60.0  # seconds between two looks
 PART = 0.1  # tokens looked at, for each token trained on between two looks: 3 to 7 % of the time
 MOST = 0.09  # of a timed training that is not training
 LEAST = 100_000  # tokens looked at, at the end of even the shortest training
+JUDGED = 500  # rows that are judged at the end
 SAMPLES, SHOWN = 8, 160  # samples in a whole training, tokens of each
 
 
@@ -73,8 +74,9 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
     reporter, device = reporter or Silent(), find_device(options.device)
     precision = find_precision(options.precision, device)
     task.to(device).train()
+    highest = options.rate or task.rate
     optimizer = torch.optim.AdamW(
-        task.parameters(), options.rate, BETAS, weight_decay=options.decay, fused=device.type in ("cpu", "cuda")
+        task.parameters(), highest, BETAS, weight_decay=options.decay, fused=device.type in ("cpu", "cuda")
     )
     progress, state = _begin(task, optimizer, len(data.train), options, run, device)
     stretch, source, vitals = Stretch(**progress.stretch), data.train, Vitals(data.floor)
@@ -87,16 +89,17 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
 
     def check() -> None:
         if not all(torch.isfinite(weight).all() for weight in task.parameters()):
-            raise Diverged(_diverged("a weight", progress, options, run))
+            raise Diverged(_diverged("a weight", progress, highest, options.clip, run))
 
     def save() -> None:
         tensors = _optimizer_tensors(optimizer), flatten(state)
         run.save_resume(Training(dict(task.state_dict()), *tensors, asdict(progress), random_states()))
 
-    def look() -> float | None:
+    def look() -> dict[str, float]:
         """Takes the loss of the validation part; saves everything, and the weights as the best if they are."""
         check()
-        loss = evaluate(task, data.valid, device, precision, progress.part)["loss"] if data.valid else None
+        seen = evaluate(task, data.valid, device, precision, progress.part) if data.valid else {}
+        loss = seen.get("loss")
         better = loss is None or (math.isfinite(loss) and (progress.best is None or loss < progress.best))
         if better:
             progress.best, progress.best_step = loss, progress.step
@@ -107,20 +110,20 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
         save()  # first: it says whose the best weights are, should the next line not be reached
         if better:
             run.save_model(task.state_dict(), {"step": progress.step, "val_loss": loss})
-        return loss
+        return seen
 
-    meter, shown = Meter(device, progress, done()), 0.0
+    meter, shown = Meter(task.unit, device, progress, done()), 0.0
     with _signals() as stop:
         while done() < 1.0 and not (options.patience and progress.worse >= options.patience):
             started = time.perf_counter()
             factor = stretch.rate(done(), progress.step, options.warmup)
             for group in optimizer.param_groups:
-                group["lr"] = options.rate * factor
+                group["lr"] = highest * factor
             loss = torch.zeros((), device=device)
             for _ in range(options.accumulate):
                 if progress.index == 0:
                     state = None
-                batch = move(source.batch(progress.epoch, progress.index), device)
+                batch = to(source.batch(progress.epoch, progress.index), device) | {"progress": torch.tensor(done())}
                 with torch.autocast(device.type, precision.dtype, enabled=precision.dtype != torch.float32):
                     loss, state, counts = task(batch, state)
                 (loss / options.accumulate).backward()
@@ -133,7 +136,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
             if not torch.isfinite(norm + loss.detach()):
                 progress.step += 1
                 what = f"the loss ({loss.item():g}) or the norm of its gradient ({norm.item():g})"
-                raise Diverged(_diverged(what, progress, options, run))
+                raise Diverged(_diverged(what, progress, highest, options.clip, run))
             if options.clip_by == "norm":
                 torch.nn.utils.clip_grads_with_norm_(task.parameters(), options.clip, norm)
             else:
@@ -144,13 +147,13 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
             progress.step += 1
             progress.busy += time.perf_counter() - started
 
-            val_loss, share = None, done()
+            seen, share = dict[str, float](), done()
             looks = share < 1.0 and _due(progress, stretch, options)
             if looks:
                 _choose_part(progress, data.valid, reporter)
-                val_loss = look()
+                seen = look()
             if looks or meter.seconds(progress) >= 1.0:
-                status = meter.read(progress, len(source), share, val_loss, norm, options.rate * factor, same(state))
+                status = meter.read(progress, len(source), share, seen, norm, highest * factor, same(state))
                 run.log(status.line())
                 reporter.status(status)
                 for line in vitals.check(status) if looks else ():
@@ -165,12 +168,12 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
                     run.save_model(task.state_dict(), {"step": progress.step, "val_loss": None})
                 raise Interrupted(stop[0], task, run, progress.step)
 
-        val_loss = look() if progress.looked["step"] < progress.step else None
+        seen = look() if progress.looked["step"] < progress.step else {}
         progress.finished = True
         save()
         run.put_model(task)
         summary = _summary(task, data, progress, device, precision, reporter)
-        run.log(meter.read(progress, len(source), 1.0, val_loss, torch.zeros(()), 0.0).line() | {"end": True})
+        run.log(meter.read(progress, len(source), 1.0, seen, torch.zeros(()), 0.0).line() | {"end": True})
         run.save_summary(summary)
     return summary
 
@@ -178,8 +181,8 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
 class Meter:
     """The figures of training since they were last read."""
 
-    def __init__(self, device: torch.device, progress: Progress, share: float):
-        self.device, self.began, self.share = device, progress.seconds, share
+    def __init__(self, unit: str, device: torch.device, progress: Progress, share: float):
+        self.unit, self.device, self.began, self.share = unit, device, progress.seconds, share
         self._restart(progress)
 
     def _restart(self, progress: Progress) -> None:
@@ -207,7 +210,7 @@ class Meter:
         progress: Progress,
         batches: int,
         share: float,
-        val_loss: float | None,
+        seen: Mapping[str, float],
         norm: Tensor,
         rate: float,
         stuck: float = 0.0,
@@ -221,12 +224,14 @@ class Meter:
             seconds=progress.seconds,
             seconds_left=spent * (1 - share) / gone if gone > 0 else None,
             loss=float(self.nats / self.count) if float(self.count) else math.nan,
-            val_loss=val_loss,
+            val_loss=seen.get("loss"),
             tokens_per_s=(progress.tokens - self.tokens) / max(progress.busy - self.busy, 1e-9),
             grad_norm=float(norm),
             clipped=float(self.clipped) / max(1, self.updates),
             stuck=stuck,
             rate=rate,
+            val_accuracy=seen.get("accuracy"),
+            unit=self.unit,
         )
         self._restart(progress)
         return status
@@ -324,7 +329,7 @@ def _size(source: Source) -> int:
 def _tell_part(part: int, source: Source, when: str, reporter: Reporter) -> None:
     if part < len(source):
         tokens, all_tokens = (count * _size(source) for count in (part, len(source)))
-        reporter.tell(f"validation {when}: the first {tokens:,} of some {all_tokens:,} tokens")
+        reporter.tell(f"validation {when}: the first {tokens:,} of some {all_tokens:,} targets")
 
 
 def _show(task: Task, data: Data, reporter: Reporter) -> None:
@@ -335,10 +340,10 @@ def _show(task: Task, data: Data, reporter: Reporter) -> None:
         task.train()
 
 
-def _diverged(what: str, progress: Progress, options: TrainOptions, run: Run) -> str:
+def _diverged(what: str, progress: Progress, rate: float, clip: float, run: Run) -> str:
     return (
         f"step {progress.step}: {what} is not finite; the weights of step {progress.best_step} are kept in {run.path}. "
-        f"Try a --rate below {options.rate:g} or a --clip below {options.clip:g}"
+        f"Try a --rate below {rate:g} or a --clip below {clip:g}"
     )
 
 
@@ -347,16 +352,20 @@ def _summary(
 ) -> dict[str, Any]:
     """The final figures, of the best weights on the whole validation part, or on as much as takes a twentieth of the
     time that training took."""
-    loss = tokens = None
+    loss = tokens = accuracy = None
+    judged: dict[str, Any] = {}
     if data.valid:
         part = _affordable(data.valid, max(PART * progress.tokens, LEAST))
         _tell_part(part, data.valid, "at the end", reporter)
         sums = evaluate(task, data.valid, device, precision, part)
-        loss, tokens = sums["loss"], int(sums["tokens"])
+        loss, tokens, accuracy = sums["loss"], int(sums["tokens"]), sums.get("accuracy")
+        judged = task.judge(data.valid, data.config, JUDGED)
     return {
         "val_loss": loss,
         "val_bits": None if loss is None else loss / math.log(2),
         "val_tokens": tokens,
+        "val_accuracy": accuracy,
+        "val_figures": judged,
         "tokens": progress.tokens,
         "tokens_per_s": progress.tokens / max(progress.busy, 1e-9),
         "train_seconds": progress.seconds,

@@ -1,6 +1,6 @@
 """A trained model, ready to be used: the task with its weights, and what it needs to read and write text."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from elman.cells.tap import watched
+from elman.data.table import Table
 from elman.data.tokens import Tokens, Unknown, from_config
 from elman.decode.sampling import Sampling, sample
-from elman.tasks.task import Task, find
+from elman.tasks.task import Answer, Task, find
 from elman.training.device import find_device
 from elman.training.run import Run, Which
 
@@ -25,7 +26,7 @@ class Model:
 
     @property
     def tokens(self) -> Tokens:
-        """How text becomes tokens."""
+        """How the text that it writes is tokens."""
         return from_config(self.config["data"]["tokens"])
 
     @property
@@ -38,12 +39,6 @@ class Model:
         """Where the weights are."""
         return next(self.task.parameters()).device
 
-    def given(
-        self, prompt: str, unknown: Unknown = "error", tell: Callable[[str], None] = lambda line: None
-    ) -> list[int]:
-        """The tokens that are read before the first is drawn."""
-        return self.tokens.encode(prompt, unknown, tell) or self.tokens.encode(self.config["data"]["seed_text"])
-
     def stream(
         self,
         prompt: str = "",
@@ -54,46 +49,61 @@ class Model:
         unknown: Unknown = "error",
         rows: int = 1,
         tell: Callable[[str], None] = lambda line: None,
+        labels: tuple[str, ...] = (),
     ) -> Iterator[list[str]]:
         """What each of `rows` streams writes next, "" for one that has ended, until `length` tokens are written or
-        every stream has written `stop`. Without a prompt the model goes on from the text's first token."""
-        tokens, given = self.tokens, self.given(prompt, unknown, tell)
+        every stream has ended or written `stop`. Without a prompt the model begins as its texts do; `labels` say what
+        to write, where it was trained with some."""
+        batch, given, end = self.task.opening(self.config["data"], prompt, labels, unknown, tell)
+        batch = {name: value.expand(rows, *value.shape[1:]) for name, value in batch.items()}
         generator = torch.Generator()
         generator.manual_seed(seed) if seed is not None else generator.seed()
         self.task.eval()
         if watched():
             tell("written step by step, not in blocks, which takes many times as long: units are recorded or held")
-        drawn = sample(self.task.stepper(), given, length, how or Sampling(), generator, rows)
-        return _written(drawn, tokens, stop, rows)
+        drawn = sample(self.task.stepper(), given, length, how or Sampling(), generator, rows, batch)
+        return _written(drawn, self.tokens, stop, end, rows)
 
     def sample(self, prompt: str = "", length: int = 500, **options: Any) -> str:
         """The text of one stream; `options` are those of `stream`."""
         return "".join(pieces[0] for pieces in self.stream(prompt, length, **options))
 
+    def predict(
+        self, rows: Iterable[Any] | Table, tell: Callable[[str], None] = lambda line: None, **how: Any
+    ) -> list[Answer]:
+        """What the model says of each row: of texts, arrays (T, F) or lists of words, or of a table whose columns are
+        what the task asks for. `how`: for a translator `search=Search(beam=5)`, see `elman.decode`."""
+        if not isinstance(rows, Table):
+            values = list(rows)
+            rows = Table("the input", {self.task.asks[0]: values}, list(range(1, len(values) + 1)))
+        return self.task.predict(rows, self.config["data"], tell, **how)
 
-def _written(drawn: Iterator[torch.Tensor], tokens: Tokens, stop: str | None, rows: int) -> Iterator[list[str]]:
-    decoders = [tokens.decoder() for _ in range(rows)]
-    ends = [Ending(stop) for _ in range(rows)]
+
+def _written(
+    drawn: Iterator[torch.Tensor], tokens: Tokens, stop: str | None, end: int | None, rows: int
+) -> Iterator[list[str]]:
+    streams = [Stream(tokens.decoder(), stop, end) for _ in range(rows)]
     for ids in drawn:
-        yield [
-            "" if end.reached else end.add(decode(token))
-            for token, decode, end in zip(ids.tolist(), decoders, ends, strict=True)
-        ]
-        if stop and all(end.reached for end in ends):
+        yield [stream.add(token) for token, stream in zip(ids.tolist(), streams, strict=True)]
+        if all(stream.ended for stream in streams):
             return
 
 
-class Ending:
-    """Notices when a stream has written its stop text, which stays in what was written."""
+class Stream:
+    """What one stream writes, up to the token that ends it, or to its stop text, which stays in what was written."""
 
-    def __init__(self, stop: str | None):
-        self.stop, self.tail, self.reached = stop, "", False
+    def __init__(self, decode: Callable[[int], str], stop: str | None, end: int | None):
+        self.decode, self.stop, self.end, self.tail, self.ended = decode, stop, end, "", False
 
-    def add(self, piece: str) -> str:
-        """Takes what was written; returns it."""
+    def add(self, token: int) -> str:
+        """Takes the next token; returns its text, "" once it has ended."""
+        self.ended = self.ended or token == self.end
+        if self.ended:
+            return ""
+        piece = self.decode(token)
         if self.stop:
             self.tail = (self.tail + piece)[-len(self.stop) - len(piece) :]
-            self.reached = self.stop in self.tail
+            self.ended = self.stop in self.tail
         return piece
 
 

@@ -20,8 +20,8 @@ class TrainOptions:
     """Train for so many passes over the training part."""
     steps: PositiveInt | None = None
     """Train for so many updates."""
-    rate: PositiveFloat = 0.01
-    """Highest learning rate; it warms up to it and falls along a cosine to 2 % of it."""
+    rate: PositiveFloat | None = None
+    """Highest learning rate; it warms up to it and falls along a cosine to 2 % of it. If not given, the task's own."""
     warmup: CountInt = 100
     """Updates until the rate is reached; at most a tenth of the training."""
     decay: CountFloat = 0.1

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Status:
-    """Where training is. Losses in nats a token."""
+    """Where training is. Losses in nats a token, or whatever the task counts in."""
 
     step: int
     epoch: float
@@ -21,12 +21,15 @@ class Status:
     clipped: float
     stuck: float
     rate: float
+    val_accuracy: float | None = None  # share of the predictions that are right, where one can be
+    unit: str = "token"
 
     def line(self) -> dict[str, Any]:
         """As a line of log.jsonl. `bits` are bits a token; `grad_norm` is taken before clipping;
         `clipped` is the share of the updates since the last line that it was above --clip, `stuck` the share of
         the units whose state is the same in every row."""
         figures = asdict(self) | {"bits": self.loss / math.log(2)}
+        del figures["unit"]
         # JSON has no NaN
         return {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}
 

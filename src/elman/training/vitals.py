@@ -28,7 +28,8 @@ class Vitals:
         best = loss if val_loss is None else val_loss
         signs = {
             "unigram": self.floor is not None and self.floor > 0.1 and best > self.floor - 0.05
-            and f"nothing is learned beyond how often each token comes ({self.floor:.2f} nats): try another --rate",
+            and f"nothing is learned beyond how often each {status.unit} comes ({self.floor:.2f} nats): "
+            "try another --rate",
             "clipped": clipped > CLIPPED
             and f"{clipped:.0%} of the updates were clipped: the --rate may be too high, or --clip too low",
             "stuck": stuck > STUCK

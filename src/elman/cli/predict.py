@@ -1,0 +1,146 @@
+"""`elman predict`: what a trained model says of a text, of a file's rows, of standard input."""
+
+import csv
+import io
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from elman.data import table
+from elman.data.table import Table, TableOptions
+from elman.decode.sampling import Sampling
+from elman.decode.search import Search
+from elman.errors import UserError
+from elman.files import write
+from elman.options import CountInt, build, check
+from elman.tasks.task import Answer
+from elman.training.model import Model, load
+from elman.training.run import Which
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Asking:
+    """What is asked, and how it is answered."""
+
+    file: str | None = None
+    """A table whose rows are answered, in their order."""
+    column: str | None = None
+    """The column of the file that is read; the one trained on when not given."""
+    encoding: str = "utf-8"
+    """How the file's bytes are characters."""
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
+    """A .csv, .tsv or .jsonl to write: the columns of the file, and the answers."""
+    json: bool = False
+    """Print everything that is known of an answer, as a line of JSON each."""
+    skip_bad: bool = False
+    """Leave rows of the file without a value unanswered, and count them, instead of stopping."""
+    sample: bool = False
+    """Draw the answers of a translator instead of searching for the likeliest."""
+    seed: CountInt = 0
+    """Of what is drawn."""
+    weights: Which = "best"
+    """The best on the validation part, or the last."""
+    device: str = "cpu"
+    """Where to compute."""
+
+
+def predict_(
+    run: Path, /, *inputs: str, asking: Asking = Asking(), search: Search = Search(), sampling: Sampling = Sampling()
+) -> None:
+    """What a trained model says: the class, the tags, the translation, one line for each input.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    inputs
+        What it is asked about; the lines of standard input when neither these nor --file are given.
+    """
+    check(asking, search, sampling)
+    if asking.file is not None and inputs:
+        raise UserError(f"--file {asking.file} and '{inputs[0]}' exclude each other")
+    if asking.out is not None and asking.file is None:
+        raise UserError(f"--out {asking.out} goes with --file: it has the file's rows, and the answers")
+    if asking.out is not None and asking.out.suffix not in (*SEPARATORS, ".jsonl"):
+        raise UserError(f"--out {asking.out} must end in .csv, .tsv or .jsonl")
+    model = load(run, asking.device, asking.weights)
+    if not model.task.asks:
+        model.task.predict(Table("", {}, []), {}, print)  # says why it answers nothing
+    rows = _lines(model, list(inputs)) if asking.file is None else _file(model, asking.file, asking)
+    asked = rows if asking.file is None else rows.renamed(_columns(model, rows, asking.column))
+    kept = table.complete(asked, model.task.asks, asking.skip_bad)
+    _tell(*kept.notes)
+    said = model.predict(kept, _tell, search=search, sampling=sampling, drawn=asking.sample, seed=asking.seed)
+    answers = dict(zip(kept.numbers, said, strict=True))
+    found = [answers.get(number) for number in rows.numbers]
+    if asking.out is not None:
+        write(asking.out, _written(rows, found, asking.out.suffix).encode("utf-8", "surrogateescape"))
+        print(f"written: {asking.out}, {len(rows):,} rows")
+        return
+    for answer in found:
+        print(json.dumps(answer, ensure_ascii=False) if asking.json else model.task.line(answer) if answer else "")
+
+
+def _tell(*lines: str) -> None:
+    for line in lines:
+        print("elman:", line, file=sys.stderr)
+
+
+def _lines(model: Model, inputs: list[str]) -> Table:
+    """What was typed, or stands in standard input, one a line, as the columns that the task asks for."""
+    if not inputs:
+        if sys.stdin is None or sys.stdin.isatty():
+            wanted = " ".join(f"'{name.upper()}'" for name in model.task.asks)
+            raise UserError(
+                f"what shall be answered? elman predict {model.path} {wanted}, or --file, or lines piped in"
+            )
+        inputs = sys.stdin.read().splitlines()
+    names = model.task.asks
+    if len(inputs) % len(names):
+        raise UserError(f"a {model.task.kind} model is asked with {' and '.join(names)}, not {len(inputs)} words")
+    columns = {name: inputs[number :: len(names)] for number, name in enumerate(names)}
+    return Table("the input", columns, list(range(1, len(inputs) // len(names) + 1)))
+
+
+def _file(model: Model, name: str, asking: Asking) -> Table:
+    """The rows of a file, read as those of the run were."""
+    options = {name: model.config["options"][name] for name in TableOptions.__dataclass_fields__}
+    how = replace(build(TableOptions, options), form="auto", encoding=asking.encoding, skip_bad=False)
+    rows = table.read([name], how)
+    _tell(*rows.notes)
+    return replace(rows, notes=[])
+
+
+def _columns(model: Model, rows: Table, named: str | None) -> dict[str, str]:
+    """The columns of a file that the task asks for, and the roles they play: those that the run was trained on, or its
+    only one."""
+    if named is None and len(rows.columns) == len(model.task.asks) == 1:
+        named = next(iter(rows.columns))
+    trained = model.config["data"]["columns"]
+    return {named or trained[role]: role for role in model.task.asks}
+
+
+def _written(rows: Table, answers: list[Answer | None], suffix: str) -> str:
+    """The columns of the file, then the answers' single figures and texts; in JSON all of them."""
+    known = next((answer for answer in answers if answer), {})
+    names = [name for name, value in known.items() if suffix == ".jsonl" or isinstance(value, str | int | float)]
+    new = {name: f"predicted_{name}" if name in rows.columns else name for name in names}
+    lines = [
+        {name: values[row] for name, values in rows.columns.items()}
+        | {new[name]: (answer or {}).get(name) for name in names}
+        for row, answer in enumerate(answers)
+    ]
+    if suffix == ".jsonl":
+        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=SEPARATORS[suffix], lineterminator="\n")
+    writer.writerow([*rows.columns, *new.values()])
+    writer.writerows(line.values() for line in lines)
+    return text.getvalue()

@@ -1,0 +1,76 @@
+"""Attention: where to look. A query is scored against every place of a memory; what is read is their weighted mean.
+
+Shapes: B rows, T queries, S places of the memory, Q size of a query, M size of a place.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from elman.cells.tap import keep
+
+LOWEST = torch.finfo(torch.float32).min  # and not minus infinity: a row of length 0 has a gradient, of 0
+
+
+class Attention(nn.Module):
+    """A score for each place. `keys` is what of the memory does not depend on the query: made once a sequence."""
+
+    def keys(self, memory: Tensor) -> Tensor:
+        """The memory (B, S, M) prepared to be scored."""
+        return memory
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """query (B, T, Q) against keys (B, S, ...): (B, T, S)."""
+        raise NotImplementedError
+
+    def forward(self, query: Tensor, keys: Tensor, memory: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What is read (B, T, M), and the weights (B, T, S), 0 past the `lengths` (B,) of the memory. Recorded as
+        `attention`."""
+        past = torch.arange(memory.shape[1], device=memory.device) >= lengths[:, None]
+        scores = self.scores(query, keys).float().masked_fill(past[:, None], LOWEST)
+        weights = scores.softmax(-1).masked_fill(past[:, None], 0.0)
+        keep("attention", weights)
+        return weights.to(memory.dtype) @ memory, weights
+
+
+class Additive(Attention):
+    """v . tanh(W q + U m) (Bahdanau, Cho & Bengio 2015, appendix A.1.2)."""
+
+    def __init__(self, query: int, memory: int, size: int):
+        super().__init__()
+        self.W, self.U = nn.Linear(query, size), nn.Linear(memory, size, bias=False)
+        self.v = nn.Linear(size, 1, bias=False)
+
+    def keys(self, memory: Tensor) -> Tensor:
+        return self.U(memory)
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        return self.v(torch.tanh(self.W(query)[:, :, None] + keys[:, None])).squeeze(-1)
+
+
+class General(Attention):
+    """q . W m (Luong, Pham & Manning 2015, equation 8)."""
+
+    def __init__(self, query: int, memory: int, size: int):
+        super().__init__()
+        self.W = nn.Linear(memory, query, bias=False)
+
+    def keys(self, memory: Tensor) -> Tensor:
+        return self.W(memory)
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        return query @ keys.transpose(1, 2)
+
+
+class Dot(Attention):
+    """q . m (Luong, Pham & Manning 2015, equation 8); both must have one size."""
+
+    def __init__(self, query: int, memory: int, size: int):
+        super().__init__()
+        if query != memory:
+            raise ValueError(f"dot takes a query and a memory of one size, not {query} and {memory}")
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        return query @ keys.transpose(1, 2)
+
+
+ATTENTION: dict[str, type[Attention]] = {"additive": Additive, "general": General, "dot": Dot}

@@ -1,0 +1,219 @@
+"""Classification: a sequence in, one label out (many to one)."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from cyclopts import Parameter
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elman.cells.registry import stored
+from elman.data.rows import Field, Ragged, Rows
+from elman.data.table import Table
+from elman.data.tokens import KINDS, Tell, Unit, from_config
+from elman.errors import UserError
+from elman.nets.pooling import POOLING
+from elman.options import PositiveInt
+from elman.recurrent.dropout import dropout as drop
+from elman.recurrent.layer import Recurrent
+from elman.recurrent.state import State
+from elman.tasks.tables import TableTask, TableTaskOptions, cut, encoded
+from elman.tasks.task import Answer, Batch, Data
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ClassifyOptions(TableTaskOptions):
+    """What is read and what is built. None: chosen from the data and the time there is."""
+
+    text_column: str | None = None
+    """The column that is read; the longest when not given."""
+    label_column: str | None = None
+    """The column that is to be said; the one with the fewest different values when not given."""
+    tokens: Unit = "word"
+    """What a token is: a character, a raw byte, a word, or a piece of a word that was found often (BPE)."""
+    vocabulary: PositiveInt | None = None
+    """How many words or pieces there are; of words those that come at least twice when not given."""
+    lower: bool = False
+    """Read capitals as small letters."""
+    bidirectional: bool = True
+    """Read each row backwards too."""
+    pooling: Literal["last", "mean", "max", "attention"] = "max"
+    """What of the outputs at every step the label is said from."""
+    balance: bool = False
+    """Weigh each class as if all were equally frequent."""
+
+
+class Classify(TableTask):
+    """Lookup, `Recurrent`, pooling, linear head, cross-entropy."""
+
+    kind: ClassVar[str] = "classify"
+    summary: ClassVar[str] = "a classifier of texts, or of other sequences: one label a row"
+    roles: ClassVar[tuple[str, ...]] = ("text", "label")
+    asks: ClassVar[tuple[str, ...]] = ("text",)
+    by: ClassVar[str] = "input"
+    Options: ClassVar[type[TableTaskOptions]] = ClassifyOptions
+
+    def __init__(
+        self,
+        classes: int,
+        hidden: int,
+        vocabulary: int | None = None,
+        embedding: int | None = None,
+        features: int | None = None,
+        cell: Any = "lstm",
+        layers: int = 1,
+        bidirectional: bool = True,
+        pooling: str = "max",
+        dropout: float = 0.0,
+        residual: bool = False,
+        backend: str = "auto",
+        weights: list[float] | None = None,
+    ):
+        """vocabulary and embedding for tokens, or features for arrays (T, F); weights of the classes in the loss."""
+        super().__init__()
+        self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        self._config["cell"] = stored(cell)
+        self.lookup = nn.Identity() if vocabulary is None else nn.Embedding(vocabulary, embedding or hidden)
+        size = features if vocabulary is None else embedding or hidden
+        assert size is not None
+        self.recurrent = Recurrent(
+            size, hidden, cell, layers, bidirectional, dropout=dropout, residual=residual, backend=backend
+        )
+        self.pool = POOLING[pooling](self.recurrent.output_size, self.recurrent.directions)
+        self.head = nn.Linear(self.recurrent.output_size, classes)
+        self.dropout = dropout
+        self.weights = None if weights is None else torch.tensor(weights)
+
+    def config(self) -> dict[str, Any]:
+        return self._config
+
+    def describe(self) -> str:
+        both = "bidirectional, " if self._config["bidirectional"] else ""
+        return f"{super().describe()}, {both}{self._config['pooling']} pooling, dropout {self.dropout:g}"
+
+    @classmethod
+    def learn(cls, train: Table, options: ClassifyOptions) -> dict[str, Any]:
+        labels = sorted(set(train.columns["label"]))
+        if len(labels) < 2:
+            raise UserError(f"{train.name} has one class only, '{labels[0]}': a classifier needs at least two")
+        known: dict[str, Any] = {"labels": labels}
+        values = train.columns["text"]
+        if isinstance(values[0], np.ndarray):
+            steps = np.concatenate([np.atleast_2d(value.T).T for value in values]).astype(np.float64)
+            deviation = steps.std(0)
+            deviation[deviation < 1e-3 * max(deviation.max(), 1e-30)] = max(deviation.max(), 1e-30)
+            return known | {"mean": steps.mean(0).tolist(), "deviation": deviation.tolist()}
+        tokens = KINDS[options.tokens].of_texts(values, options.vocabulary, options.lower)
+        return known | {"tokens": tokens.to_config()}
+
+    @classmethod
+    def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+        values = rows.columns["text"]
+        if "mean" in config:
+            mean, deviation = np.array(config["mean"]), np.array(config["deviation"])
+            made = []
+            for row, value in enumerate(values):
+                steps = np.atleast_2d(value.T).T
+                if steps.ndim != 2 or steps.shape[1] != len(mean):
+                    raise UserError(f"{rows.where(row)} has shape {value.shape}: trained on (steps, {len(mean)})")
+                made.append(((steps - mean) / deviation).astype(np.float32))
+        else:
+            return {"input": Ragged(encoded(values, config["tokens"], config["longest"], tell))}
+        return {"input": Ragged(cut(made, config["longest"], tell))}
+
+    @classmethod
+    def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+        numbers = {label: number for number, label in enumerate(config["labels"])}
+        for row, label in enumerate(rows.columns["label"]):
+            if label not in numbers:
+                some = ", ".join(config["labels"][:10])
+                raise UserError(f"{rows.where(row)} has the label '{label}', which no training row has: {some}")
+        return {"target": np.array([numbers[label] for label in rows.columns["label"]])}
+
+    @classmethod
+    def floor(cls, train: Rows) -> float | None:
+        shares = _shares(train)
+        return -float((shares * np.log(shares)).sum())
+
+    @classmethod
+    def sizes(cls, train: Rows, options: ClassifyOptions, seconds: float | None) -> ClassifyOptions:
+        hidden = options.hidden or 128
+        dropout = options.dropout
+        return replace(options, hidden=hidden, embedding=options.embedding or hidden,
+                       dropout=0.5 if dropout is None else dropout)  # fmt: skip
+
+    @classmethod
+    def new(cls, options: ClassifyOptions, data: Data) -> "Classify":
+        config, train = data.config, data.train
+        assert isinstance(train, Rows)
+        assert options.hidden is not None
+        assert options.dropout is not None
+        tokens = "tokens" in config
+        weights = 1 / (_shares(train) * len(config["labels"]))
+        return cls(
+            len(config["labels"]), options.hidden,
+            vocabulary=len(from_config(config["tokens"])) if tokens else None,
+            embedding=options.embedding if tokens else None,
+            features=None if tokens else len(config["mean"]),
+            cell=options.cell, layers=options.layers, bidirectional=options.bidirectional, pooling=options.pooling,
+            dropout=options.dropout, residual=options.residual, backend=options.backend,
+            weights=weights.tolist() if options.balance else None,
+        )  # fmt: skip
+
+    def logits(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """inputs (B, T) tokens, or (B, T, F), with their lengths (B,), give the logits (B, K) of the classes."""
+        x = drop(self.lookup(inputs), self.dropout, self.training)
+        y, _ = self.recurrent(x, lengths=lengths)
+        return self.head(drop(self.pool(y, lengths), self.dropout, self.training)).float()
+
+    def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """input (B, T) or (B, T, F), input_lengths, target (B,). Weights of classes count in the loss, not in what is
+        logged."""
+        logits, target = self.logits(batch["input"], batch["input_lengths"]), batch["target"]
+        nats = F.cross_entropy(logits, target, reduction="none")
+        loss = nats.mean() if self.weights is None else (nats * self.weights.to(nats)[target]).mean()
+        right = (logits.argmax(-1) == target).sum()
+        return loss, None, {"nats": nats.detach().sum(), "tokens": torch.tensor(len(target)), "right": right}
+
+    def answers(self, batch: Batch, config: dict[str, Any], **how: Any) -> list[Answer]:
+        labels = config["labels"]
+        return [
+            {"label": labels[int(chances.argmax())], "probability": float(chances.max()),
+             "probabilities": dict(zip(labels, chances.tolist(), strict=True))}
+            for chances in self.logits(batch["input"], batch["input_lengths"]).softmax(-1)
+        ]  # fmt: skip
+
+    def line(self, answer: Answer) -> str:
+        return f"{answer['label']}\t{answer['probability']:.3f}"
+
+    @torch.inference_mode()
+    def running(self, inputs: Tensor) -> Tensor:
+        """The probabilities (T, K) of the classes after each step of one row (T,) or (T, F): what the model would say
+        had the row ended there."""
+        steps = len(inputs)
+        lengths = torch.arange(1, steps + 1, device=inputs.device)
+        prefixes = inputs.expand(steps, *inputs.shape)
+        return self.eval().logits(prefixes, lengths).softmax(-1)
+
+    def judge(self, source: Rows, config: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
+        """accuracy; macro_f1, the mean of the classes' F1 over those that occur or are said; confusion, rows the truth
+        and columns what was said, in the order of `labels`."""
+        numbers = {label: number for number, label in enumerate(config["labels"])}
+        table = np.zeros((len(numbers), len(numbers)), int)
+        for row, answer in self.answered(source, config, limit):
+            table[numbers[source.table.columns["label"][row]], numbers[answer["label"]]] += 1
+        met = table.sum(0) + table.sum(1)
+        f1 = 2 * table.diagonal()[met > 0] / met[met > 0]
+        return {"accuracy": float(table.trace() / table.sum()), "macro_f1": float(f1.mean()),
+                "confusion": table.tolist()}  # fmt: skip
+
+
+def _shares(train: Rows) -> np.ndarray:
+    """The share of each class."""
+    target = train.fields["target"]
+    assert isinstance(target, np.ndarray)
+    counts = np.bincount(target)
+    return counts / counts.sum()

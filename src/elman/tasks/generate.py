@@ -1,0 +1,237 @@
+"""Generation: a label in, a sequence out (one to many)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from cyclopts import Parameter
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elman.cells.registry import stored
+from elman.data.rows import Field, Rows
+from elman.data.table import Table
+from elman.data.tokens import KINDS, Tell, Unit, Unknown, from_config
+from elman.data.windows import IGNORED
+from elman.decode.sampling import Sampling, sample
+from elman.errors import UserError, unknown
+from elman.options import PositiveInt
+from elman.recurrent.dropout import dropout as drop
+from elman.recurrent.layer import Recurrent
+from elman.recurrent.state import State
+from elman.tasks.lm import LMStepper
+from elman.tasks.tables import TableTask, TableTaskOptions, encoded, ended
+from elman.tasks.task import Answer, Batch, Data
+
+SHOWN = 4  # texts shown while training
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class GenerateOptions(TableTaskOptions):
+    """What is read and what is built. None: chosen from the data and the time there is."""
+
+    text_column: str | None = None
+    """The column that is to be written; the longest when not given."""
+    label_column: str | None = None
+    """The columns that say what is to be written, a comma between them; none: - ; if not given the column with the
+    fewest different values."""
+    tokens: Unit = "char"
+    """What a token is: a character, a raw byte, a word, or a piece of a word that was found often (BPE)."""
+    vocabulary: PositiveInt | None = None
+    """How many words or pieces there are; of words those that come at least twice when not given."""
+    lower: bool = False
+    """Read and write capitals as small letters."""
+    feed: Literal["token", "nothing"] = "token"
+    """What each step is given: the token before it, or nothing, so that all must come from the first state."""
+
+
+class Generate(TableTask):
+    """The columns set the first state; then lookup, `Recurrent`, linear head, cross-entropy."""
+
+    kind: ClassVar[str] = "generate"
+    summary: ClassVar[str] = "a generator of short texts from a label, or from nothing"
+    unit: ClassVar[str] = "token"
+    next_step: ClassVar[str] = "let it write: elman sample"
+    roles: ClassVar[tuple[str, ...]] = ("text", "label")
+    by: ClassVar[str] = "target"
+    Options: ClassVar[type[TableTaskOptions]] = GenerateOptions
+
+    def __init__(
+        self,
+        vocabulary: int,
+        embedding: int,
+        hidden: int,
+        labels: list[int],
+        cell: Any = "lstm",
+        layers: int = 1,
+        dropout: float = 0.0,
+        residual: bool = False,
+        backend: str = "auto",
+        feed: str = "token",
+    ):
+        """labels: how many values each of the columns has. One token beyond the vocabulary begins and ends a text."""
+        super().__init__()
+        self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        self._config["cell"] = stored(cell)
+        self.lookup = nn.Embedding(vocabulary + 1, embedding)
+        self.recurrent = Recurrent(
+            embedding, hidden, cell, layers, dropout=dropout, residual=residual, backend=backend, learned_state=True
+        )
+        self.states = len(self.recurrent.initial(1)[0])
+        self.labels = nn.ModuleList(nn.Embedding(count, layers * self.states * hidden) for count in labels)
+        for table in self.labels:
+            nn.init.normal_(table.weight, std=0.1)  # type: ignore[union-attr]
+        self.head = nn.Linear(hidden, vocabulary + 1)
+        self.boundary, self.dropout, self.feed = vocabulary, dropout, feed
+
+    def config(self) -> dict[str, Any]:
+        return self._config
+
+    def describe(self) -> str:
+        return f"{super().describe()}, embedding {self._config['embedding']}, dropout {self.dropout:g}"
+
+    @classmethod
+    def wanted(cls, read: Table, options: GenerateOptions) -> dict[str, str | None]:
+        """A role for each column that says what is to be written: label, label2, ..."""
+        if options.label_column == "-" or (options.label_column is None and len(read.columns) == 1):
+            return {"text": options.text_column}
+        named = [None] if options.label_column is None else [name.strip() for name in options.label_column.split(",")]
+        return {"text": options.text_column} | {_role(number): name for number, name in enumerate(named)}
+
+    @classmethod
+    def learn(cls, train: Table, options: GenerateOptions) -> dict[str, Any]:
+        tokens = KINDS[options.tokens].of_texts(train.columns["text"], options.vocabulary, options.lower)
+        labels = {role: sorted(set(values)) for role, values in train.columns.items() if role.startswith("label")}
+        return {"tokens": tokens.to_config(), "labels": labels}
+
+    @classmethod
+    def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+        return {role: np.array([_number(value, labels, config["columns"][role]) for value in rows.columns[role]])
+                for role, labels in config["labels"].items()}  # fmt: skip
+
+    @classmethod
+    def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+        ids = encoded(rows.columns["text"], config["tokens"], config["longest"], tell)
+        return {"target": ended(ids, config["tokens"])}
+
+    @classmethod
+    def sizes(cls, train: Rows, options: GenerateOptions, seconds: float | None) -> GenerateOptions:
+        hidden = options.hidden or 128
+        dropout = 0.2 if options.dropout is None else options.dropout
+        return replace(options, hidden=hidden, embedding=options.embedding or min(64, hidden), dropout=dropout)
+
+    @classmethod
+    def new(cls, options: GenerateOptions, data: Data) -> "Generate":
+        assert options.hidden is not None
+        assert options.embedding is not None
+        assert options.dropout is not None
+        return cls(
+            len(from_config(data.config["tokens"])), options.embedding, options.hidden,
+            [len(labels) for labels in data.config["labels"].values()], options.cell, options.layers,
+            options.dropout, options.residual, options.backend, options.feed,
+        )  # fmt: skip
+
+    def first(self, batch: Batch, rows: int) -> State:
+        """The state before the first token: what is learned for every text, and for each of its labels (B,)."""
+        learned = self.recurrent.initial(rows)
+        if not self.labels:
+            return learned
+        wide = sum(table(batch[_role(number)]) for number, table in enumerate(self.labels))
+        values = iter(wide.chunk(len(learned) * self.states, -1))  # type: ignore[union-attr]
+        return tuple(tuple(value + next(values) for value in layer) for layer in learned)
+
+    def vectors(self) -> Tensor:
+        """What the recurrence is given for each token, (V, E): its vector, or nothing."""
+        return self.lookup.weight if self.feed == "token" else torch.zeros_like(self.lookup.weight)
+
+    def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """label, label2, ... (B,); target (B, T), the end included, IGNORED where there is none."""
+        target = batch["target"]
+        begin = torch.full_like(target[:, :1], self.boundary)
+        tokens = torch.cat((begin, target[:, :-1].clamp(min=0)), 1)
+        y, _ = self.recurrent(F.embedding(tokens, self.vectors()), self.first(batch, len(target)))
+        counted = target != IGNORED
+        logits = self.head(drop(y[counted], self.dropout, self.training)).float()
+        nats = F.cross_entropy(logits, target[counted])
+        count = counted.sum()
+        return nats, None, {"nats": nats.detach() * count, "tokens": count}
+
+    def answers(self, batch: Batch, config: dict[str, Any], **how: Any) -> list[Answer]:
+        raise UserError("a generator writes: elman sample RUN --label WORD")
+
+    def stepper(self) -> "GenerateStepper":
+        return GenerateStepper(self)
+
+    def opening(
+        self, config: dict[str, Any], prompt: str, labels: tuple[str, ...], unknown: Unknown, tell: Tell
+    ) -> tuple[Batch, list[int], int | None]:
+        tokens, known = from_config(config["tokens"]), config["labels"]
+        given = _given(labels, {config["columns"][role]: role for role in known})
+        batch = {role: torch.tensor([_number(given[role], known[role], config["columns"][role])]) for role in known}
+        ids = tokens.encode(tokens.lead + prompt, unknown, tell) if prompt else []
+        return batch, [self.boundary, *ids], self.boundary
+
+    def sampler(self, config: dict[str, Any]) -> Callable[[int], str]:
+        tokens, generator = from_config(config["tokens"]), torch.Generator().manual_seed(0)
+
+        def write(length: int) -> str:
+            # labels that lie apart, and every text after its own
+            counts = [len(labels) for labels in config["labels"].values()]
+            chosen = [[count * number // SHOWN for number in range(SHOWN)] for count in counts]
+            batch = {_role(number): torch.tensor(values) for number, values in enumerate(chosen)}
+            drawn = sample(self.stepper(), [self.boundary], length, Sampling(), generator, SHOWN, batch)
+            lines = []
+            for number, ids in enumerate(torch.stack(list(drawn), 1).tolist()):
+                end = ids.index(self.boundary) if self.boundary in ids else len(ids)
+                named = [
+                    labels[values[number]] for labels, values in zip(config["labels"].values(), chosen, strict=True)
+                ]
+                lines.append(" ".join([*(f"[{label}]" for label in named), tokens.decode(ids[:end])]))
+            return "\n".join(lines)
+
+        return write
+
+
+class GenerateStepper(LMStepper):
+    """The generator a token at a time."""
+
+    def __init__(self, model: Generate):
+        super().__init__(model.recurrent, model.vectors(), model.head)
+        self.first = model.first
+
+    def begin(self, batch: Batch) -> State:
+        """See `Stepper`: label, label2, ... (B,), and `input` (B, ...) for the number of rows."""
+        device = self.device
+        return self.first({name: value.to(device) for name, value in batch.items()}, len(batch["input"]))
+
+
+def _role(number: int) -> str:
+    return "label" if number == 0 else f"label{number + 1}"
+
+
+def _number(value: Any, labels: list[str], column: str) -> int:
+    if value not in labels:
+        raise unknown(column, str(value), labels)
+    return labels.index(value)
+
+
+def _given(labels: tuple[str, ...], roles: dict[str, str]) -> dict[str, str]:
+    """The value of each role: `Japanese` where there is one column, `country=Japan` where there are several."""
+    names, found = list(roles), dict[str, str]()
+    for label in labels:
+        column, equals, value = label.partition("=")
+        if len(names) == 1 and column not in roles:
+            column, value = names[0], label
+        elif not equals or column not in roles:
+            raise UserError(
+                f"--label {label} must be COLUMN=VALUE with the column {', '.join(names) or '(there is none)'}"
+            )
+        found[roles[column]] = value
+    missing = [name for name in names if roles[name] not in found]
+    if missing:
+        value = "WORD" if len(names) == 1 else f"{missing[0]}=VALUE"
+        raise UserError(f"what shall be written? give --label {value}: the texts have a {missing[0]}")
+    return found

@@ -1,0 +1,192 @@
+"""What tasks on tables share: from rows of a file to batches, and from a batch to answers."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from cyclopts import Parameter
+
+from elman.cells.registry import stored
+from elman.data import split, table
+from elman.data.rows import Field, Ragged, Rows
+from elman.data.table import Table, TableOptions
+from elman.data.tokens import Tell, Unknown, from_config
+from elman.data.windows import IGNORED
+from elman.errors import UserError
+from elman.options import PositiveInt, build
+from elman.tasks.network import NetworkOptions
+from elman.tasks.task import Answer, Batch, Data, Source, Task, to
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TableTaskOptions(NetworkOptions, TableOptions):
+    """What is read and what is built."""
+
+    longest: PositiveInt = 400
+    """Steps of a row; what is longer is cut, and counted."""
+
+
+class TableTask(Task):
+    """A task whose examples are the rows of a table.
+
+    A subclass names the `roles` that columns play, the first being the input by which rows are split, and says how a
+    row becomes numbers: `learn`, `inputs`, `targets`. What it says of a batch are its `answers`.
+    """
+
+    unit: ClassVar[str] = "row"
+    rate: ClassVar[float] = 0.002
+    next_step: ClassVar[str] = "let it answer: elman predict"
+    roles: ClassVar[tuple[str, ...]]
+    by: ClassVar[str]  # the field whose lengths are compared
+    Options: ClassVar[type[TableTaskOptions]]
+
+    @classmethod
+    @abstractmethod
+    def learn(cls, train: Table, options: Any) -> dict[str, Any]:
+        """What must be known to make numbers of rows, from the training part alone: tokens, labels."""
+
+    @classmethod
+    @abstractmethod
+    def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+        """What the model is given of each row."""
+
+    @classmethod
+    @abstractmethod
+    def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+        """What it shall say of each row."""
+
+    @classmethod
+    @abstractmethod
+    def sizes(cls, train: Rows, options: Any, seconds: float | None) -> Any:
+        """The options with the sizes that were not given."""
+
+    @abstractmethod
+    def answers(self, batch: Batch, config: dict[str, Any], **how: Any) -> list[Answer]:
+        """What the model says of each row of a batch."""
+
+    @classmethod
+    def floor(cls, train: Rows) -> float | None:
+        """The loss of knowing only how often each target comes; see `Data`."""
+        return None
+
+    @classmethod
+    def prepare(
+        cls, paths: list[str], options: Any, seconds: float | None = None, key: str | None = None, seed: int = 0
+    ) -> tuple[Any, Data]:
+        parts, columns, notes = cls.parts(paths, options)
+        config = cls.learn(parts["train"], options) | {"columns": columns, "longest": options.longest}
+        made = {name: cls._rows(part, name, config, options, notes, seed) for name, part in parts.items()}
+        train = made["train"]
+        assert train is not None
+        key = table.key(*parts.values())
+        data = Data(train, made["valid"], made["test"], key, config, notes, cls.floor(train))
+        chosen = cls.sizes(train, replace(options, cell=stored(options.cell)), seconds)
+        return chosen, data
+
+    @classmethod
+    def parts(cls, paths: list[str], options: Any) -> tuple[dict[str, Table], dict[str, str], list[str]]:
+        """The training, validation and test parts of what was given, its columns named by their roles; the names that
+        they have in the file; and lines to tell."""
+        read = table.read(paths, options)
+        wanted = cls.wanted(read, options) | ({"split": options.split} if options.split else {})
+        columns = table.choose(read, wanted, f"elman train {cls.kind} {' '.join(paths)}")
+        columns.pop("split", None)
+        names = list(columns.values())
+        whole = table.complete(read, names, options.skip_bad)
+        whole = table.merged(whole, names) if options.merge else whole
+        parts = split.parts(whole, columns[cls.roles[0]], options, names)
+        sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+        notes = [
+            *parts["train"].notes,
+            "; ".join(f"{role} is the column {column}" for role, column in columns.items()) + f"; rows: {sizes}",
+        ]
+        roles = {column: role for role, column in columns.items()}
+        return {name: part.renamed(roles) for name, part in parts.items()}, columns, notes
+
+    @classmethod
+    def wanted(cls, read: Table, options: Any) -> dict[str, str | None]:
+        """The column of each role, None where it is to be guessed."""
+        return {role: getattr(options, f"{role}_column") for role in cls.roles}
+
+    @classmethod
+    def _rows(
+        cls, part: Table, name: str, config: dict[str, Any], options: Any, notes: list[str], seed: int
+    ) -> Rows | None:
+        def tell(line: str) -> None:
+            notes.append(f"{name} part: {line}")
+
+        if not len(part):
+            return None
+        numbers = cls.inputs(part, config, tell) | cls.targets(part, config, tell)
+        return Rows(part, numbers, options.rows, cls.by, seed)
+
+    def source(
+        self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error"
+    ) -> Source | None:
+        if reset is not None:
+            raise UserError(f"--reset is for language models: a {self.kind} model begins each row anew")
+        names = [field.name for field in fields(self.Options)]
+        options = build(self.Options, {name: config["options"][name] for name in names})
+        data, notes = config["data"], list[str]()
+        if path is not None:
+            whole = table.read([path], options)
+            rows = table.complete(whole, data["columns"].values(), options.skip_bad)
+            return self._rows(rows.renamed({c: r for r, c in data["columns"].items()}), path, data, options, notes, 0)
+        parts, _, _ = self.parts(data["paths"], options)
+        if table.key(*parts.values()) != data["key"]:
+            raise UserError(f"{', '.join(data['paths'])} is not what the run was trained on any more")
+        return self._rows(parts[split], split, data, options, notes, 0)
+
+    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
+        """The answers to the rows of a table, in their order; `config` is that of the data, `how` goes to
+        `answers`."""
+        source = Rows(rows, self.inputs(rows, config, tell), 64, self.by)
+        found = dict(self.answered(source, config, **how))
+        return [found[number] for number in range(len(rows))]
+
+    @torch.inference_mode()
+    def answered(
+        self, source: Rows, config: dict[str, Any], limit: int | None = None, **how: Any
+    ) -> Iterator[tuple[int, Answer]]:
+        """The number of a row and its answer, for the first `limit` that a source gives."""
+        self.eval()
+        device, given = next(self.parameters()).device, 0
+        for index in range(len(source)):
+            batch = to(source.batch(0, index), device)
+            yield from zip(batch["row"].tolist(), self.answers(batch, config, **how), strict=True)
+            given += len(batch["row"])
+            if limit is not None and given >= limit:
+                return
+
+
+def encoded(texts: list[str], config: dict[str, Any], longest: int, tell: Tell) -> list[np.ndarray]:
+    """The tokens (T,) of each text, by the configuration of the tokens. What is unknown is told: how much of it where
+    there is a token for it, and what was put in its place where there is none."""
+    tokens = from_config(config)
+    if tokens.unknown is None:
+        return cut(tokens.encode_all(texts, "replace", tell), longest, tell)
+    ids = tokens.encode_all(texts, "replace")
+    count, all_of_them = (sum(int(each) for each in counts) for counts in
+                          (((row == tokens.unknown).sum() for row in ids), map(len, ids)))  # fmt: skip
+    if count:
+        share = f"{count / all_of_them:.1%} of {all_of_them:,} {tokens.unit}s"
+        tell(f"{share} are read as {tokens.decode([tokens.unknown])}: too seldom in the training part")
+    return cut(ids, longest, tell)
+
+
+def ended(ids: list[np.ndarray], config: dict[str, Any]) -> Ragged:
+    """Texts as targets, each with its end: one token more than there are."""
+    end = len(from_config(config))
+    return Ragged([np.append(each, end).astype(np.int64) for each in ids], IGNORED)
+
+
+def cut(values: list[Any], longest: int, tell: Tell) -> list[Any]:
+    """The arrays or lists, none of them longer than that; how many were cut is told."""
+    over = sum(len(value) > longest for value in values)
+    if over:
+        tell(f"{over:,} of {len(values):,} rows are longer than --longest {longest} and were cut")
+    return [value[:longest] for value in values]
