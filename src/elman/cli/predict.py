@@ -4,19 +4,22 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 from cyclopts import Parameter
 
 from elman.data import table
+from elman.data.content import content, encoding_name
 from elman.data.table import Table, TableOptions
 from elman.decode.sampling import Sampling
 from elman.decode.search import Search
 from elman.errors import UserError
-from elman.files import write
-from elman.options import CountInt, build, check
+from elman.files import STANDARD_INPUT, write
+from elman.options import CountInt, check, restore
 from elman.tasks.task import Answer
 from elman.training.model import Model, load
 from elman.training.run import Which
@@ -34,7 +37,7 @@ class Asking:
     column: str | None = None
     """The column of the file that is read; the one trained on when not given."""
     encoding: str = "utf-8"
-    """How the file's bytes are characters."""
+    """How the bytes of the file, or of standard input, are characters."""
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
     """A .csv, .tsv or .jsonl to write: the columns of the file, and the answers."""
     json: bool = False
@@ -73,13 +76,13 @@ def predict_(
     model = load(run, asking.device, asking.weights)
     if not model.task.asks:
         model.task.predict(Table("", {}, []), {}, print)  # says why it answers nothing
-    rows = _lines(model, list(inputs)) if asking.file is None else _file(model, asking.file, asking)
+    rows = _lines(model, list(inputs), asking.encoding) if asking.file is None else _file(model, asking.file, asking)
     asked = rows if asking.file is None else rows.renamed(_columns(model, rows, asking.column))
     kept = table.complete(asked, model.task.asks, asking.skip_bad)
     _tell(*kept.notes)
     said = model.predict(kept, _tell, search=search, sampling=sampling, drawn=asking.sample, seed=asking.seed)
-    answers = dict(zip(kept.numbers, said, strict=True))
-    found = [answers.get(number) for number in rows.numbers]
+    answers = dict(zip(map(kept.where, range(len(kept))), said, strict=True))  # several files count rows from 1
+    found = [answers.get(rows.where(row)) for row in range(len(rows))]
     if asking.out is not None:
         write(asking.out, _written(rows, found, asking.out.suffix).encode("utf-8", "surrogateescape"))
         print(f"written: {asking.out}, {len(rows):,} rows")
@@ -93,7 +96,7 @@ def _tell(*lines: str) -> None:
         print("elman:", line, file=sys.stderr)
 
 
-def _lines(model: Model, inputs: list[str]) -> Table:
+def _lines(model: Model, inputs: list[str], encoding: str) -> Table:
     """What was typed, or stands in standard input, one a line, as the columns that the task asks for."""
     if not inputs:
         if sys.stdin is None or sys.stdin.isatty():
@@ -101,7 +104,7 @@ def _lines(model: Model, inputs: list[str]) -> Table:
             raise UserError(
                 f"what shall be answered? elman predict {model.path} {wanted}, or --file, or lines piped in"
             )
-        inputs = sys.stdin.read().splitlines()
+        inputs = content(STANDARD_INPUT).lines(encoding_name(encoding))
     names = model.task.asks
     if len(inputs) % len(names):
         raise UserError(f"a {model.task.kind} model is asked with {' and '.join(names)}, not {len(inputs)} words")
@@ -111,8 +114,8 @@ def _lines(model: Model, inputs: list[str]) -> Table:
 
 def _file(model: Model, name: str, asking: Asking) -> Table:
     """The rows of a file, read as those of the run were."""
-    options = {name: model.config["options"][name] for name in TableOptions.__dataclass_fields__}
-    how = replace(build(TableOptions, options), form="auto", encoding=asking.encoding, skip_bad=False)
+    trained = restore(TableOptions, model.config["options"])
+    how = replace(trained, form="auto", encoding=asking.encoding, skip_bad=False)
     rows = table.read([name], how)
     _tell(*rows.notes)
     return replace(rows, notes=[])
@@ -129,18 +132,38 @@ def _columns(model: Model, rows: Table, named: str | None) -> dict[str, str]:
 
 def _written(rows: Table, answers: list[Answer | None], suffix: str) -> str:
     """The columns of the file, then the answers' single figures and texts; in JSON all of them."""
-    known = next((answer for answer in answers if answer), {})
-    names = [name for name, value in known.items() if suffix == ".jsonl" or isinstance(value, str | int | float)]
-    new = {name: f"predicted_{name}" if name in rows.columns else name for name in names}
+    figures = [(name, value) for answer in answers if answer for name, value in answer.items()]
+    names = [
+        name for name, value in dict(figures).items() if suffix == ".jsonl" or isinstance(value, str | int | float)
+    ]
+    header = [*rows.columns, *(_free(name, rows.columns) for name in names)]
     lines = [
-        {name: values[row] for name, values in rows.columns.items()}
-        | {new[name]: (answer or {}).get(name) for name in names}
+        [*(_plain(values[row]) for values in rows.columns.values()), *((answer or {}).get(name) for name in names)]
         for row, answer in enumerate(answers)
     ]
     if suffix == ".jsonl":
-        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        return "".join(json.dumps(dict(zip(header, line, strict=True)), ensure_ascii=False) + "\n" for line in lines)
     text = io.StringIO()
     writer = csv.writer(text, delimiter=SEPARATORS[suffix], lineterminator="\n")
-    writer.writerow([*rows.columns, *new.values()])
-    writer.writerows(line.values() for line in lines)
+    writer.writerow(header)
+    writer.writerows([_cell(value) for value in line] for line in lines)
     return text.getvalue()
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name of a column that there is not yet."""
+    while name in taken:
+        name = f"predicted_{name}"
+    return name
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _cell(value: Any) -> Any:
+    """A value of JSON as a cell: words with spaces between them, as a table is read; an array as JSON."""
+    if not isinstance(value, list):
+        return value
+    return " ".join(value) if all(isinstance(each, str) for each in value) else json.dumps(value)

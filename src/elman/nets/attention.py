@@ -11,6 +11,12 @@ from elman.cells.tap import keep
 LOWEST = torch.finfo(torch.float32).min  # and not minus infinity: a row of length 0 has a gradient, of 0
 
 
+def shares(scores: Tensor, past: Tensor) -> Tensor:
+    """The softmax over the last axis, 0 where `past` says that there is nothing; in float32 at least."""
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return wide.masked_fill(past, LOWEST).softmax(-1).masked_fill(past, 0.0)
+
+
 class Attention(nn.Module):
     """A score for each place. `keys` is what of the memory does not depend on the query: made once a sequence."""
 
@@ -26,8 +32,7 @@ class Attention(nn.Module):
         """What is read (B, T, M), and the weights (B, T, S), 0 past the `lengths` (B,) of the memory. Recorded as
         `attention`."""
         past = torch.arange(memory.shape[1], device=memory.device) >= lengths[:, None]
-        scores = self.scores(query, keys).float().masked_fill(past[:, None], LOWEST)
-        weights = scores.softmax(-1).masked_fill(past[:, None], 0.0)
+        weights = shares(self.scores(query, keys), past[:, None])
         keep("attention", weights)
         return weights.to(memory.dtype) @ memory, weights
 

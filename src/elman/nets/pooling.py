@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.cells.tap import keep
-from elman.nets.attention import LOWEST
+from elman.nets.attention import shares
 
 
 class Last(nn.Module):
@@ -55,9 +55,7 @@ class Weighted(nn.Module):
 
     def forward(self, y: Tensor, lengths: Tensor) -> Tensor:
         """y (B, T, D H) gives (B, D H)."""
-        past = _past(y, lengths)
-        scores = self.v(torch.tanh(self.W(y))).squeeze(-1).float()
-        weights = scores.masked_fill(past, LOWEST).softmax(-1).masked_fill(past, 0.0)
+        weights = shares(self.v(torch.tanh(self.W(y))).squeeze(-1), _past(y, lengths))
         keep("attention", weights)
         return (weights.to(y.dtype)[:, None] @ y).squeeze(1)
 

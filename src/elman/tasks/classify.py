@@ -14,6 +14,7 @@ from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table
 from elman.data.tokens import KINDS, Tell, Unit, from_config
 from elman.errors import UserError
+from elman.nets.lookup import lookup
 from elman.nets.pooling import POOLING
 from elman.options import PositiveInt
 from elman.recurrent.dropout import dropout as drop
@@ -52,6 +53,7 @@ class Classify(TableTask):
     kind: ClassVar[str] = "classify"
     summary: ClassVar[str] = "a classifier of texts, or of other sequences: one label a row"
     roles: ClassVar[tuple[str, ...]] = ("text", "label")
+    takes: ClassVar[dict[str, tuple[type, ...]]] = {"text": (str, np.ndarray)}
     asks: ClassVar[tuple[str, ...]] = ("text",)
     by: ClassVar[str] = "input"
     Options: ClassVar[type[TableTaskOptions]] = ClassifyOptions
@@ -76,7 +78,7 @@ class Classify(TableTask):
         super().__init__()
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._config["cell"] = stored(cell)
-        self.lookup = nn.Identity() if vocabulary is None else nn.Embedding(vocabulary, embedding or hidden)
+        self.lookup = nn.Identity() if vocabulary is None else lookup(vocabulary, embedding or hidden)
         size = features if vocabulary is None else embedding or hidden
         assert size is not None
         self.recurrent = Recurrent(
@@ -102,7 +104,7 @@ class Classify(TableTask):
         known: dict[str, Any] = {"labels": labels}
         values = train.columns["text"]
         if isinstance(values[0], np.ndarray):
-            steps = np.concatenate([np.atleast_2d(value.T).T for value in values]).astype(np.float64)
+            steps = np.concatenate(_steps(train, values[0].shape[1:])).astype(np.float64)
             deviation = steps.std(0)
             deviation[deviation < 1e-3 * max(deviation.max(), 1e-30)] = max(deviation.max(), 1e-30)
             return known | {"mean": steps.mean(0).tolist(), "deviation": deviation.tolist()}
@@ -111,17 +113,15 @@ class Classify(TableTask):
 
     @classmethod
     def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
-        values = rows.columns["text"]
-        if "mean" in config:
-            mean, deviation = np.array(config["mean"]), np.array(config["deviation"])
-            made = []
-            for row, value in enumerate(values):
-                steps = np.atleast_2d(value.T).T
-                if steps.ndim != 2 or steps.shape[1] != len(mean):
-                    raise UserError(f"{rows.where(row)} has shape {value.shape}: trained on (steps, {len(mean)})")
-                made.append(((steps - mean) / deviation).astype(np.float32))
-        else:
+        values, arrays = rows.columns["text"], "mean" in config
+        for row, value in enumerate(values):
+            if isinstance(value, np.ndarray) != arrays:
+                known, found = ("arrays", "a text") if arrays else ("texts", "an array")
+                raise UserError(f"{rows.where(row)} is {found}: the model was trained on {known}")
+        if not arrays:
             return {"input": Ragged(encoded(values, config["tokens"], config["longest"], tell))}
+        mean, deviation = np.array(config["mean"]), np.array(config["deviation"])
+        made = [((steps - mean) / deviation).astype(np.float32) for steps in _steps(rows, mean.shape)]
         return {"input": Ragged(cut(made, config["longest"], tell))}
 
     @classmethod
@@ -209,6 +209,17 @@ class Classify(TableTask):
         f1 = 2 * table.diagonal()[met > 0] / met[met > 0]
         return {"accuracy": float(table.trace() / table.sum()), "macro_f1": float(f1.mean()),
                 "confusion": table.tolist()}  # fmt: skip
+
+
+def _steps(rows: Table, features: tuple[int, ...]) -> list[np.ndarray]:
+    """The arrays as (T, F), F being that of all others; one of shape (T,) has one feature."""
+    width, found = features[0] if features else 1, []
+    for row, value in enumerate(rows.columns["text"]):
+        steps = value[:, None] if value.ndim == 1 else value
+        if steps.ndim != 2 or steps.shape[1] != width:
+            raise UserError(f"{rows.where(row)} has shape {value.shape}: the others have (steps, {width})")
+        found.append(steps)
+    return found
 
 
 def _shares(train: Rows) -> np.ndarray:

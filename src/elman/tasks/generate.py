@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.registry import stored
+from elman.data.part_names import SPLIT
 from elman.data.rows import Field, Rows
 from elman.data.table import Table
 from elman.data.tokens import KINDS, Tell, Unit, Unknown, from_config
 from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError, unknown
+from elman.files import STANDARD_INPUT
+from elman.nets.lookup import lookup
 from elman.options import PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
@@ -76,14 +79,12 @@ class Generate(TableTask):
         super().__init__()
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._config["cell"] = stored(cell)
-        self.lookup = nn.Embedding(vocabulary + 1, embedding)
+        self.lookup = lookup(vocabulary + 1, embedding)
         self.recurrent = Recurrent(
             embedding, hidden, cell, layers, dropout=dropout, residual=residual, backend=backend, learned_state=True
         )
         self.states = len(self.recurrent.initial(1)[0])
-        self.labels = nn.ModuleList(nn.Embedding(count, layers * self.states * hidden) for count in labels)
-        for table in self.labels:
-            nn.init.normal_(table.weight, std=0.1)  # type: ignore[union-attr]
+        self.labels = nn.ModuleList(lookup(count, layers * self.states * hidden) for count in labels)
         self.head = nn.Linear(hidden, vocabulary + 1)
         self.boundary, self.dropout, self.feed = vocabulary, dropout, feed
 
@@ -96,7 +97,9 @@ class Generate(TableTask):
     @classmethod
     def wanted(cls, read: Table, options: GenerateOptions) -> dict[str, str | None]:
         """A role for each column that says what is to be written: label, label2, ..."""
-        if options.label_column == "-" or (options.label_column is None and len(read.columns) == 1):
+        free = read.columns.keys() - {SPLIT, options.split}
+        none = options.label_column in ("-", STANDARD_INPUT)  # which a lone - on the command line is
+        if none or (options.label_column is None and len(free) == 1):
             return {"text": options.text_column}
         named = [None] if options.label_column is None else [name.strip() for name in options.label_column.split(",")]
         return {"text": options.text_column} | {_role(number): name for number, name in enumerate(named)}
@@ -109,8 +112,15 @@ class Generate(TableTask):
 
     @classmethod
     def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
-        return {role: np.array([_number(value, labels, config["columns"][role]) for value in rows.columns[role]])
-                for role, labels in config["labels"].items()}  # fmt: skip
+        made: dict[str, Field] = {}
+        for role, labels in config["labels"].items():
+            numbers, values = {label: number for number, label in enumerate(labels)}, rows.columns[role]
+            for row, value in enumerate(values):
+                if value not in numbers:
+                    raise UserError(f"{rows.where(row)} has the {config['columns'][role]} '{value}', which no training "
+                                    f"row has: {', '.join(labels[:10])}")  # fmt: skip
+            made[role] = np.array([numbers[value] for value in values])
+        return made
 
     @classmethod
     def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
@@ -159,8 +169,11 @@ class Generate(TableTask):
         count = counted.sum()
         return nats, None, {"nats": nats.detach() * count, "tokens": count}
 
-    def answers(self, batch: Batch, config: dict[str, Any], **how: Any) -> list[Answer]:
+    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
         raise UserError("a generator writes: elman sample RUN --label WORD")
+
+    def answers(self, batch: Batch, config: dict[str, Any], **how: Any) -> list[Answer]:
+        return []
 
     def stepper(self) -> "GenerateStepper":
         return GenerateStepper(self)
@@ -189,7 +202,8 @@ class Generate(TableTask):
                 named = [
                     labels[values[number]] for labels, values in zip(config["labels"].values(), chosen, strict=True)
                 ]
-                lines.append(" ".join([*(f"[{label}]" for label in named), tokens.decode(ids[:end])]))
+                text = tokens.decode(ids[:end]).removeprefix(tokens.lead)
+                lines.append(" ".join([*(f"[{label}]" for label in named), text]))
             return "\n".join(lines)
 
         return write
@@ -229,6 +243,8 @@ def _given(labels: tuple[str, ...], roles: dict[str, str]) -> dict[str, str]:
             raise UserError(
                 f"--label {label} must be COLUMN=VALUE with the column {', '.join(names) or '(there is none)'}"
             )
+        if roles[column] in found:
+            raise UserError(f"--label {label} is the second {column}, after {found[roles[column]]}: say it once")
         found[roles[column]] = value
     missing = [name for name in names if roles[name] not in found]
     if missing:

@@ -1,7 +1,7 @@
 """Language model: every token predicts the next (the lecture's character model)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT
-from elman.options import PositiveInt, ShareFloat, build
+from elman.options import PositiveInt, ShareFloat, restore
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State, detach
@@ -147,7 +147,7 @@ class LM(Task):
     def source(
         self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error"
     ) -> Source | None:
-        options = build(LMOptions, {field.name: config["options"][field.name] for field in fields(LMOptions)})
+        options = restore(LMOptions, config["options"])
         if reset is not None:
             options = replace(options, window=reset, back=None)
         if path is None:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,9 +16,11 @@ from elman.data.table import Table, TableOptions
 from elman.data.tokens import Tell, Unknown, from_config
 from elman.data.windows import IGNORED
 from elman.errors import UserError
-from elman.options import PositiveInt, build
+from elman.options import PositiveInt, restore
 from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Answer, Batch, Data, Source, Task, to
+
+KINDS = {str: "a text", list: "a list of words", np.ndarray: "an array"}
 
 
 @Parameter(name="*")
@@ -41,6 +43,7 @@ class TableTask(Task):
     rate: ClassVar[float] = 0.002
     next_step: ClassVar[str] = "let it answer: elman predict"
     roles: ClassVar[tuple[str, ...]]
+    takes: ClassVar[dict[str, tuple[type, ...]]] = {}  # what a value of a role may be, where it is not just a text
     by: ClassVar[str]  # the field whose lengths are compared
     Options: ClassVar[type[TableTaskOptions]]
 
@@ -105,12 +108,24 @@ class TableTask(Task):
             "; ".join(f"{role} is the column {column}" for role, column in columns.items()) + f"; rows: {sizes}",
         ]
         roles = {column: role for role, column in columns.items()}
-        return {name: part.renamed(roles) for name, part in parts.items()}, columns, notes
+        return {name: cls._fit(part.renamed(roles)) for name, part in parts.items()}, columns, notes
 
     @classmethod
     def wanted(cls, read: Table, options: Any) -> dict[str, str | None]:
         """The column of each role, None where it is to be guessed."""
         return {role: getattr(options, f"{role}_column") for role in cls.roles}
+
+    @classmethod
+    def _fit(cls, rows: Table) -> Table:
+        """The rows, if every value is of a kind that its role may have. One that is missing is not looked at."""
+        for role, values in rows.columns.items():
+            kinds = cls.takes.get(role, (str,))
+            for row, value in enumerate(values):
+                if value is not None and not isinstance(value, kinds):
+                    wanted = " or ".join(KINDS[kind] for kind in kinds)
+                    found = KINDS.get(type(value), f"'{value}'")
+                    raise UserError(f"the {role} of {rows.where(row)} is {found}: it must be {wanted}")
+        return rows
 
     @classmethod
     def _rows(
@@ -129,13 +144,13 @@ class TableTask(Task):
     ) -> Source | None:
         if reset is not None:
             raise UserError(f"--reset is for language models: a {self.kind} model begins each row anew")
-        names = [field.name for field in fields(self.Options)]
-        options = build(self.Options, {name: config["options"][name] for name in names})
+        options = restore(self.Options, config["options"])
         data, notes = config["data"], list[str]()
         if path is not None:
             whole = table.read([path], options)
             rows = table.complete(whole, data["columns"].values(), options.skip_bad)
-            return self._rows(rows.renamed({c: r for r, c in data["columns"].items()}), path, data, options, notes, 0)
+            rows = self._fit(rows.renamed({column: role for role, column in data["columns"].items()}))
+            return self._rows(rows, path, data, options, notes, 0)
         parts, _, _ = self.parts(data["paths"], options)
         if table.key(*parts.values()) != data["key"]:
             raise UserError(f"{', '.join(data['paths'])} is not what the run was trained on any more")
@@ -144,6 +159,7 @@ class TableTask(Task):
     def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
         """The answers to the rows of a table, in their order; `config` is that of the data, `how` goes to
         `answers`."""
+        rows = table.complete(self._fit(rows), self.asks, skip_bad=False)
         source = Rows(rows, self.inputs(rows, config, tell), 64, self.by)
         found = dict(self.answered(source, config, **how))
         return [found[number] for number in range(len(rows))]

@@ -16,6 +16,7 @@ from elman.data.tokens import Tell
 from elman.data.vocabulary import Vocabulary
 from elman.data.windows import IGNORED
 from elman.errors import UserError
+from elman.nets.lookup import lookup
 from elman.options import PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
@@ -49,6 +50,7 @@ class Tag(TableTask):
     summary: ClassVar[str] = "a tagger: one label a word"
     unit: ClassVar[str] = "word"
     roles: ClassVar[tuple[str, ...]] = ("words", "tags")
+    takes: ClassVar[dict[str, tuple[type, ...]]] = {"words": (str, list), "tags": (str, list)}
     asks: ClassVar[tuple[str, ...]] = ("words",)
     by: ClassVar[str] = "input"
     Options: ClassVar[type[TableTaskOptions]] = TagOptions
@@ -72,7 +74,7 @@ class Tag(TableTask):
         super().__init__()
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._config["cell"] = stored(cell)
-        self.lookup, self.letters = nn.Embedding(words, embedding), nn.Embedding(letters + 1, spelling)
+        self.lookup, self.letters = lookup(words, embedding), lookup(letters + 1, spelling)
         self.speller = Recurrent(spelling, spelling, cell, bidirectional=True, backend=backend, name="spelling")
         self.recurrent = Recurrent(
             embedding + 2 * spelling, hidden, cell, layers, bidirectional, dropout=dropout, residual=residual,
@@ -180,7 +182,7 @@ class Tag(TableTask):
         except ImportError:
             return figures | {"entity_f1": "needs seqeval: pip install 'elman[tag]'"}
         trues, saids = map(list, zip(*pairs, strict=True))
-        return figures | {"entity_f1": float(f1_score(trues, saids))}  # type: ignore[arg-type]
+        return figures | {"entity_f1": float(f1_score(trues, saids, zero_division=0))}  # type: ignore[arg-type]
 
 
 def _list(value: Any) -> list[str]:

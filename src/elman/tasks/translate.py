@@ -20,7 +20,9 @@ from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling
 from elman.decode.search import Hypothesis, Search, draw
 from elman.decode.search import search as beams
+from elman.errors import UserError
 from elman.nets.attention import ATTENTION
+from elman.nets.lookup import lookup
 from elman.options import PositiveInt, Probability, ShareFloat
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
@@ -96,11 +98,11 @@ class Translate(TableTask):
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._config["cell"] = stored(cell)
         common: dict[str, Any] = {"dropout": dropout, "residual": residual, "backend": backend}
-        self.source_lookup, self.target_lookup = nn.Embedding(sources, embedding), nn.Embedding(targets + 1, embedding)
+        self.source_lookup, self.target_lookup = lookup(sources, embedding), lookup(targets + 1, embedding)
         self.encoder = Recurrent(embedding, hidden, cell, layers, bidirectional, name="encoder", **common)
         memory = self.encoder.output_size
         # what the decoder is given of the source with each token: before its step (additive) or from the one before
-        fed = {"additive": memory}.get(attention, hidden if input_feeding else 0)
+        fed = {"additive": memory}.get(attention, embedding if input_feeding else 0)
         self.decoder = Recurrent(embedding + fed, hidden, cell, layers, name="decoder", **common)
         states = len(self.decoder.initial(1)[0])
         self.bridge = nn.ModuleList(nn.Linear(states * memory, states * hidden) for _ in range(layers))
@@ -109,7 +111,7 @@ class Translate(TableTask):
         self.attention = None if attention == "none" else ATTENTION[attention](hidden, width, hidden)
         self.join = nn.Linear(hidden + (0 if self.attention is None else width), embedding)
         self.head = nn.Linear(embedding, targets + 1)
-        self.before, self.feeding = attention == "additive", input_feeding and self.attention is not None
+        self.before, self.feeding = attention == "additive", input_feeding
         self.boundary, self.dropout = targets, dropout
         self.forcing, self.smoothing = forcing, smoothing
 
@@ -148,6 +150,9 @@ class Translate(TableTask):
     def prepare(
         cls, paths: list[str], options: Any, seconds: float | None = None, key: str | None = None, seed: int = 0
     ) -> tuple[Any, Data]:
+        if options.input_feeding and options.attention in ("additive", "none"):
+            why = {"additive": "has read the source before each step", "none": "reads nothing"}[options.attention]
+            raise UserError(f"--input-feeding goes with --attention general or dot: {options.attention} {why}")
         chosen, data = super().prepare(paths, options, seconds, key, seed)
         rows = data.valid or data.train
         assert isinstance(rows, Rows)
@@ -174,8 +179,8 @@ class Translate(TableTask):
         if self.attention is not None:
             state["memory"] = self.memory(y)
             state["keys"] = self.attention.keys(state["memory"])
-        if self.feeding and not self.before:
-            state["read"] = y.new_zeros(len(y), self.decoder.hidden_size)
+        if self.feeding:
+            state["read"] = y.new_zeros(len(y), self.join.out_features)
         return state
 
     def _bridged(self, last: State) -> State:
@@ -254,11 +259,24 @@ class Translate(TableTask):
         asked = (self.stepper(), batch, len(batch["source"]), self.boundary, self.boundary, search)
         longest = 2 * batch["source"].shape[1] + 10
         if drawn:
-            found = draw(*asked, sampling, torch.Generator().manual_seed(seed), longest)
+            # other numbers for each batch, or the tenth sentence of every one would get the same
+            mixed = np.random.SeedSequence([seed, int(batch["row"][0])]).generate_state(1)
+            found = draw(*asked, sampling, torch.Generator().manual_seed(int(mixed[0])), longest)
         else:
             found = beams(*asked, longest, sampling.no_repeat)
         tokens = from_config(config["tokens"]["target"])
         return [_answer(each, tokens, search.best) for each in found]
+
+    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
+        found = super().predict(rows, config, tell, **how)
+        cut = sum("cut" in answer for answer in found)
+        if cut:
+            tell(f"{cut:,} of {len(found):,} translations were cut: they came to no end; see --max-length")
+        return found
+
+    def line(self, answer: Answer) -> str:
+        """The translation, or all that were asked for, a tab between them."""
+        return "\t".join(each["translation"] for each in answer.get("candidates", [answer]))
 
     def alignment(self, source: Tensor, target: Tensor) -> Tensor:
         """The weights (T, S) of the attention over one source (S,) while one target (T,), without its end, is written:

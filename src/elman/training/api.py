@@ -1,5 +1,6 @@
 """Training from Python and from the command line: from a task's word and a text to a run folder."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
@@ -10,7 +11,7 @@ import torch
 
 from elman.errors import UserError
 from elman.files import absolute
-from elman.options import build, check, flag
+from elman.options import build, check, flag, restore
 from elman.tasks.task import Data, Task, find
 from elman.training import loop
 from elman.training.device import find_device
@@ -85,34 +86,35 @@ def go_on(kind: type[Task], paths: list[str], given: Mapping[str, Any], path: Pa
     run = Run.open(path)
     if run.config["kind"] != kind.kind:
         raise UserError(f"{path} is a run of '{run.config['kind']}', not of '{kind.kind}'")
-    stored = run.config["options"]
-    fixed = [field.name for field in fields(kind.Options)]
-    for name in (*fixed, "seed"):
-        if name in given and given[name] != stored[name]:
-            raise UserError(f"{flag(name)} {given[name]} differs from {stored[name]}, with which {path} was begun: "
+    options, training = (restore(each, run.config["options"]) for each in (kind.Options, TrainOptions))
+    for name, value in (asdict(options) | {"seed": training.seed}).items():
+        if name in given and given[name] != value:
+            raise UserError(f"{flag(name)} {given[name]} differs from {value}, with which {path} was begun: "
                             "a run goes on as it was made; leave it out, or begin a new run")  # fmt: skip
-    options = build(kind.Options, {name: stored[name] for name in fixed})
     names = [field.name for field in fields(TrainOptions)]
     # what is left of the old span is in resume/; a run that was killed before it had one begins again
     begun = run.begun()
     span = dict.fromkeys(("for_", "epochs", "steps") if begun else ())
-    training = build(
-        TrainOptions, {name: stored[name] for name in names} | span | {k: given[k] for k in given if k in names}
-    )
-    data = _same_data(kind, paths, options, run)
+    training = replace(training, **(span | {name: given[name] for name in given if name in names}))
+    data = _same_data(kind, paths, options, run, training.seed)
     torch.manual_seed(training.seed)
     task = kind(**run.config["task"])
     return _run(task, data, training, run, reporter)
 
 
-def _same_data(kind: type[Task], paths: list[str], options: Any, run: Run) -> Data:
-    """The text of the run again, or the same given once more."""
+def _same_data(kind: type[Task], paths: list[str], options: Any, run: Run, seed: int) -> Data:
+    """The text of the run again, or the same given once more, read as it was then."""
     key = run.config["data"]["key"]
     named = paths or run.config["data"]["paths"]
-    _, data = kind.prepare(named, options, key=None if paths else key, seed=run.config["options"]["seed"])
+    _, data = kind.prepare(named, options, key=None if paths else key, seed=seed)
     if data.key != key:
         what = f"{', '.join(named)} is not the text that {run.path} was trained on"
         raise UserError(f"{what}: a run goes on with the same; for another text begin a new run")
+    began = run.config["data"]  # of an older run it may hold less
+    other = [name for name, value in json.loads(json.dumps(data.config)).items() if began.get(name, value) != value]
+    if other:
+        raise UserError(f"{', '.join(named)} no longer gives the {' and '.join(other)} that {run.path} was begun with: "
+                        "a run goes on with the same; begin a new run")  # fmt: skip
     return replace(data, notes=[])
 
 

@@ -1,0 +1,108 @@
+"""Batches of rows: every row once an epoch, in an order of its own, padded to the longest of its batch."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+
+from elman.data.rows import POOL, Ragged, Rows, padded
+from elman.data.table import Table
+
+some = settings(deadline=None, derandomize=True, database=None, max_examples=50)
+lengths = st.lists(st.integers(0, 9), min_size=1, max_size=40)
+batches = st.integers(1, 12)
+
+
+def source(sizes, rows, seed=0, pad=0):
+    """Row n holds the numbers 1000 n, 1000 n + 1, ... and has the target -n."""
+    values = [1000 * number + np.arange(size) for number, size in enumerate(sizes)]
+    fields = {"x": Ragged(values, pad), "target": -np.arange(len(sizes))}
+    table = Table("t.csv", {"text": list(map(str, sizes))}, list(range(1, len(sizes) + 1)))
+    return Rows(table, fields, rows, "x", seed)
+
+
+def epoch(rows, number):
+    return [rows.batch(number, index) for index in range(len(rows))]
+
+
+def order(rows, number):
+    return torch.cat([batch["row"] for batch in epoch(rows, number)]).tolist()
+
+
+@some
+@given(lengths, batches, st.integers(0, 3), st.integers(0, 5))
+def test_every_row_comes_once_an_epoch_with_its_own_values(sizes, rows, seed, number):
+    found = epoch(source(sizes, rows, seed, pad=-7), number)
+    assert len(found) == -(-len(sizes) // rows)
+    assert sorted(len(batch["row"]) for batch in found)[1:] == [rows] * (len(found) - 1)
+    seen = []
+    for batch in found:
+        longest = max(1, max(sizes[row] for row in batch["row"]))
+        assert batch["x"].shape == (len(batch["row"]), longest)
+        for row, x, length, target in zip(*(batch[name] for name in ("row", "x", "x_lengths", "target")), strict=True):
+            size = sizes[row]
+            assert (length, target) == (size, -row)
+            assert x.tolist() == [1000 * int(row) + step for step in range(size)] + [-7] * (longest - size)
+            seen.append(int(row))
+    assert sorted(seen) == list(range(len(sizes)))
+
+
+@some
+@given(lengths, batches, st.integers(0, 3), st.permutations(range(4)))
+def test_the_order_depends_on_seed_and_epoch_only(sizes, rows, seed, numbers):
+    again = source(sizes, rows, seed)
+    found = {number: order(again, number) for number in numbers}  # whichever epoch is asked for first
+    assert found == {number: order(source(sizes, rows, seed), number) for number in range(4)}
+
+
+def test_another_epoch_and_another_seed_have_another_order():
+    sizes = np.random.default_rng(0).integers(1, 30, 300).tolist()
+    orders = [order(source(sizes, 8, seed), number) for seed in range(3) for number in range(3)]
+    assert len({tuple(each) for each in orders}) == 9
+    together = [{frozenset(batch["row"].tolist()) for batch in epoch(source(sizes, 8), number)} for number in range(2)]
+    assert len(together[0] & together[1]) < 5  # other rows stand side by side, too
+
+
+def test_rows_of_one_batch_are_of_like_length_and_short_batches_do_not_come_first():
+    sizes = np.random.default_rng(1).permutation(400).tolist()
+    rows = source(sizes, 8)
+    assert len(sizes) <= POOL * 8  # all in one pool: sorted, a batch spans 8 lengths
+    found = [batch["x_lengths"].numpy() for batch in epoch(rows, 0)]
+    assert all(np.ptp(each) == 7 for each in found)
+    means = [each.mean() for each in found]
+    assert 0.3 < np.mean(np.diff(means) > 0) < 0.7
+
+
+def test_of_many_rows_only_a_pool_is_sorted():
+    sizes = list(range(POOL * 2 * 4))
+    first = [sorted(each["row"].tolist()) for each in epoch(source(sizes, 2), 0)]
+    assert any(np.diff(each)[0] > 1 for each in first), "were all of them sorted, an epoch would always pair the same"
+
+
+@some
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=6), st.integers(1, 3))
+def test_arrays_are_padded_step_by_step(sizes, features):
+    draw = np.random.default_rng(0)
+    values = [draw.normal(size=(size, features)).astype(np.float32) for size in sizes]
+    found, length = padded(values)
+    assert found.dtype == torch.float32
+    assert length.tolist() == sizes
+    for row, value in zip(found.numpy(), values, strict=True):
+        assert np.array_equal(row[: len(value)], value)
+        assert not row[len(value) :].any()
+    assert found.shape == (len(sizes), max(1, *sizes), features)
+
+
+def test_what_is_told_are_its_sizes_and_a_source_without_rows_has_no_batch():
+    assert str(source([1] * 5, 2)) == "5 rows, 3 batches of 2 an epoch"
+    assert str(source([1] * 5, 9)) == "5 rows, 1 batches of 5 an epoch"
+    empty = Rows(Table("t", {"text": []}, []), {"x": Ragged([])}, 4, "x")
+    assert len(empty) == 0
+
+
+@pytest.mark.parametrize("chosen", [[2, 0], [1]])
+def test_rows_can_be_taken_by_their_numbers(chosen):
+    batch = source([3, 1, 2], 2).take(np.array(chosen))
+    assert batch["row"].tolist() == chosen
+    assert batch["x_lengths"].tolist() == [[3, 1, 2][row] for row in chosen]
