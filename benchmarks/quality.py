@@ -1,10 +1,17 @@
-"""Quality and speed of the character model: every figure that README and docs quote, with the command that shows it.
+"""Quality: every figure that README and docs quote of it, with the command that shows it.
 
     python benchmarks/quality.py tinyshakespeare PATH/tinyshakespeare.txt     three seeds of `--for 60s`
     python benchmarks/quality.py gigabyte                                     memory and speed on a 1 GB text
     python benchmarks/quality.py command-line                                 how fast --help answers and sample writes
     python benchmarks/quality.py feed RUN                                     what is fed back, and the loss after it
     python benchmarks/quality.py units PATH --for 10m                         what the units of a model have learned
+    python benchmarks/quality.py rt-polarity PATH/rt-polarity.all             classify: reviews, for or against
+    python benchmarks/quality.py trec PATH/TREC.train.all                     classify: questions of six kinds
+    python benchmarks/quality.py names PATH/names                             classify: surnames of 18 languages
+    python benchmarks/quality.py mnist PATH/mnist                             classify: pictures, row by row
+    python benchmarks/quality.py dates                                        translate: dates to ISO 8601
+    python benchmarks/quality.py translation PATH/tatoeba_fra_eng.zip         translate: English to French
+    python benchmarks/quality.py counting                                     generate: a^n b^n, how far it counts
 
 Each prints a table and writes it to benchmarks/results/. Everything runs through the command line, as a user would.
 """
@@ -16,25 +23,27 @@ import platform
 import random
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import tables
 import torch
+from command import ELMAN, SEEDS, elman
 from torch.nn import functional as F
 
 import elman as elman_package
 
 RESULTS = Path(__file__).parent / "results"
-ELMAN = [sys.executable, "-m", "elman"]
-SEEDS = (0, 1, 2)
 
-
-def elman(*words: str | Path) -> str:
-    """Runs a command and returns what it prints."""
-    return subprocess.run([*ELMAN, *map(str, words)], check=True, capture_output=True, text=True).stdout
+# the tasks on tables: what is measured, and for how long each seed trains
+TABLES = {
+    "rt-polarity": (tables.rt_polarity, "3m"), "trec": (tables.trec, "2m"), "names": (tables.names, "2m"),
+    "mnist": (tables.mnist, "5m"), "dates": (tables.dates, "1m"), "translation": (tables.translation, "10m"),
+    "counting": (tables.counting, "30s"),
+}  # fmt: skip
+ALONE = ("gigabyte", "command-line", "dates", "counting")  # no path
 
 
 def tinyshakespeare(text: Path, span: str, extra: list[str]) -> list[str]:
@@ -233,11 +242,12 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("tinyshakespeare", "gigabyte", "command-line", "feed", "units"))
+    parser.add_argument("what", choices=("tinyshakespeare", "gigabyte", "command-line", "feed", "units", *TABLES))
     parser.add_argument("path", type=Path, nargs="?")
-    parser.add_argument("--for", dest="span", default="60s")
+    parser.add_argument("--for", dest="span")
     options, extra = parser.parse_known_args()
-    if options.what in ("tinyshakespeare", "feed", "units") and options.path is None:
+    options.span = options.span or TABLES.get(options.what, (None, "60s"))[1]
+    if options.what not in ALONE and options.path is None:
         parser.error(f"{options.what} needs a path")
     lines = {
         "tinyshakespeare": lambda: tinyshakespeare(options.path, options.span, extra),
@@ -245,13 +255,14 @@ def main() -> None:
         "units": lambda: units(options.path, options.span, extra),
         "gigabyte": gigabyte,
         "command-line": command_line,
+        **{name: (lambda run=run: run(options.path, options.span)) for name, (run, _) in TABLES.items()},
     }[options.what]()
     name = options.what + {
         "tinyshakespeare": f"-{options.span}",
         "units": f"-{options.path and options.path.stem}-{options.span}",
     }.get(options.what, "")
     typed = ["quality.py", options.what, *([options.path.name] if options.path else []),
-             *(["--for", options.span] if options.what in ("tinyshakespeare", "units") else [])]  # fmt: skip
+             *(["--for", options.span] if options.what in ("tinyshakespeare", "units", *TABLES) else [])]  # fmt: skip
     shown = "\n".join([f"# {name}", "", f"`python benchmarks/{' '.join(typed)}` on {machine()}", "", *lines])
     print(shown)
     RESULTS.mkdir(exist_ok=True)

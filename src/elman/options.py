@@ -116,6 +116,11 @@ def build(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**values)
 
 
+def restore(kind: type[T], stored: Mapping[str, Any]) -> T:
+    """The options of a kind among those that a run has stored. One that is younger than the run is at its default."""
+    return kind(**{each.name: stored[each.name] for each in dataclasses.fields(kind) if each.name in stored})  # type: ignore[arg-type]
+
+
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _SPAN = re.compile(f"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?")
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -52,7 +53,10 @@ def eval_(run: Path | None = None, /, *, text: str | None = None, evaluation: Ev
     check(evaluation)
     model = load(run or newest(), evaluation.device, evaluation.weights)
     device = find_device(evaluation.device)
-    source = model.task.source(model.config, evaluation.split, text, evaluation.reset, evaluation.unknown)
+    source = model.task.source(
+        model.config, evaluation.split, text, evaluation.reset, evaluation.unknown,
+        lambda line: print("elman:", line, file=sys.stderr),
+    )  # fmt: skip
     if source is None:
         raise UserError(f"{model.path} has no {evaluation.split} part: --split train, or --text FILE")
     precision = find_precision(evaluation.precision, device)

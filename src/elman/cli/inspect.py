@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,44 +11,21 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from elman.cells.registry import listed
-from elman.data.tokens import Unknown
 from elman.errors import UserError, unknown
 from elman.files import write
 from elman.inspect import painting
 from elman.inspect.cells import compare
 from elman.inspect.learned import over, unit_panel
-from elman.inspect.listened import Listened, Look
+from elman.inspect.listened import Listened
 from elman.inspect.live import check_unit
-from elman.inspect.look import look, side_by_side
+from elman.inspect.look import Look, look, side_by_side
 from elman.inspect.panel import Report
 from elman.inspect.properties import LANGUAGES
-from elman.options import CountInt, PositiveFloat, PositiveInt, check
+from elman.options import PositiveFloat, PositiveInt, check
+from elman.tasks.lm import LM
 from elman.training.model import load
 from elman.training.run import RUNS, Which, newest
 from elman.user_file import run_file
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Looking:
-    """What is looked at."""
-
-    text: str | None = None
-    """A text to read, instead of the part of the run's own that it was not trained on."""
-    language: str | None = None
-    """What the text is: python, c, latex, markdown or text; guessed when not given."""
-    length: PositiveInt = 40_000
-    """How many tokens are read."""
-    property: Annotated[tuple[str, ...], Parameter(negative=())] = ()
-    """A property of your own, my_file.py:function: a function of the text that gives a value a character."""
-    no_text: Annotated[bool, Parameter(negative=())] = False
-    """Leave the text itself out of the report."""
-    unknown: Unknown = "error"
-    """What to do with a character of --text that the model never saw."""
-    weights: Which = "best"
-    """The best on the validation part, or the last."""
-    seed: CountInt = 0
-    """Of everything that is drawn."""
 
 
 @Parameter(name="*")
@@ -65,7 +42,13 @@ class Fresh:
 
 
 def inspect_(
-    *runs: Path, unit: str | None = None, looking: Looking = Looking(), fresh: Fresh = Fresh(), out: Path | None = None
+    *runs: Path,
+    unit: str | None = None,
+    property: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    weights: Which = "best",
+    looking: Look = Look(),
+    fresh: Fresh = Fresh(),
+    out: Path | None = None,
 ) -> None:
     """Look inside a trained model: report.html, report.json and the pictures, in the run's folder.
 
@@ -75,9 +58,14 @@ def inspect_(
         The run folder, the newest in runs/ when not given; of several, the curves over each other.
     unit
         Paint one unit over the text, as in 1.c.137, here and in a page of its own.
+    property
+        A property of your own, my_file.py:function: a function of the text that gives a value a character.
+    weights
+        The best on the validation part, or the last.
     out
         Another folder for what is written.
     """
+    looking = replace(looking, own=tuple(map(_function, property)), tell=lambda line: print(line, flush=True))
     check(looking, fresh)
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: name a folder")
@@ -88,25 +76,27 @@ def inspect_(
             raise UserError("--cells looks at fresh cells: leave the run and --unit out")
         if not (specs := listed(fresh.cells)):
             raise UserError("--cells names no cell: write them with a comma between, as in rnn,lstm")
+        looking.fits((), "fresh cells")
         return _saved(compare(specs, fresh.gain, fresh.steps, seed=looking.seed), out or RUNS / "cells")
     if (fresh.gain, fresh.steps) != (Fresh.gain, Fresh.steps):
         raise UserError("--gain and --steps are of fresh cells: give --cells too")
     if len(runs) > 1:
         if unit or looking.text:
             raise UserError("several runs are compared by their curves: leave --unit and --text out, or give one run")
+        looking.fits((), "several runs, which are compared by their curves")
         return _saved(side_by_side(list(runs)), out or RUNS / "-".join(["curves", *(run.name for run in runs)]))
-    model = load(runs[0] if runs else newest(), weights=looking.weights)
-    options: dict[str, Any] = {
-        "text": looking.text, "language": looking.language, "length": looking.length, "quiet": looking.no_text,
-        "own": [_function(each) for each in looking.property], "unknown": looking.unknown, "seed": looking.seed,
-        "tell": lambda line: print(line, flush=True),
-    }  # fmt: skip
+    model = load(runs[0] if runs else newest(), weights=weights)
     if unit is not None:
+        if not isinstance(model.task, LM):
+            raise UserError(
+                f"--unit {unit} is painted over the text of a language model: {model.path} is a run of "
+                f"'{model.task.kind}', leave it out"
+            )
         for layer in model.task.layers():
             check_unit(layer, unit)
-        return _unit(Listened(model, Look(**options)), unit, out or model.path)
+        return _unit(Listened(model, looking), unit, out or model.path)
     with Console(stderr=True).status(f"looking into {model.path}"):
-        report = look(model, **options)
+        report = look(model, **vars(looking))
     for panel in report.panels:
         print(f"{panel.title}: {panel.says}" if panel.name != "units" else _best(panel.figures))
     return _saved(report, out or model.path)

@@ -57,8 +57,8 @@ class Hypothesis:
 
 @torch.inference_mode()
 def search(
-    stepper: Any, batch: dict[str, Tensor], rows: int, start: int, end: int, how: Search, max_length: int,
-    no_repeat: int = 0,
+    stepper: Any, batch: dict[str, Tensor], rows: int, start: int, end: int, how: Search,
+    max_length: int | list[int], no_repeat: int = 0,
 ) -> list[list[Hypothesis]]:  # fmt: skip
     """The `how.best` hypotheses of each row of the batch, best first; fewer where there are not so many outputs.
 
@@ -67,16 +67,17 @@ def search(
     """
     if how.best > how.beam:
         raise UserError(f"--best {how.best} is more than --beam {how.beam}: pass --beam {how.best}")
-    limit = how.limit(max_length)
+    limits = [how.limit(each) for each in ([max_length] * rows if isinstance(max_length, int) else max_length)]
     found: list[list[Hypothesis]] = [[] for _ in range(rows)]
     beams = _Beams(stepper, batch, rows, start, end, how)
-    for length in range(1, limit + 1):
+    last = torch.tensor(limits, device=stepper.device)[:, None]
+    for length in range(1, max(limits) + 1):
         beams.grow(no_repeat)
         beams.move(beams.token == end, found)
-        if all(_settled(row, score, how, limit) for row, score in zip(found, beams.highest(), strict=True)):
+        rest = zip(found, beams.highest(), limits, strict=True)
+        if all(_settled(row, score, how, limit) for row, score, limit in rest):
             break
-        if length == limit:
-            beams.move(beams.token != end, found)  # cut off
+        beams.move((beams.token != end) & (last == length), found)  # cut off
     return [_ranked(row, how.best) for row in found]
 
 

@@ -53,8 +53,8 @@ def svg(figure: Figure) -> str:
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
-    # sized by the page; what is read aloud is the panel's sentence
-    return re.sub(r'<svg ([^>]*?)width="[^"]*"([^>]*?)height="[^"]*"', r'<svg \1\2 aria-hidden="true"', text, count=1)
+    # as wide as it was drawn, or as the page; what is read aloud is the panel's sentence
+    return re.sub(r'<svg ([^>]*?)height="[^"]*"', r'<svg \1 aria-hidden="true"', text, count=1)
 
 
 @styled
@@ -64,6 +64,11 @@ def png(figure: Figure) -> bytes:
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=130, facecolor="white")
     return out.getvalue()
+
+
+def literal(text: str) -> str:
+    """Text for a chart, with nothing in it that matplotlib would take for mathematics."""
+    return text.replace("$", r"\$")
 
 
 def thin(values: np.ndarray, most: int = 800) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 from elman.errors import UserError
 from elman.inspect.chart import COLOURS, axes, styled, thin
 from elman.inspect.panel import Panel, table
+from elman.tasks.task import Task, kinds
 from elman.training.run import Run
 
 DRAWN = {
     "grad_norm": "gradient norm before clipping, about once a second",
     "rate": "learning rate",
-    "tokens_per_s": "tokens a second",
+    "tokens_per_s": "{unit}s a second",
     "clipped": "share of updates that were clipped",
     "stuck": "share of units that are the same in every row",
 }
@@ -39,12 +40,21 @@ def read(path: Path) -> dict[str, np.ndarray]:
     }
 
 
+def training(run: Run, tell: Callable[[str], None]) -> Iterator[Panel]:
+    """The curves of one run, as the last panel of its report; told where it has none."""
+    if (run.path / "log.jsonl").exists():
+        yield curves([run])
+    else:
+        tell(f"{run.path} has no log.jsonl: the curves of its training are left out")
+
+
 @styled
 def curves(runs: Sequence[Run]) -> Panel:
     """Loss, gradient norm, rate, speed and clipping over the seconds of training."""
     logs = {str(run.path): read(run.path / "log.jsonl") for run in runs}
     if not any(len(log.get("seconds", ())) for log in logs.values()):
         raise UserError(f"{', '.join(logs)} has no line in log.jsonl yet")
+    unit = " or ".join(dict.fromkeys(kinds().get(run.config["kind"], Task).unit for run in runs))
     figure, grid = axes(10.0, 7.2, 3, 2)
     losses, *others = grid.ravel()
     for number, (name, log) in enumerate(logs.items()):
@@ -57,10 +67,10 @@ def curves(runs: Sequence[Run]) -> Panel:
         for axis, (field, title) in zip(others, DRAWN.items(), strict=True):
             if field in log:
                 axis.plot(log["seconds"][some], log[field][some], color=colour, linewidth=1)
-            axis.set(title=title, xlabel="seconds")
+            axis.set(title=title.format(unit=unit), xlabel="seconds")
             if title.startswith("share"):
                 axis.set_ylim(-0.02, 1.02)
-    losses.set(title="loss, nats a token", xlabel="seconds")
+    losses.set(title=f"loss, nats a {unit}", xlabel="seconds")
     losses.legend()
     if any((log["grad_norm"] > 0).any() for log in logs.values()):
         others[0].set_yscale("log")
@@ -74,21 +84,21 @@ def curves(runs: Sequence[Run]) -> Panel:
         rows.append([run.path.name, *(_known(figure) for figure in (
             _cell(run), *(summary.get(name) for name in ("parameters", "val_loss", "val_bits")),
             *(summary.get(name) and round(summary[name]) for name in ("tokens_per_s", "train_seconds"))))])  # fmt: skip
-    head = ["run", "cell", "parameters", "validation, nats", "bits", "tokens a second", "seconds"]
-    return Panel("curves", "Training", says(runs, logs), figures, {"curves": figure}, table(head, rows))
+    head = ["run", "cell", "parameters", "validation, nats", "bits", f"{unit}s a second", "seconds"]
+    return Panel("curves", "Training", says(runs, logs, unit), figures, {"curves": figure}, table(head, rows))
 
 
-def says(runs: Sequence[Run], logs: dict[str, dict[str, np.ndarray]]) -> str:
+def says(runs: Sequence[Run], logs: dict[str, dict[str, np.ndarray]], unit: str) -> str:
     """What the curves show, in a sentence."""
     best = {run.path.name: run.summary().get("val_loss") for run in runs}
     known = {name: loss for name, loss in best.items() if loss is not None}
     if len(runs) > 1 and len(known) == len(runs):
         first = min(known, key=lambda name: known[name])
         rest = ", ".join(f"{name} at {known[name]:.4f}" for name in known if name != first)
-        return f"{first} is best, at {known[first]:.4f} nats a token; {rest}."
+        return f"{first} is best, at {known[first]:.4f} nats a {unit}; {rest}."
     log = next(iter(logs.values()))
     clipped = float(np.nanmean(log["clipped"])) if "clipped" in log else math.nan
-    told = f"The last loss is {log['loss'][-1]:.3f} nats a token in training"
+    told = f"The last loss is {log['loss'][-1]:.3f} nats a {unit} in training"
     told += f", the best in validation {min(known.values()):.3f}" if known else ""
     return told + ("." if math.isnan(clipped) else f"; {clipped:.0%} of the updates were clipped.")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from elman.inspect import painting
-from elman.inspect.chart import COLOURS, axes, styled
+from elman.inspect.chart import COLOURS, axes, literal, styled
 from elman.inspect.panel import Panel, escape, table
 from elman.inspect.recording import Recording
 
@@ -89,11 +89,11 @@ def strip(text: str, seen: Recording, logits: np.ndarray, spell: Callable[[int],
         middle.bar(places, best[t], 0.15, color=colours)
         below.bar(places, seen.chances[t], 0.15, color=colours)
         for place, name, chance in zip(places, names, seen.chances[t], strict=True):
-            below.text(place, chance + 0.01, _plain(name), ha="center", fontsize=8)
+            below.text(place, chance + 0.01, literal(name), ha="center", fontsize=8)
     middle.set_ylabel("logits")
     below.set_ylabel("softmax")
     below.set_ylim(0, 1.25 * float(seen.chances.max()))
-    below.set_xticks(range(steps), [f"reads {_plain(visible(spell(int(i))))}" for i in seen.ids])
+    below.set_xticks(range(steps), [f"reads {literal(visible(spell(int(i))))}" for i in seen.ids])
     for each in (above, middle):
         each.set_xticks([])
     for each in (above, middle, below):
@@ -113,11 +113,6 @@ def strip(text: str, seen: Recording, logits: np.ndarray, spell: Callable[[int],
                                           strict=True)) for row in rows]},
         {"strip": figure}, table(["input", "expected", "probability", "next", "its probability"], rows),
     )  # fmt: skip
-
-
-def _plain(name: str) -> str:
-    """Nothing that matplotlib would take for mathematics."""
-    return name.replace("$", r"\$")
 
 
 def escaped(lines: Sequence[str]) -> str:

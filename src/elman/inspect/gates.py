@@ -8,7 +8,6 @@ from elman.cells.cell import Cell
 from elman.cells.trace import NotTraceable, trace
 from elman.inspect.chart import COLOURS, axes, styled
 from elman.inspect.panel import Panel, table
-from elman.inspect.recording import Recording
 from elman.recurrent.layer import Recurrent
 
 SHUT, OPEN = 0.1, 0.9
@@ -34,12 +33,13 @@ def places(layer: Recurrent) -> dict[str, str]:
 
 
 @styled
-def saturation(named: Mapping[str, str], seen: Recording) -> Panel | None:
-    """The share of time that each unit's gates are below 0.1 and above 0.9; None without gates. `named`: `places`."""
+def saturation(named: Mapping[str, str], values: Mapping[str, np.ndarray]) -> Panel | None:
+    """The share of time that each unit's gates are below 0.1 and above 0.9; None without gates. `named`: `places`;
+    `values`: (T, H) by place."""
     if not named:
         return None
     shares: Mapping[str, np.ndarray] = {
-        place: np.stack([(seen.values[place] < SHUT).mean(0), (seen.values[place] > OPEN).mean(0)]) for place in named
+        place: np.stack([(values[place] < SHUT).mean(0), (values[place] > OPEN).mean(0)]) for place in named
     }
     columns = min(4, len(named))
     rows = -(-len(named) // columns)

@@ -1,42 +1,20 @@
 """A language model that has read a text: what all panels of its report look at."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 import torch
 
-from elman.data.tokens import Tokens, Unknown
+from elman.data.tokens import Tokens
 from elman.errors import UserError
 from elman.inspect import painting
 from elman.inspect.gates import places
 from elman.inspect.language import guess
 from elman.inspect.live import check_unit
+from elman.inspect.look import Look as Look
 from elman.inspect.recording import listen
 from elman.tasks.lm import LM
 from elman.training.model import Model
 
-LEAST = 200  # tokens
-
-
-@dataclass
-class Look:
-    """What a report is made of: a text, in what language, how much of it, and what is left out.
-
-    - text: another text than the held-out part of the run's own
-    - length: tokens that are read
-    - own: functions of the text, properties of the user's own
-    """
-
-    text: str | None = None
-    language: str | None = None
-    length: int = 40_000
-    own: Sequence[Callable[[str], Any]] = field(default_factory=tuple)
-    quiet: bool = False
-    unknown: Unknown = "error"
-    seed: int = 0
-    tell: Callable[[str], None] = lambda line: None
+LEAST, TOKENS = 200, 40_000  # that are read: at least, and when nothing else is asked for
 
 
 class Listened:
@@ -45,8 +23,9 @@ class Listened:
     def __init__(self, model: Model, look: Look):
         if not isinstance(model.task, LM):
             raise UserError(f"{model.path} is a run of '{model.task.kind}', which reads no text to look at")
-        if look.length < LEAST:
-            raise UserError(f"--length {look.length} is too little to say anything of: {LEAST} or more")
+        length = look.length or TOKENS
+        if length < LEAST:
+            raise UserError(f"--length {length} is too little to say anything of: {LEAST} or more")
         self.model, self.task, self.look, self.tokens = model, model.task, look, model.tokens
         self.train = self._train()
         source = self.task.source(model.config, "valid", look.text, None, look.unknown)
@@ -57,7 +36,7 @@ class Listened:
         count = 0 if held_out is None else len(held_out)
         if held_out is None or count < LEAST:
             raise UserError(f"there are {count} tokens to look at: {LEAST} are needed")
-        self.ids = held_out[: look.length]
+        self.ids = held_out[:length]
         self.text, self.place = spelled(self.tokens, self.ids)
         named = [look.text] if look.text else model.config["data"]["paths"]
         self.language = look.language or guess(named, self.text)

@@ -10,18 +10,20 @@ from elman.cells.cell import Cell
 from elman.data.tokens import Tokens
 from elman.errors import UserError
 from elman.inspect import flow as gradient
-from elman.inspect.curves import curves
+from elman.inspect.curves import training
 from elman.inspect.expectation import expectation, strip
 from elman.inspect.gates import saturation
 from elman.inspect.held import hold_panel
 from elman.inspect.learned import scores, units_panel
-from elman.inspect.listened import Listened, Look
+from elman.inspect.listened import Listened
+from elman.inspect.look import Look
 from elman.inspect.markov import Texts, markov
 from elman.inspect.panel import Panel
 from elman.inspect.recording import listen
 from elman.tasks.lm import LM
 from elman.training.model import Model
 
+TAKES = ("text", "language", "length", "unknown", "own")
 STEPS, ROWS = 150, 24  # of gradient flow
 JACOBIANS = 4
 STRIP = "hello"
@@ -37,13 +39,10 @@ def panels(model: Model, look: Look) -> Iterator[Panel]:
         yield strip_panel(here)
         if (held := hold_panel(here, found[0])) is not None:
             yield held
-    if (gates := saturation(here.gates, here.seen)) is not None:
+    if (gates := saturation(here.gates, here.seen.values)) is not None:
         yield gates
     yield gradient_panel(here)
-    if (model.path / "log.jsonl").exists():
-        yield curves([model.run])
-    else:
-        look.tell(f"{model.path} has no log.jsonl: the curves of its training are left out")
+    yield from training(model.run, look.tell)
     if here.train is not None:
         spell = here.tokens.decode
         yield markov(model, Texts(here.train, here.ids, len(here.tokens), spell, here.language), look.seed)

@@ -15,7 +15,7 @@ from elman.cells.registry import stored
 from elman.cells.tap import watched
 from elman.data import corpus
 from elman.data.corpus import Corpus, Unit
-from elman.data.tokens import Unknown, from_config
+from elman.data.tokens import Tell, Unknown, from_config
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
@@ -145,8 +145,9 @@ class LM(Task):
         return self.head(y), state
 
     def source(
-        self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error"
-    ) -> Source | None:
+        self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error",
+        tell: Tell = lambda line: None,
+    ) -> Source | None:  # fmt: skip
         options = restore(LMOptions, config["options"])
         if reset is not None:
             options = replace(options, window=reset, back=None)

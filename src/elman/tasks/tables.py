@@ -140,8 +140,9 @@ class TableTask(Task):
         return Rows(part, numbers, options.rows, cls.by, seed)
 
     def source(
-        self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error"
-    ) -> Source | None:
+        self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error",
+        tell: Tell = lambda line: None,
+    ) -> Source | None:  # fmt: skip
         if reset is not None:
             raise UserError(f"--reset is for language models: a {self.kind} model begins each row anew")
         options = restore(self.Options, config["options"])
@@ -150,7 +151,10 @@ class TableTask(Task):
             whole = table.read([path], options)
             rows = table.complete(whole, data["columns"].values(), options.skip_bad)
             rows = self._fit(rows.renamed({column: role for role, column in data["columns"].items()}))
-            return self._rows(rows, path, data, options, notes, 0)
+            found = self._rows(rows, path, data, options, notes, 0)
+            for line in [*rows.notes, *notes]:
+                tell(line)
+            return found
         parts, _, _ = self.parts(data["paths"], options)
         if table.key(*parts.values()) != data["key"]:
             raise UserError(f"{', '.join(data['paths'])} is not what the run was trained on any more")
@@ -170,12 +174,12 @@ class TableTask(Task):
     ) -> Iterator[tuple[int, Answer]]:
         """The number of a row and its answer, for the first `limit` that a source gives."""
         self.eval()
-        device, given = next(self.parameters()).device, 0
+        device, left = next(self.parameters()).device, len(source.table) if limit is None else limit
         for index in range(len(source)):
             batch = to(source.batch(0, index), device)
-            yield from zip(batch["row"].tolist(), self.answers(batch, config, **how), strict=True)
-            given += len(batch["row"])
-            if limit is not None and given >= limit:
+            yield from list(zip(batch["row"].tolist(), self.answers(batch, config, **how), strict=True))[:left]
+            left -= len(batch["row"])
+            if left <= 0:
                 return
 
 

@@ -87,7 +87,9 @@ class Tag(TableTask):
         return self._config
 
     def describe(self) -> str:
-        return f"{super().describe()}, dropout {self.dropout:g}"
+        layer, both = self.recurrent, ", bidirectional" if self.recurrent.directions == 2 else ""
+        sizes = f"{layer.layers} x {layer.hidden_size} {layer.cell_name}{both}"
+        return f"{sizes}, spelling by {self.speller.hidden_size}, dropout {self.dropout:g}"
 
     @classmethod
     def learn(cls, train: Table, options: TagOptions) -> dict[str, Any]:

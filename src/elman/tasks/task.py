@@ -114,10 +114,12 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def source(
-        self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error"
-    ) -> Source | None:
+        self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error",
+        tell: Tell = lambda line: None,
+    ) -> Source | None:  # fmt: skip
         """What the loss is taken over after training: a part of the run's own data, or all of another `path`; cut every
-        `reset` tokens where the state shall begin anew. `config` is the run's. None when there is no such part."""
+        `reset` tokens where the state shall begin anew. `config` is the run's; what was cut or left out goes to
+        `tell`. None when there is no such part."""
 
     def judge(self, source: Any, config: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
         """Figures beside the loss that need what the model says itself: F1, BLEU; over the first `limit` rows. `config`

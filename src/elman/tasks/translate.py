@@ -61,6 +61,8 @@ class TranslateOptions(TableTaskOptions):
     forcing: Annotated[float, Probability] = 1.0
     """Share of true tokens that the decoder is given at the end of training, falling from 1; the rest are its own
     (scheduled sampling, Bengio 2015)."""
+    rows: PositiveInt = 128
+    """Sentences of a batch."""
     smoothing: ShareFloat = 0.1
     """Share of the target that is spread over all tokens, in training."""
 
@@ -120,7 +122,7 @@ class Translate(TableTask):
 
     def describe(self) -> str:
         looks = "no attention" if self.attention is None else f"{self._config['attention']} attention"
-        return f"{super().describe()}, {looks}, dropout {self.dropout:g}"
+        return f"encoder {_sizes(self.encoder)}, decoder {_sizes(self.decoder)}, {looks}, dropout {self.dropout:g}"
 
     @classmethod
     def learn(cls, train: Table, options: TranslateOptions) -> dict[str, Any]:
@@ -257,13 +259,13 @@ class Translate(TableTask):
         """translation; score, by which translations are compared; and the `candidates` where more than one is asked
         for. By beams, or `drawn` by sampling; `cut` where no end was reached."""
         asked = (self.stepper(), batch, len(batch["source"]), self.boundary, self.boundary, search)
-        longest = 2 * batch["source"].shape[1] + 10
+        limits = [2 * length + 10 for length in batch["source_lengths"].tolist()]
         if drawn:
             # other numbers for each batch, or the tenth sentence of every one would get the same
             mixed = np.random.SeedSequence([seed, int(batch["row"][0])]).generate_state(1)
-            found = draw(*asked, sampling, torch.Generator().manual_seed(int(mixed[0])), longest)
+            found = draw(*asked, sampling, torch.Generator().manual_seed(int(mixed[0])), max(limits))
         else:
-            found = beams(*asked, longest, sampling.no_repeat)
+            found = beams(*asked, limits, sampling.no_repeat)
         tokens = from_config(config["tokens"]["target"])
         return [_answer(each, tokens, search.best) for each in found]
 
@@ -339,6 +341,11 @@ class TranslateStepper:
         """See `Stepper`."""
         out, state = self.model.advance(self.step_of, token, state)
         return self.model.head(out), state
+
+
+def _sizes(layer: Recurrent) -> str:
+    both = ", bidirectional" if layer.directions == 2 else ""
+    return f"{layer.layers} x {layer.hidden_size} {layer.cell_name}{both}"
 
 
 def _answer(found: list[Hypothesis], tokens: Tokens, best: int) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Model:
         """What the model says of each row: of texts, arrays (T, F) or lists of words, or of a table whose columns are
         what the task asks for. `how`: for a translator `search=Search(beam=5)`, see `elman.decode`."""
         if not isinstance(rows, Table):
-            values = list(rows)
+            values = [rows] if isinstance(rows, str) else list(rows)
             rows = Table("the input", {self.task.asks[0]: values}, list(range(1, len(values) + 1)))
         return self.task.predict(rows, self.config["data"], tell, **how)
 

@@ -1,0 +1,265 @@
+"""Quality of the tasks on tables; run by quality.py."""
+
+import gzip
+import hashlib
+import json
+import random
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from command import SEEDS, elman
+from sacrebleu.metrics.bleu import BLEU
+
+import elman as elman_package
+from elman.options import build
+from elman.tasks.classify import Classify, ClassifyOptions
+from elman.tasks.translate import Translate, TranslateOptions
+
+LONG = 10  # words from which a sentence is long
+ANY, LONGER = 2_000, 1_000  # test sentences
+RESAMPLES = 300
+LOOKS = ("general", "none")
+
+
+def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], grams: dict[str, Any]) -> list[str]:
+    """A classifier for each seed, and beside it a logistic regression on bigrams, on the same parts."""
+    rows, scores = list[str](), list[float]()
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in SEEDS:
+            run = Path(folder) / str(seed)
+            elman("train", "classify", *words, "--for", span, "--seed", str(seed), "--out", run, "--no-show")
+            found = json.loads(elman("eval", run, "--split", "test", "--json"))
+            summary = json.loads((run / "summary.json").read_text())
+            scores.append(found["accuracy"])
+            figures = [f"{value:.4f}" for value in (found["accuracy"], found["macro_f1"], summary["val_accuracy"])]
+            size = f"{summary['train_seconds']:.0f} | {summary['parameters']:,}"
+            rows.append(f"| {seed} | {' | '.join(figures)} | {size} |")
+    parts, _, _ = Classify.parts([str(words[0])], build(ClassifyOptions, options))
+    accuracy, macro = regression(parts, grams)
+    sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+    typed = " ".join(word.name if isinstance(word, Path) else word for word in words)
+    return [
+        f"`elman train classify {typed} --for {span} --seed N`; rows: {sizes}",
+        "",
+        "| seed | test accuracy | test macro-F1 | validation accuracy | seconds | parameters |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        "",
+        f"median of {len(SEEDS)} seeds: {statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f}); "
+        f"logistic regression on a bag of {grams['what']}: {accuracy:.4f}, macro-F1 {macro:.4f}",
+    ]
+
+
+def regression(parts: dict[str, Any], grams: dict[str, Any]) -> tuple[float, float]:
+    """Accuracy and macro-F1 on the test part; how strongly it is held back is chosen on the validation part."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import f1_score
+
+    counter = CountVectorizer(binary=True, **{name: value for name, value in grams.items() if name != "what"})
+    counts = {"train": counter.fit_transform(parts["train"].columns["text"])}
+    counts |= {name: counter.transform(parts[name].columns["text"]) for name in ("valid", "test")}
+    labels = {name: part.columns["label"] for name, part in parts.items()}
+    models = [
+        LogisticRegression(C=c, max_iter=2000).fit(counts["train"], labels["train"]) for c in (0.1, 0.3, 1, 3, 10)
+    ]
+    best = max(models, key=lambda model: model.score(counts["valid"], labels["valid"]))
+    said = best.predict(counts["test"])
+    return best.score(counts["test"], labels["test"]), f1_score(labels["test"], said, average="macro", zero_division=0)
+
+
+WORDS = {"what": "words and pairs of words", "ngram_range": (1, 2), "token_pattern": r"\S+"}
+LETTERS = {"what": "one to three letters", "analyzer": "char_wb", "ngram_range": (1, 3), "lowercase": False}
+
+
+def rt_polarity(path: Path, span: str) -> list[str]:
+    """Sentences of film reviews, for or against (Pang & Lee 2005)."""
+    return classified(span, [path, "--encoding", "latin-1"], {"encoding": "latin-1"}, WORDS)
+
+
+def trec(path: Path, span: str) -> list[str]:
+    """Questions of six kinds (Li & Roth 2002), the official test part; `path` is the training file."""
+    test = path.with_name(path.name.replace("train", "test"))
+    options = {"encoding": "latin-1", "test": str(test)}
+    return classified(span, [path, "--encoding", "latin-1", "--test", test], options, WORDS)
+
+
+def names(path: Path, span: str) -> list[str]:
+    """Surnames of 18 languages, identical rows once; a folder with one file a language."""
+    parts, _, _ = Classify.parts([str(path)], build(ClassifyOptions, {"merge": True}))
+    texts = parts["test"].columns["text"]
+    lines = classified(span, [path, "--merge", "--tokens", "char"], {"merge": True}, LETTERS)
+    ceiling = len(set(texts)) / len(texts)
+    told = (
+        f"A name of several languages can be said right for one only: of {len(texts):,} test rows at most {ceiling:.4f}"
+    )
+    return [*lines, "", f"{told} can be right."]
+
+
+def mnist(path: Path, span: str) -> list[str]:
+    """Each picture is a sequence of its 28 rows; `path` is the folder with the IDX files."""
+    lines, scores = [], list[float]()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        for part, name in (("train", "train"), ("test", "t10k")):
+            images = idx(path / f"{name}-images-idx3-ubyte.gz") / np.float32(255)
+            np.savez(home / f"{part}.npz", x=images, y=idx(path / f"{name}-labels-idx1-ubyte.gz"))
+        for seed in SEEDS:
+            run = home / str(seed)
+            elman("train", "classify", home / "train.npz", "--test", home / "test.npz", "--for", span, "--seed",
+                  str(seed), "--out", run, "--no-show")  # fmt: skip
+            found = json.loads(elman("eval", run, "--split", "test", "--json"))
+            scores.append(found["accuracy"])
+            lines.append(f"| {seed} | {found['accuracy']:.4f} |")
+    return [
+        f"`elman train classify train.npz --test test.npz --for {span} --seed N`; 60,000 pictures (a tenth validates) "
+        "and the 10,000 of the official test part",
+        "",
+        "| seed | test accuracy |",
+        "|---|---|",
+        *lines,
+        "",
+        f"median of {len(SEEDS)} seeds: {statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})",
+    ]
+
+
+def idx(path: Path) -> np.ndarray:
+    """The array in an IDX file."""
+    data = gzip.decompress(path.read_bytes())
+    dimensions = data[3]
+    shape = [int.from_bytes(data[4 + 4 * n : 8 + 4 * n], "big") for n in range(dimensions)]
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def dates(path: Path | None, span: str) -> list[str]:
+    """Dates in many spellings to ISO 8601, generated."""
+    lines, scores = [], list[float]()
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in SEEDS:
+            run = Path(folder) / str(seed)
+            elman("train", "translate", "builtin:dates", "--for", span, "--seed", str(seed), "--out", run, "--no-show")
+            found = json.loads(elman("eval", run, "--split", "test", "--json"))
+            scores.append(found["exact"])
+            lines.append(f"| {seed} | {found['exact']:.4f} | {found['sources']:,} |")
+    return [
+        f"`elman train translate builtin:dates --for {span} --seed N`",
+        "",
+        "| seed | exact | test dates |",
+        "|---|---|---|",
+        *lines,
+        "",
+        f"median of {len(SEEDS)} seeds: {statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})",
+    ]
+
+
+def translation(path: Path, span: str) -> list[str]:
+    """English to French (Tatoeba), with attention and without, on test sentences of any length and on long ones; all
+    French sentences that stand beside an English one count."""
+    parts, _, _ = Translate.parts([str(path)], build(TranslateOptions, {}))
+    references: dict[str, list[str]] = {}
+    for source, target in zip(*(parts["test"].columns[role] for role in ("source", "target")), strict=True):
+        references.setdefault(source, []).append(target)
+    order = sorted(references, key=lambda text: hashlib.blake2b(text.encode()).digest())
+    longer = [text for text in order if len(text.split()) >= LONG][:LONGER]
+    tests = {f"{ANY:,} of any length": order[:ANY], f"{len(longer):,} of {LONG} words or more": longer}
+    said: dict[str, dict[str, list[str]]] = {name: {} for name in tests}
+    about = []
+    with tempfile.TemporaryDirectory() as folder:
+        for attention in LOOKS:
+            run = Path(folder) / attention
+            elman("train", "translate", path, "--attention", attention, "--for", span, "--out", run, "--no-show")
+            summary = json.loads((run / "summary.json").read_text())
+            about.append(f"{attention}: {summary['parameters']:,} parameters, {summary['epochs']:.1f} epochs, "
+                         f"validation {summary['val_loss']:.3f} nats a token")  # fmt: skip
+            for number, (name, sentences) in enumerate(tests.items()):
+                file, out = Path(folder) / f"{number}.txt", Path(folder) / f"{number}-{attention}.jsonl"
+                file.write_text("\n".join(sentences) + "\n")
+                elman("predict", run, "--file", file, "--beam", "5", "-o", out)
+                said[name][attention] = [json.loads(line)["translation"] for line in out.read_text().splitlines()]
+    lines = []
+    for name, sentences in tests.items():
+        refs = [references[text] for text in sentences]
+        scores = {attention: bleu(outputs, refs) for attention, outputs in said[name].items()}
+        low, high = interval(said[name]["general"], said[name]["none"], refs)
+        lines.append(f"| {name} | {scores['general']:.2f} | {scores['none']:.2f} | "
+                     f"{scores['general'] - scores['none']:.2f} ({low:.2f} to {high:.2f}) |")  # fmt: skip
+    sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+    return [
+        f"`elman train translate {path.name} --attention general|none --for {span}`, `elman predict RUN --beam 5`; "
+        f"pairs: {sizes}, split by the English sentence; {'; '.join(about)}",
+        "",
+        "| test sentences | BLEU, attention (general) | BLEU, none | difference (95 % of resamples) |",
+        "|---|---|---|---|",
+        *lines,
+        "",
+        f"Signature: {signature()}; {RESAMPLES} paired bootstrap resamples; one seed.",
+    ]
+
+
+def bleu(outputs: list[str], references: list[list[str]]) -> float:
+    """Corpus BLEU, each output with all of its references."""
+    most = max(map(len, references))
+    streams: Any = [[refs[number] if number < len(refs) else None for refs in references] for number in range(most)]
+    return BLEU().corpus_score(outputs, streams).score
+
+
+def signature() -> str:
+    """How sacrebleu counts."""
+    metric = BLEU()
+    metric.corpus_score(["a"], [["a"]])
+    return str(metric.get_signature())
+
+
+def interval(ours: list[str], theirs: list[str], references: list[list[str]]) -> tuple[float, float]:
+    """The middle 95 % of the difference in BLEU over resamples of the sentences."""
+    random_, differences = random.Random(0), []
+    for _ in range(RESAMPLES):
+        chosen = random_.choices(range(len(ours)), k=len(ours))
+        refs = [references[number] for number in chosen]
+        differences.append(bleu([ours[number] for number in chosen], refs) - bleu([theirs[n] for n in chosen], refs))
+    differences.sort()
+    return differences[int(0.025 * RESAMPLES)], differences[int(0.975 * RESAMPLES)]
+
+
+def counting(path: Path | None, span: str) -> list[str]:
+    """a^n b^n, trained on n up to 100: the largest n up to which every text is said right, b after b and then its end
+    (after Weiss, Goldberg & Yahav 2018)."""
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        for cell in ("lstm", "gru"):
+            reached = []
+            for seed in SEEDS:
+                run = Path(folder) / f"{cell}-{seed}"
+                elman("train", "generate", "builtin:anbn", "--cell", cell, "--hidden", "16", "--dropout", "0", "--rate",
+                      "0.01", "--for", span, "--seed", str(seed), "--out", run, "--no-show")  # fmt: skip
+                reached.append(counted(run))
+            lines.append(f"| {cell} | {' | '.join(map(str, reached))} |")
+    return [
+        f"`elman train generate builtin:anbn --cell CELL --hidden 16 --dropout 0 --rate 0.01 --for {span} --seed N`; "
+        "n up to 100 is trained on",
+        "",
+        "| cell | " + " | ".join(f"seed {seed}" for seed in SEEDS) + " |",
+        "|---" * (1 + len(SEEDS)) + "|",
+        *lines,
+    ]
+
+
+def counted(run: Path) -> int:
+    """The largest n (of 1 to 1000) up to which a model says every a^n b^n right."""
+    model = elman_package.load(run)
+    task, tokens = model.task, model.tokens
+    end = len(tokens)
+    a, b = tokens.encode("ab")
+    for n in range(1, 1001):
+        text = torch.tensor([[end] + [a] * n + [b] * n])
+        with torch.inference_mode():
+            y, _ = task.recurrent(torch.nn.functional.embedding(text, task.vectors()), task.first({}, 1))
+            said = task.head(y[0, n + 1 :]).argmax(-1).tolist()  # after each b
+        if said != [b] * (n - 1) + [end]:
+            return n - 1
+    return 1000
