@@ -19,6 +19,9 @@ CELLS, LAYER, STREAMS = "test_cells.py", "test_recurrent.py", "test_windows.py"
 CORPUS, SAMPLING, FILES, TRAINING = "test_corpus.py", "test_sampling.py", "test_files.py", "test_training.py"
 RUN, OPTIONS, FORMS = "test_run.py", "test_options.py", "test_fused.py -k unusual"
 BLOCKS, UNITS, FLOW, TEXTS = "test_sampling.py -k block", "test_units.py", "test_flow.py", "test_properties.py"
+TABLE, BUILTIN, WORDS, SEARCH = "test_table.py", "test_builtin.py", "test_words.py", "test_search.py"
+ROWS, NETS, TRANSLATE, GENERATE = "test_rows.py", "test_nets.py", "test_translate.py", "test_generate.py"
+TASKS = "test_inspect_tasks.py -k"
 FAULTS = [
     # equations
     ("cells/lstm.py", "c = f * c + i * g", "c = i * c + f * g", CELLS),
@@ -206,6 +209,116 @@ FAULTS = [
     ("inspect/stretches.py", '& (self.depth(f"?{kind}") == 0)', "", TEXTS),
     ("training/vitals.py", "if status.progress < EARLY", "if False", "test_vitals.py"),
     ("training/loop.py", "meter.clip(norm > options.clip)", "meter.clip(norm < options.clip)", "test_vitals.py"),
+    # tables
+    ("data/split.py", "place >= held", "place >= test", TABLE),
+    ("data/split.py", "return value.tobytes()", "return str(id(value)).encode()", TABLE),
+    ("data/split.py", "read([path], options, like=table)", "read([path], options)", TABLE),
+    ("data/split.py", "if sum(shares.values()) >= 1:", "if sum(shares.values()) > 1:", TABLE),
+    ("data/split.py", 'return table.take(rows["train"]), named', "return table, named", TABLE),
+    ("data/roles.py", "scores[name] * NEAR >= scores[names[0]]", "scores[name] >= scores[names[0]]", TABLE),
+    ("data/roles.py", "if 1 < different < len(values) else 0", "if different < len(values) else 0", TABLE),
+    ("data/table.py", "return not value.strip()", "return not value", TABLE),
+    ("data/table.py", 'b"s%d:" % len(plain) + plain', 'b"s" + plain', TABLE),
+    ("data/table.py", "table.files or [table.name] * len(table)", "[first.name] * len(table)", TABLE),
+    ("data/content.py", 'return text.removeprefix("\\ufeff")', "return text", TABLE),
+    ("data/content.py", 'return text.rstrip("\\n").split("\\n")', "return text.splitlines()", TABLE),
+    ("data/forms/separated.py", 'newline="")', "newline=None)", TABLE),
+    ("data/forms/lines.py", "label.removeprefix(PREFIX)", "label", TABLE),
+    ("data/forms/conll.py", '"-" in cells[0] or "." in cells[0]', '"-" in cells[0]', TABLE),
+    ("data/forms/arrays.py", "row[:length] for row", "row for row", TABLE),
+    ("data/forms/arrays.py", "allow_pickle=False", "allow_pickle=True", TABLE),
+    ("data/bad_rows.py", "if not self.skip:", "if self.skip:", TABLE),
+    ("data/builtin/rows.py", "taken |= inputs", "pass", BUILTIN),
+    ("data/builtin/dates.py", "if d in (11, 12, 13)", "if d in (11, 12)", BUILTIN),
+    ("data/builtin/dyck.py", "(left - depth) * (depth + 2)", "(left - depth) * (depth + 1)", BUILTIN),
+    ("data/builtin/parity.py", '"odd" if bits.count("1") % 2', '"odd" if text.count("1") % 2', BUILTIN),
+    ("data/builtin/anbn.py", "if n not in valid", "", BUILTIN),
+    ("data/builtin/verdicts.py", "good ^ opening_turns ^ verb_turns", "good ^ verb_turns", BUILTIN),
+    ("data/builtin/words.py", "word[::-1]", "word[-2::-1] + word[-1]", BUILTIN),
+    # words and pieces
+    ("data/kind.py", 'return cls.lead + text if text else ""', "return text", WORDS),
+    ("data/listed.py", "if ids[piece] != LEFT_OUT]", "]", WORDS),
+    ("data/words.py", "            tail = tail[cut:]", "            tail = ''", WORDS),
+    ("data/words.py", ">= counts.total()", "> counts.total()", WORDS),
+    ("data/bpe.py", "min_frequency=LEAST", "min_frequency=1", WORDS),
+    ("data/corpus.py", "takewhile(itemgetter(0), parts())", "parts()", WORDS),
+    ("data/encoded.py", '"train": sizes[True]', '"train": sizes[True] - 1', WORDS),
+    ("tasks/lm.py", "if text.train is None:", "if True:", WORDS),
+    # decoding
+    ("decode/ban.py", "if length < run:", "if length <= run:", SEARCH),
+    ("decode/sampling.py", "self.min_p or self.no_repeat", "self.min_p", SEARCH),
+    ("decode/search.py", "self.score[:, 0] = 0.0", "self.score[:, :] = 0.0", SEARCH),
+    ("decode/search.py", ">= self.room", "> self.room", SEARCH),
+    ("decode/search.py", "reachable = how.normed(score, limit)", "reachable = score", SEARCH),
+    ("decode/search.py", "how.normed(score, length + ended)", "how.normed(score, length)", SEARCH),
+    ("decode/search.py", "torch.where(only, 0.0, -torch.inf)", "logits", SEARCH),
+    ("decode/search.py", "part.repeat_interleave(times, 0)", "part.repeat(times, *[1] * (part.dim() - 1))", SEARCH),
+    # batches, attention, pooling
+    ("data/rows.py", "default_rng([self.seed, epoch])", "default_rng([self.seed])", ROWS),
+    ("data/rows.py", "pad, first.dtype)", "0, first.dtype)", ROWS),
+    (
+        "nets/attention.py",
+        "return wide.masked_fill(past, LOWEST).softmax(-1).masked_fill(past, 0.0)",
+        "return wide.masked_fill(past, -torch.inf).softmax(-1)",
+        NETS,
+    ),
+    ("nets/pooling.py", "each[:, 0] for each in backward", "each[:, -1] for each in backward", NETS),
+    ("nets/pooling.py", "lengths.clamp(min=1)[:, None].to(y)", "y.shape[1]", NETS),
+    # tasks on tables
+    ("tasks/classify.py", "self.recurrent(x, lengths=lengths)", "self.recurrent(x)", "test_classify.py -k padding"),
+    ("tasks/classify.py", "(steps - mean) / deviation", "steps - mean", "test_classify.py -k standardised"),
+    (
+        "tasks/tables.py",
+        "return [found[number] for number in range(len(rows))]",
+        "return list(found.values())",
+        "test_classify.py -k depend",
+    ),
+    ("cli/predict.py", "while name in taken:", "if name in taken:", "test_classify.py -k answers_of_answers"),
+    ("tasks/tag.py", "word[-LETTERS:]", "word[:LETTERS]", "test_tag.py -k last_letters"),
+    ("tasks/tag.py", "return nats / counted.sum(), None", "return nats / counted.numel(), None", "test_tag.py -k mean"),
+    (
+        "tasks/translate.py",
+        'query = state["layers"][-1][0][:, None]',
+        'query = state["layers"][0][0][:, None]',
+        TRANSLATE,
+    ),
+    (
+        "tasks/translate.py",
+        "tokens = torch.cat((begin, target[:, :-1].clamp(min=0)), 1)",
+        "tokens = target.clamp(min=0)",
+        TRANSLATE,
+    ),
+    ("tasks/translate.py", '({"read": out} if "read" in state else {})', "{}", TRANSLATE),
+    (
+        "tasks/translate.py",
+        "loss = nats if not self.training else (1",
+        "loss = nats if self.training else (1",
+        TRANSLATE,
+    ),
+    ("tasks/translate.py", "forced = 1 - (1 - self.forcing)", "forced = self.forcing + (1 - self.forcing)", TRANSLATE),
+    ("tasks/translate.py", "references.setdefault(text, []).append(target)", "references[text] = [target]", TRANSLATE),
+    ("training/api.py", "    if other:\n", "    if False:\n", TRANSLATE),
+    ("tasks/generate.py", 'if self.feed == "token" else', "if True else", GENERATE),
+    (
+        "tasks/generate.py",
+        "batch, [self.boundary, *ids], self.boundary",
+        "batch, [self.boundary, *ids], None",
+        GENERATE,
+    ),
+    # looking inside them
+    (
+        "inspect/confusion.py",
+        "counts[numbers[truth], numbers[said]] += 1",
+        "counts[numbers[said], numbers[truth]] += 1",
+        f"{TASKS} class_by_class",
+    ),
+    ("inspect/running.py", "key=lambda row: -sure[row]", "key=lambda row: sure[row]", f"{TASKS} rows_that_are_shown"),
+    ("inspect/pooled.py", "y[0].argmax(0)", "y[0].argmin(0)", f"{TASKS} highest_output"),
+    ("inspect/answered.py", "value[counted].float()", "value.flatten(0, 1).float()", f"{TASKS} padding"),
+    ("inspect/tag.py", "right[number != 0]", "right[number == 0]", f"{TASKS} counted_apart"),
+    ("inspect/generate.py", "if value == label]", "if value >= label]", f"{TASKS} add_up"),
+    ("inspect/translate.py", "np.searchsorted(edges, sizes)", "np.searchsorted(edges, -sizes)", f"{TASKS} by_length"),
+    ("inspect/look.py", "if field.name not in (*ALWAYS, *taken) and", "if False and", f"{TASKS} fits_another_kind"),
 ]
 
 

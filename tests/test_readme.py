@@ -17,9 +17,9 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[str]:
-    """Every line of a shell block that runs elman."""
-    lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+def commands(page: Path) -> list[str]:
+    """Every line of a page's shell blocks that runs elman."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
     return list(dict.fromkeys(re.sub(r"\s+#.*", "", line) for line in lines if "elman " in line))
 
 
@@ -28,6 +28,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place with all the files that the pages name, and short trainings in place of long ones."""
     for name in ("mine.txt", "book.txt", "a.txt", "b.txt", "latin.txt", "program.bin"):
         (tmp_path / name).write_text(TEXT)
+    rows = [f"I {verb} film {n},{label}\n" for n in range(40) for verb, label in (("love", "good"), ("hate", "bad"))]
+    (tmp_path / "reviews.csv").write_text("text,label\n" + "".join(rows))
+    (tmp_path / "other.csv").write_text("text,label\n" + "".join(rows))
+    (tmp_path / "new.csv").write_text("text\na film I love\n")
+    sentences = [f"Ada B-PER\nsaw{n} O\nRome B-LOC\n\nrain{n} O\nfell O\n\n" for n in range(40)]
+    (tmp_path / "news.conll").write_text("".join(sentences))
+    (tmp_path / "names").mkdir()
+    for language, stem in (("Greek", "Alex"), ("Welsh", "Rhys")):
+        (tmp_path / "names" / f"{language}.txt").write_text("".join(f"{stem}{n}\n" for n in range(60)))
+    pairs = [f"number {n}\tnombre {n}\n" for n in range(80)]
+    (tmp_path / "pairs.txt").write_text("".join(pairs))
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "one.md").write_text(TEXT)
     subprocess.run(["gzip", "--keep", "book.txt"], cwd=tmp_path, check=True)
@@ -42,19 +53,22 @@ def run(line: str) -> None:
     if "train" in line or "compare" in line:
         line += " --hidden 16 --no-show" if "--resume" not in line else ""
         line += "" if "--for" in line else " --steps 3"
-    line = re.sub(
-        r"\belman (?=train|sample|inspect|compare|eval|list|doctor)", f"{shlex.quote(sys.executable)} -m elman ", line
-    )
+    verbs = "train|sample|predict|inspect|compare|eval|list|doctor"
+    line = re.sub(rf"\belman (?={verbs})", f"{shlex.quote(sys.executable)} -m elman ", line)
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 
-def test_the_commands_of_the_pages_run(folder: Path) -> None:
-    lines = commands()
-    assert len(lines) > 10
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run(folder: Path, page: Path) -> None:
     (folder / "mine.py").write_text(blocks(ROOT / "docs" / "looking-inside.md", "python")[0])
-    for name in ("mine", "book"):
-        run(f"elman train lm {name}.txt --out runs/lm-{name}")
+    lines = commands(page)
+    made = {word for line in lines for word in re.findall(r"runs/\S+|RUN", line)} - {"runs/classify-reviews"}
+    if made:
+        for name in ("mine", "book"):
+            run(f"elman train lm {name}.txt --out runs/lm-{name}")
+    if not any(line.startswith("elman train classify reviews.csv") for line in lines):
+        run("elman train classify reviews.csv")
     for line in lines:
         run(line.replace("RUN", "runs/lm-mine"))
 
@@ -67,6 +81,13 @@ def test_the_python_of_the_readme_runs(folder: Path) -> None:
     setup = "import torch\nx, lengths = torch.randn(3, 7, 64), torch.tensor([7, 0, 2])\n"
     session = session.replace('for_="60s"', "steps=3, hidden=16, out='runs/lm-mine'")
     code = setup + session + "\nassert seen['1.f'].shape == (1, 100, 16)\nassert y.shape == (3, 7, 512)\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_python_of_the_page_on_tables_runs(folder: Path) -> None:
+    [code] = blocks(ROOT / "docs" / "tables.md", "python")
+    code = code.replace('for_="30s"', "steps=3, hidden=8")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

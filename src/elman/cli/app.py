@@ -18,7 +18,7 @@ for verb, summary in {
     "inspect": "Look inside a trained model: what its units have learned, how far its gradient reaches.",
     "compare": "Train several cells on one text, each for the same time.",
     "eval": "The loss of a trained model on its held-out text, or on another.",
-    "list": "The runs, the cells, the tasks.",
+    "list": "The runs, the cells, the tasks, the built-in data.",
     "doctor": "What this machine has, and what runs each cell.",
 }.items():
     app.command(f"elman.cli.{verb}:{'app' if verb == 'train' else verb + '_'}", name=verb, help=summary)

@@ -8,20 +8,21 @@ from rich.text import Text
 
 from elman.cells.registry import shipped
 from elman.cli.screen import span
+from elman.data.builtin import PREFIX, datasets
 from elman.errors import UserError
 from elman.tasks.task import kinds
 from elman.training.run import Run, all_runs
 
 
-def list_(what: Literal["runs", "cells", "tasks"] = "runs", /) -> None:
-    """The runs in runs/, the cells, or the tasks.
+def list_(what: Literal["runs", "cells", "tasks", "data"] = "runs", /) -> None:
+    """The runs in runs/, the cells, the tasks, or the built-in data.
 
     Parameters
     ----------
     what
-        runs, cells or tasks.
+        runs, cells, tasks or data.
     """
-    table = {"runs": _runs, "cells": _cells, "tasks": _tasks}[what]()
+    table = {"runs": _runs, "cells": _cells, "tasks": _tasks, "data": _data}[what]()
     Console(highlight=False).print(table)
 
 
@@ -59,4 +60,12 @@ def _tasks() -> Table:
     table = Table("task", "", box=None)
     for kind, task in kinds().items():
         table.add_row(kind, task.summary)
+    return table
+
+
+def _data() -> Table:
+    table = Table("data", "for", "what it is, and its options", box=None)
+    for name, data in datasets().items():
+        options = "".join(f" [{key}={value}]" for key, value in data.options().items())
+        table.add_row(PREFIX + name, data.kind, Text(data.summary + options))
     return table
