@@ -15,10 +15,10 @@ test: .venv/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-all: .venv/tested
-	$(BIN)/pytest -m "slow or not slow"
+	$(BIN)/pytest -n auto --dist worksteal -m "slow or not slow"
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("elman needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
