@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from command import SEEDS, elman
-from sacrebleu.metrics.bleu import BLEU
 
 import elman as elman_package
 from elman.options import build
 from elman.tasks.classify import Classify, ClassifyOptions
+from elman.tasks.scores import Scores, references
 from elman.tasks.translate import Translate, TranslateOptions
 
 LONG = 10  # words from which a sentence is long
@@ -161,13 +161,11 @@ def translation(path: Path, span: str) -> list[str]:
     """English to French (Tatoeba), with attention and without, on test sentences of any length and on long ones; all
     French sentences that stand beside an English one count."""
     parts, _, _ = Translate.parts([str(path)], build(TranslateOptions, {}))
-    references: dict[str, list[str]] = {}
-    for source, target in zip(*(parts["test"].columns[role] for role in ("source", "target")), strict=True):
-        references.setdefault(source, []).append(target)
-    order = sorted(references, key=lambda text: hashlib.blake2b(text.encode()).digest())
+    targets = references(parts["test"].columns["source"], parts["test"].columns["target"])
+    order = sorted(targets, key=lambda text: hashlib.blake2b(text.encode()).digest())
     longer = [text for text in order if len(text.split()) >= LONG][:LONGER]
     tests = {f"{ANY:,} of any length": order[:ANY], f"{len(longer):,} of {LONG} words or more": longer}
-    said: dict[str, dict[str, list[str]]] = {name: {} for name in tests}
+    said: dict[str, dict[str, str]] = {}
     about = []
     with tempfile.TemporaryDirectory() as folder:
         for attention in LOOKS:
@@ -176,18 +174,18 @@ def translation(path: Path, span: str) -> list[str]:
             summary = json.loads((run / "summary.json").read_text())
             about.append(f"{attention}: {summary['parameters']:,} parameters, {summary['epochs']:.1f} epochs, "
                          f"validation {summary['val_loss']:.3f} nats a token")  # fmt: skip
-            for number, (name, sentences) in enumerate(tests.items()):
-                file, out = Path(folder) / f"{number}.txt", Path(folder) / f"{number}-{attention}.jsonl"
-                file.write_text("\n".join(sentences) + "\n")
-                elman("predict", run, "--file", file, "--beam", "5", "-o", out)
-                said[name][attention] = [json.loads(line)["translation"] for line in out.read_text().splitlines()]
+            file, out = Path(folder) / "test.txt", Path(folder) / f"{attention}.jsonl"
+            asked = sorted({text for sentences in tests.values() for text in sentences})
+            file.write_text("\n".join(asked) + "\n")
+            elman("predict", run, "--file", file, "--beam", "5", "-o", out)
+            answers = [json.loads(line)["translation"] for line in out.read_text().splitlines()]
+            said[attention] = dict(zip(asked, answers, strict=True))
     lines = []
+    general, none = (Scores(said[attention], targets) for attention in LOOKS)
     for name, sentences in tests.items():
-        refs = [references[text] for text in sentences]
-        scores = {attention: bleu(outputs, refs) for attention, outputs in said[name].items()}
-        low, high = interval(said[name]["general"], said[name]["none"], refs)
-        lines.append(f"| {name} | {scores['general']:.2f} | {scores['none']:.2f} | "
-                     f"{scores['general'] - scores['none']:.2f} ({low:.2f} to {high:.2f}) |")  # fmt: skip
+        ours, theirs = general.bleu(sentences), none.bleu(sentences)
+        low, high = interval(general, none, sentences)
+        lines.append(f"| {name} | {ours:.2f} | {theirs:.2f} | {ours - theirs:.2f} ({low:.2f} to {high:.2f}) |")
     sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
     return [
         f"`elman train translate {path.name} --attention general|none --for {span}`, `elman predict RUN --beam 5`; "
@@ -197,31 +195,16 @@ def translation(path: Path, span: str) -> list[str]:
         "|---|---|---|---|",
         *lines,
         "",
-        f"Signature: {signature()}; {RESAMPLES} paired bootstrap resamples; one seed.",
+        f"Signature: {general.signatures()[0]}; {RESAMPLES} paired bootstrap resamples; one seed.",
     ]
 
 
-def bleu(outputs: list[str], references: list[list[str]]) -> float:
-    """Corpus BLEU, each output with all of its references."""
-    most = max(map(len, references))
-    streams: Any = [[refs[number] if number < len(refs) else None for refs in references] for number in range(most)]
-    return BLEU().corpus_score(outputs, streams).score
-
-
-def signature() -> str:
-    """How sacrebleu counts."""
-    metric = BLEU()
-    metric.corpus_score(["a"], [["a"]])
-    return str(metric.get_signature())
-
-
-def interval(ours: list[str], theirs: list[str], references: list[list[str]]) -> tuple[float, float]:
+def interval(ours: Scores, theirs: Scores, sentences: list[str]) -> tuple[float, float]:
     """The middle 95 % of the difference in BLEU over resamples of the sentences."""
     random_, differences = random.Random(0), []
     for _ in range(RESAMPLES):
-        chosen = random_.choices(range(len(ours)), k=len(ours))
-        refs = [references[number] for number in chosen]
-        differences.append(bleu([ours[number] for number in chosen], refs) - bleu([theirs[n] for n in chosen], refs))
+        chosen = random_.choices(sentences, k=len(sentences))
+        differences.append(ours.bleu(chosen) - theirs.bleu(chosen))
     differences.sort()
     return differences[int(0.025 * RESAMPLES)], differences[int(0.975 * RESAMPLES)]
 

@@ -283,9 +283,9 @@ FAULTS = [
         TRANSLATE,
     ),
     (
-        "tasks/translate.py",
-        "tokens = torch.cat((begin, target[:, :-1].clamp(min=0)), 1)",
-        "tokens = target.clamp(min=0)",
+        "tasks/tables.py",
+        "return torch.cat((torch.full_like(target[:, :1], begin), target[:, :-1].clamp(min=0)), 1)",
+        "return target.clamp(min=0)",
         TRANSLATE,
     ),
     ("tasks/translate.py", '({"read": out} if "read" in state else {})', "{}", TRANSLATE),
@@ -296,7 +296,7 @@ FAULTS = [
         TRANSLATE,
     ),
     ("tasks/translate.py", "forced = 1 - (1 - self.forcing)", "forced = self.forcing + (1 - self.forcing)", TRANSLATE),
-    ("tasks/translate.py", "references.setdefault(text, []).append(target)", "references[text] = [target]", TRANSLATE),
+    ("tasks/scores.py", "found.setdefault(source, []).append(target)", "found[source] = [target]", TRANSLATE),
     ("training/api.py", "    if other:\n", "    if False:\n", TRANSLATE),
     ("tasks/generate.py", 'if self.feed == "token" else', "if True else", GENERATE),
     (

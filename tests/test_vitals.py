@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import elman
-from elman.tasks.lm import _entropy
+from elman.tasks.task import entropy
 from elman.training.reporter import Silent, Status
 from elman.training.vitals import Vitals, same
 
@@ -53,7 +53,7 @@ def test_units_that_are_alike_in_all_rows_are_counted():
 def test_the_floor_is_the_entropy_of_the_frequencies():
     import numpy as np
 
-    assert _entropy(np.array([0, 0, 1, 3])) == pytest.approx(1.5 * np.log(2))
+    assert entropy(np.array([0, 0, 1, 3])) == pytest.approx(1.5 * np.log(2))
 
 
 class Told(Silent):

@@ -75,7 +75,7 @@ def predict_(
         raise UserError(f"--out {asking.out} must end in .csv, .tsv or .jsonl")
     model = load(run, asking.device, asking.weights)
     if not model.task.asks:
-        model.task.predict(Table("", {}, []), {}, print)  # says why it answers nothing
+        model.predict([])  # says why it answers nothing
     rows = _lines(model, list(inputs), asking.encoding) if asking.file is None else _file(model, asking.file, asking)
     asked = rows if asking.file is None else rows.renamed(_columns(model, rows, asking.column))
     kept = table.complete(asked, model.task.asks, asking.skip_bad)

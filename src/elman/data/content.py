@@ -33,10 +33,10 @@ class Content:
     def text(self, encoding: str) -> str:
         """The characters, without a byte-order mark of UTF-8; a UserError where they are in another encoding."""
         data = self.raw()
-        marked = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        advice = f"pass --encoding {'utf-16' if marked else 'latin-1'}"
+        guess = likely(data)
+        advice = f"pass --encoding {guess}"
         zero = f"{self.name} is binary, not text: it has a zero byte at offset {data.find(0)}"
-        binary = 0 in data and not marked
+        binary = 0 in data and guess != "utf-16"
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError as error:
@@ -62,6 +62,11 @@ def encoding_name(name: str) -> str:
         return codecs.lookup(name).name
     except (LookupError, UnicodeError):
         raise UserError(f"unknown encoding '{name}': try utf-8, latin-1, cp1252, utf-16, shift_jis or euc-kr") from None
+
+
+def likely(head: bytes) -> str:
+    """The encoding of a text that begins so and is not what it was said to be."""
+    return "utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "latin-1"
 
 
 def similar(path: Path) -> str:

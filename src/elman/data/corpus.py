@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from elman.data.content import encoding_name, similar
+from elman.data.content import encoding_name, likely, similar
 from elman.data.encoded import Corpus as Corpus
 from elman.data.encoded import keep
 from elman.data.encoded import reopen as reopen
@@ -161,7 +161,7 @@ def _texts(path: Path, encoding: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)()
     done = len(codecs.BOM_UTF8) if encoding == "utf-8" and _head(path) == codecs.BOM_UTF8 else 0
     start = done  # of the bytes that are being decoded
-    advice = f"pass --encoding {_likely(path)}, or --tokens byte to read raw bytes"
+    advice = f"pass --encoding {likely(_head(path))}, or --tokens byte to read raw bytes"
     try:
         for block in _blocks(path, done):
             start, done = done - len(decoder.getstate()[0]), done + len(block)
@@ -179,10 +179,6 @@ def _head(path: Path) -> bytes:
     """The first three bytes."""
     with path.open("rb") as file:
         return file.read(3)
-
-
-def _likely(path: Path) -> str:
-    return "utf-16" if _head(path)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "latin-1"
 
 
 def _key(files: list[Path], how: str) -> str:

@@ -11,7 +11,7 @@ from elman.decode.search import Search, search
 from elman.inspect.answered import Answered, seen
 from elman.inspect.chart import COLOURS, axes, literal, styled
 from elman.inspect.panel import Panel
-from elman.tasks.translate import Translate
+from elman.tasks.translate import Translate, limit
 
 SHOWN, MEASURED = 4, 40  # sentences that are drawn, and over which the numbers are taken
 SHORTEST, READABLE = 4, 24  # tokens of a source that is looked at
@@ -60,9 +60,8 @@ class Aligned:
 def align(here: Answered, task: Translate, row: int) -> Aligned:
     """What is written of a row, and where was looked for each token of it."""
     batch = here.batch(row)
-    steps = batch["source"].shape[1]
     boundary = task.boundary
-    [[found]] = search(task.eval().stepper(), batch, 1, boundary, boundary, Search(), 2 * steps + 10)
+    [[found]] = search(task.eval().stepper(), batch, 1, boundary, boundary, Search(), limit(batch["source"].shape[1]))
     target = torch.tensor(found.tokens, dtype=torch.int64, device=batch["source"].device)
     weights = task.alignment(batch["source"][0], target).float().cpu().numpy()
     ids, sides = batch["source"][0].tolist(), here.config["tokens"]

@@ -48,9 +48,8 @@ class Answered:
         look.tell(f"{len(chosen):,} rows are read, of {len(source.table):,}")
         self.whole, self.source = source.table, _those(source, chosen, task.by)
         texts = [value for values in self.source.table.columns.values() for value in values if isinstance(value, str)]
-        if not look.quiet and (boxes := painting.uncovered("".join(texts))):
-            few = "".join(boxes[:5]) + (" ..." if len(boxes) > 5 else "")
-            look.tell(f"no font on this machine has {few}: boxes stand for them in the PNG files, not in the page")
+        if not look.quiet:
+            painting.tell_uncovered("".join(texts), look.tell)
 
     def __len__(self) -> int:
         return len(self.source.table)
@@ -68,7 +67,7 @@ class Answered:
     @cached_property
     def judged(self) -> dict[str, Any]:
         """What the task counts of its answers: accuracy, F1."""
-        return self.task.judge(self.source, self.config)
+        return self.task.figures(self.source.table, dict(enumerate(self.answers)), self.config)
 
     def batch(self, *rows: int) -> Batch:
         """Some rows as numbers, where the model is."""

@@ -8,7 +8,6 @@ import torch
 from matplotlib.figure import Figure
 
 from elman.data.tokens import from_config
-from elman.decode.sampling import Sampling, sample
 from elman.inspect.answered import Answered, shortened
 from elman.inspect.chart import COLOURS, axes, literal, styled
 from elman.inspect.curves import training
@@ -54,12 +53,8 @@ def write(here: Answered, task: Generate, groups: list[tuple[str, ...]]) -> list
     generator = torch.Generator().manual_seed(here.look.seed)
     rows = len(groups) * WRITTEN
     task.eval()
-    drawn = sample(task.stepper(), [task.boundary], LONGEST, Sampling(), generator, rows, batch)
-    texts = []
-    for ids in torch.stack(list(drawn), 1).tolist():
-        ended = task.boundary in ids
-        text = tokens.decode(ids[: ids.index(task.boundary)] if ended else ids).removeprefix(tokens.lead)
-        texts.append(text if ended else f"{text}…")
+    written = task.write(batch, rows, LONGEST, tokens, generator)
+    texts = [text if ended else f"{text}…" for text, ended in written]
     return [texts[begin : begin + WRITTEN] for begin in range(0, rows, WRITTEN)]
 
 

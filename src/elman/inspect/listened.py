@@ -41,9 +41,8 @@ class Listened:
         named = [look.text] if look.text else model.config["data"]["paths"]
         self.language = look.language or guess(named, self.text)
         look.tell(f"{len(self.ids):,} tokens are read, of {len(held_out):,}; as language: {self.language}")
-        if not look.quiet and (boxes := painting.uncovered(self.text)):
-            few = "".join(boxes[:5]) + (" ..." if len(boxes) > 5 else "")
-            look.tell(f"no font on this machine has {few}: boxes stand for them in the PNG files, not in the page")
+        if not look.quiet:
+            painting.tell_uncovered(self.text, look.tell)
         self.layer = self.task.recurrent
         states = {f"{n + 1}.{state}" for n, cell in enumerate(self.layer.cells) for state in cell.states}  # type: ignore[union-attr]
         self.gates = places(self.layer)

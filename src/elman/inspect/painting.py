@@ -7,7 +7,7 @@ import json
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -101,6 +101,13 @@ def _wrapped(text: str, values: np.ndarray) -> list[tuple[str, np.ndarray | None
             lines.append((line, values[begin : place + 1]))
             begin, cells = place + 1, 0
     return lines
+
+
+def tell_uncovered(text: str, tell: Callable[[str], None]) -> None:
+    """Tells which characters of a text no font on this machine has, if any."""
+    if boxes := uncovered(text):
+        few = "".join(boxes[:5]) + (" ..." if len(boxes) > 5 else "")
+        tell(f"no font on this machine has {few}: boxes stand for them in the PNG files, not in the page")
 
 
 def uncovered(text: str) -> list[str]:

@@ -78,6 +78,12 @@ class Recurrent(nn.Module):
         """The name of its cells."""
         return self._cell(0).name
 
+    @property
+    def sizes(self) -> str:
+        """Its layers, units and cell in a few words."""
+        both = ", bidirectional" if self.directions == 2 else ""
+        return f"{self.layers} x {self.hidden_size} {self.cell_name}{both}"
+
     def initial(self, batch_size: int) -> tuple[States, ...]:
         """The state before the first step, learned or 0."""
         if len(self.learned):

@@ -21,7 +21,7 @@ from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 from elman.tasks.tables import TableTask, TableTaskOptions, cut, encoded
-from elman.tasks.task import Answer, Batch, Data
+from elman.tasks.task import Answer, Batch, Data, entropy
 
 
 @Parameter(name="*")
@@ -93,8 +93,7 @@ class Classify(TableTask):
         return self._config
 
     def describe(self) -> str:
-        both = "bidirectional, " if self._config["bidirectional"] else ""
-        return f"{super().describe()}, {both}{self._config['pooling']} pooling, dropout {self.dropout:g}"
+        return f"{super().describe()}, {self._config['pooling']} pooling, dropout {self.dropout:g}"
 
     @classmethod
     def learn(cls, train: Table, options: ClassifyOptions) -> dict[str, Any]:
@@ -135,8 +134,7 @@ class Classify(TableTask):
 
     @classmethod
     def floor(cls, train: Rows) -> float | None:
-        shares = _shares(train)
-        return -float((shares * np.log(shares)).sum())
+        return entropy(_targets(train))
 
     @classmethod
     def sizes(cls, train: Rows, options: ClassifyOptions, seconds: float | None) -> ClassifyOptions:
@@ -152,7 +150,8 @@ class Classify(TableTask):
         assert options.hidden is not None
         assert options.dropout is not None
         tokens = "tokens" in config
-        weights = 1 / (_shares(train) * len(config["labels"]))
+        targets = _targets(train)
+        weights = len(targets) / (np.bincount(targets) * len(config["labels"]))
         return cls(
             len(config["labels"]), options.hidden,
             vocabulary=len(from_config(config["tokens"])) if tokens else None,
@@ -198,13 +197,13 @@ class Classify(TableTask):
         prefixes = inputs.expand(steps, *inputs.shape)
         return self.eval().logits(prefixes, lengths).softmax(-1)
 
-    def judge(self, source: Rows, config: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
+    def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
         """accuracy; macro_f1, the mean of the classes' F1 over those that occur or are said; confusion, rows the truth
         and columns what was said, in the order of `labels`."""
         numbers = {label: number for number, label in enumerate(config["labels"])}
         table = np.zeros((len(numbers), len(numbers)), int)
-        for row, answer in self.answered(source, config, limit):
-            table[numbers[source.table.columns["label"][row]], numbers[answer["label"]]] += 1
+        for row, answer in answers.items():
+            table[numbers[rows.columns["label"][row]], numbers[answer["label"]]] += 1
         met = table.sum(0) + table.sum(1)
         f1 = 2 * table.diagonal()[met > 0] / met[met > 0]
         return {"accuracy": float(table.trace() / table.sum()), "macro_f1": float(f1.mean()),
@@ -222,9 +221,8 @@ def _steps(rows: Table, features: tuple[int, ...]) -> list[np.ndarray]:
     return found
 
 
-def _shares(train: Rows) -> np.ndarray:
-    """The share of each class."""
+def _targets(train: Rows) -> np.ndarray:
+    """The number of each row's class."""
     target = train.fields["target"]
     assert isinstance(target, np.ndarray)
-    counts = np.bincount(target)
-    return counts / counts.sum()
+    return target

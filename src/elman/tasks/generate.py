@@ -14,7 +14,7 @@ from elman.cells.registry import stored
 from elman.data.part_names import SPLIT
 from elman.data.rows import Field, Rows
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, Unit, Unknown, from_config
+from elman.data.tokens import KINDS, Tell, Tokens, Unit, Unknown, from_config
 from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError, unknown
@@ -25,7 +25,7 @@ from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 from elman.tasks.lm import LMStepper
-from elman.tasks.tables import TableTask, TableTaskOptions, encoded, ended
+from elman.tasks.tables import TableTask, TableTaskOptions, encoded, ended, shifted
 from elman.tasks.task import Answer, Batch, Data
 
 SHOWN = 4  # texts shown while training
@@ -160,8 +160,7 @@ class Generate(TableTask):
     def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
         """label, label2, ... (B,); target (B, T), the end included, IGNORED where there is none."""
         target = batch["target"]
-        begin = torch.full_like(target[:, :1], self.boundary)
-        tokens = torch.cat((begin, target[:, :-1].clamp(min=0)), 1)
+        tokens = shifted(target, self.boundary)
         y, _ = self.recurrent(F.embedding(tokens, self.vectors()), self.first(batch, len(target)))
         counted = target != IGNORED
         logits = self.head(drop(y[counted], self.dropout, self.training)).float()
@@ -173,7 +172,8 @@ class Generate(TableTask):
         raise UserError("a generator writes: elman sample RUN --label WORD")
 
     def answers(self, batch: Batch, config: dict[str, Any], **how: Any) -> list[Answer]:
-        return []
+        """Nothing is asked of a generator, so it answers each row with nothing."""
+        return [{} for _ in batch["row"]]
 
     def stepper(self) -> "GenerateStepper":
         return GenerateStepper(self)
@@ -187,6 +187,18 @@ class Generate(TableTask):
         ids = tokens.encode(tokens.lead + prompt, unknown, tell) if prompt else []
         return batch, [self.boundary, *ids], self.boundary
 
+    def write(
+        self, batch: Batch, rows: int, length: int, tokens: Tokens, generator: torch.Generator
+    ) -> list[tuple[str, bool]]:
+        """A text of at most so many tokens for each row of label, label2, ... (B,), and whether it came to its end."""
+        drawn = sample(self.stepper(), [self.boundary], length, Sampling(), generator, rows, batch)
+        texts = []
+        for ids in torch.stack(list(drawn), 1).tolist():
+            ended = self.boundary in ids
+            text = tokens.decode(ids[: ids.index(self.boundary)] if ended else ids).removeprefix(tokens.lead)
+            texts.append((text, ended))
+        return texts
+
     def sampler(self, config: dict[str, Any]) -> Callable[[int], str]:
         tokens, generator = from_config(config["tokens"]), torch.Generator().manual_seed(0)
 
@@ -195,15 +207,10 @@ class Generate(TableTask):
             counts = [len(labels) for labels in config["labels"].values()]
             chosen = [[count * number // SHOWN for number in range(SHOWN)] for count in counts]
             batch = {_role(number): torch.tensor(values) for number, values in enumerate(chosen)}
-            drawn = sample(self.stepper(), [self.boundary], length, Sampling(), generator, SHOWN, batch)
             lines = []
-            for number, ids in enumerate(torch.stack(list(drawn), 1).tolist()):
-                end = ids.index(self.boundary) if self.boundary in ids else len(ids)
-                named = [
-                    labels[values[number]] for labels, values in zip(config["labels"].values(), chosen, strict=True)
-                ]
-                text = tokens.decode(ids[:end]).removeprefix(tokens.lead)
-                lines.append(" ".join([*(f"[{label}]" for label in named), text]))
+            for number, (text, _) in enumerate(self.write(batch, SHOWN, length, tokens, generator)):
+                columns = zip(config["labels"].values(), chosen, strict=True)
+                lines.append(" ".join([*(f"[{labels[values[number]]}]" for labels, values in columns), text]))
             return "\n".join(lines)
 
         return write

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from cyclopts import Parameter
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State, detach
 from elman.tasks.network import NetworkOptions
-from elman.tasks.task import Batch, Data, Source, Stepper, Task
+from elman.tasks.task import Batch, Data, Source, Stepper, Task, entropy
 
 SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
 FIRST = 1000  # tokens among which is one that samples begin with
@@ -281,7 +280,7 @@ def _data(text: Corpus, options: LMOptions) -> Data:
         notes.append(f"the text is small: {train.rows} rows and a window of {train.window} instead of "
                      f"{options.rows} and {options.window}")  # fmt: skip
     config = {"tokens": text.tokens.to_config(), "seed_text": _beginning(text)}
-    return Data(train, made["valid"], made["test"], text.key, config, notes, _entropy(parts["train"][:COUNTED]))
+    return Data(train, made["valid"], made["test"], text.key, config, notes, entropy(parts["train"][:COUNTED]))
 
 
 def _beginning(text: Corpus) -> str:
@@ -290,9 +289,3 @@ def _beginning(text: Corpus) -> str:
         if text.tokens.encode(written := text.tokens.decode([token]), "skip") == [token]:
             return written
     return ""
-
-
-def _entropy(ids: np.ndarray) -> float:
-    """Nats a token, of knowing how often each comes."""
-    shares = np.bincount(ids) / len(ids)
-    return -float((shares * np.log(shares, where=shares > 0, out=np.zeros_like(shares))).sum())

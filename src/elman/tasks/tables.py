@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from cyclopts import Parameter
+from torch import Tensor
 
 from elman.cells.registry import stored
 from elman.data import split, table
@@ -85,8 +86,8 @@ class TableTask(Task):
         made = {name: cls._rows(part, name, config, options, notes, seed) for name, part in parts.items()}
         train = made["train"]
         assert train is not None
-        key = table.key(*parts.values())
-        data = Data(train, made["valid"], made["test"], key, config, notes, cls.floor(train))
+        own = table.key(*parts.values())
+        data = Data(train, made["valid"], made["test"], own, config, notes, cls.floor(train))
         chosen = cls.sizes(train, replace(options, cell=stored(options.cell)), seconds)
         return chosen, data
 
@@ -168,6 +169,13 @@ class TableTask(Task):
         found = dict(self.answered(source, config, **how))
         return [found[number] for number in range(len(rows))]
 
+    def judge(self, source: Any, config: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
+        return self.figures(source.table, dict(self.answered(source, config, limit)), config)
+
+    def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
+        """What is counted of the answers to some rows, by their numbers; see `judge`."""
+        return {}
+
     @torch.inference_mode()
     def answered(
         self, source: Rows, config: dict[str, Any], limit: int | None = None, **how: Any
@@ -202,6 +210,11 @@ def ended(ids: list[np.ndarray], config: dict[str, Any]) -> Ragged:
     """Texts as targets, each with its end: one token more than there are."""
     end = len(from_config(config))
     return Ragged([np.append(each, end).astype(np.int64) for each in ids], IGNORED)
+
+
+def shifted(target: Tensor, begin: int) -> Tensor:
+    """The tokens (B, T) that are given where these targets (B, T) shall be said: each one's, one step later."""
+    return torch.cat((torch.full_like(target[:, :1], begin), target[:, :-1].clamp(min=0)), 1)
 
 
 def cut(values: list[Any], longest: int, tell: Tell) -> list[Any]:

@@ -17,12 +17,13 @@ from elman.data.vocabulary import Vocabulary
 from elman.data.windows import IGNORED
 from elman.errors import UserError
 from elman.nets.lookup import lookup
+from elman.nets.pooling import Last
 from elman.options import PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 from elman.tasks.tables import TableTask, TableTaskOptions, cut
-from elman.tasks.task import Answer, Batch, Data
+from elman.tasks.task import Answer, Batch, Data, entropy
 
 LETTERS = 16  # of a word are read: its last, for they say most of what it is
 SEVERAL = 2  # times that a word must come in training to have a vector of its own
@@ -76,6 +77,7 @@ class Tag(TableTask):
         self._config["cell"] = stored(cell)
         self.lookup, self.letters = lookup(words, embedding), lookup(letters + 1, spelling)
         self.speller = Recurrent(spelling, spelling, cell, bidirectional=True, backend=backend, name="spelling")
+        self.spelled = Last(2 * spelling, 2)
         self.recurrent = Recurrent(
             embedding + 2 * spelling, hidden, cell, layers, bidirectional, dropout=dropout, residual=residual,
             backend=backend,
@@ -87,9 +89,7 @@ class Tag(TableTask):
         return self._config
 
     def describe(self) -> str:
-        layer, both = self.recurrent, ", bidirectional" if self.recurrent.directions == 2 else ""
-        sizes = f"{layer.layers} x {layer.hidden_size} {layer.cell_name}{both}"
-        return f"{sizes}, spelling by {self.speller.hidden_size}, dropout {self.dropout:g}"
+        return f"{self.recurrent.sizes}, spelling by {self.speller.hidden_size}, dropout {self.dropout:g}"
 
     @classmethod
     def learn(cls, train: Table, options: TagOptions) -> dict[str, Any]:
@@ -122,9 +122,7 @@ class Tag(TableTask):
 
     @classmethod
     def floor(cls, train: Rows) -> float | None:
-        counts = np.bincount(np.concatenate(train.values("target")))
-        shares = counts[counts > 0] / counts.sum()
-        return -float((shares * np.log(shares)).sum())
+        return entropy(np.concatenate(train.values("target")))
 
     @classmethod
     def sizes(cls, train: Rows, options: TagOptions, seconds: float | None) -> TagOptions:
@@ -147,11 +145,9 @@ class Tag(TableTask):
     def logits(self, batch: Batch) -> Tensor:
         """input (B, T), input_lengths and letters (B, T, 16) give the logits (B, T, K) of the tags."""
         words, letters = batch["input"], batch["letters"]
-        y, _ = self.speller(self.letters(letters.flatten(0, 1)), lengths=(letters > 0).sum(-1).flatten())
-        forward, backward = y.chunk(2, -1)
-        ends = ((letters > 0).sum(-1).flatten() - 1).clamp(min=0)
-        spelled = torch.cat((forward[torch.arange(len(y), device=y.device), ends], backward[:, 0]), -1)
-        x = torch.cat((self.lookup(words), spelled.view(*words.shape, -1)), -1)
+        sizes = (letters > 0).sum(-1).flatten()
+        y, _ = self.speller(self.letters(letters.flatten(0, 1)), lengths=sizes)
+        x = torch.cat((self.lookup(words), self.spelled(y, sizes).view(*words.shape, -1)), -1)
         y, _ = self.recurrent(drop(x, self.dropout, self.training), lengths=batch["input_lengths"])
         return self.head(drop(y, self.dropout, self.training)).float()
 
@@ -171,10 +167,10 @@ class Tag(TableTask):
             found.append({"tags": " ".join(tags), "each": tags, "probabilities": sure[:length]})
         return found
 
-    def judge(self, source: Rows, config: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
+    def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
         """accuracy a word; entity_f1, as seqeval counts entities, where the tags are of the kind B-PER, I-PER, O."""
-        pairs = [(_list(source.table.columns["tags"][row])[: config["longest"]], answer["each"])
-                 for row, answer in self.answered(source, config, limit)]  # fmt: skip
+        pairs = [(_list(rows.columns["tags"][row])[: config["longest"]], answer["each"])
+                 for row, answer in answers.items()]  # fmt: skip
         right = [true == said for trues, saids in pairs for true, said in zip(trues, saids, strict=True)]
         figures: dict[str, Any] = {"accuracy": sum(right) / len(right)}
         if not any(tag.startswith("B-") for tag in config["tags"]):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,6 +53,12 @@ class Data:
     config: dict[str, Any]
     notes: list[str] = field(default_factory=list)
     floor: float | None = None
+
+
+def entropy(targets: np.ndarray) -> float:
+    """Nats a target (N,), of knowing how often each comes."""
+    shares = np.bincount(targets) / len(targets)
+    return -float((shares * np.log(shares, where=shares > 0, out=np.zeros_like(shares))).sum())
 
 
 class Stepper(Protocol):
@@ -128,7 +135,7 @@ class Task(nn.Module, ABC):
 
     def describe(self) -> str:
         """The sizes of the model in a few words."""
-        return ", ".join(f"{layer.layers} x {layer.hidden_size} {layer.cell_name}" for layer in self.layers())
+        return ", ".join(layer.sizes for layer in self.layers())
 
     def stepper(self) -> Stepper:
         """The task as a generator of tokens. Make a new one after the weights have changed."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -27,7 +26,8 @@ from elman.options import PositiveInt, Probability, ShareFloat
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
-from elman.tasks.tables import TableTask, TableTaskOptions, encoded, ended
+from elman.tasks.scores import Scores, references
+from elman.tasks.tables import TableTask, TableTaskOptions, encoded, ended, shifted
 from elman.tasks.task import Answer, Batch, Data
 
 SHOWN = 3  # sentences shown while training
@@ -122,7 +122,7 @@ class Translate(TableTask):
 
     def describe(self) -> str:
         looks = "no attention" if self.attention is None else f"{self._config['attention']} attention"
-        return f"encoder {_sizes(self.encoder)}, decoder {_sizes(self.decoder)}, {looks}, dropout {self.dropout:g}"
+        return f"encoder {self.encoder.sizes}, decoder {self.decoder.sizes}, {looks}, dropout {self.dropout:g}"
 
     @classmethod
     def learn(cls, train: Table, options: TranslateOptions) -> dict[str, Any]:
@@ -238,8 +238,7 @@ class Translate(TableTask):
         """source (B, S), source_lengths; target (B, T), the end included, IGNORED where there is none; progress () of
         the training, where it goes on. What is logged is without smoothing."""
         target = batch["target"]
-        begin = torch.full_like(target[:, :1], self.boundary)
-        tokens = torch.cat((begin, target[:, :-1].clamp(min=0)), 1)
+        tokens = shifted(target, self.boundary)
         forced = 1 - (1 - self.forcing) * float(batch["progress"]) if self.training and self.forcing < 1 else 1.0
         out = self.decode(tokens, self.encode(batch["source"], batch["source_lengths"]), forced)
         counted = target != IGNORED
@@ -259,7 +258,7 @@ class Translate(TableTask):
         """translation; score, by which translations are compared; and the `candidates` where more than one is asked
         for. By beams, or `drawn` by sampling; `cut` where no end was reached."""
         asked = (self.stepper(), batch, len(batch["source"]), self.boundary, self.boundary, search)
-        limits = [2 * length + 10 for length in batch["source_lengths"].tolist()]
+        limits = [limit(length) for length in batch["source_lengths"].tolist()]
         if drawn:
             # other numbers for each batch, or the tenth sentence of every one would get the same
             mixed = np.random.SeedSequence([seed, int(batch["row"][0])]).generate_state(1)
@@ -290,26 +289,14 @@ class Translate(TableTask):
             self.eval().decode(tokens, self.encode(source[None], torch.tensor([len(source)], device=source.device)))
         return seen["attention"][0]
 
-    def judge(self, source: Rows, config: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
+    def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
         """BLEU and chrF of what is written greedily, as sacrebleu counts them, with its signatures; exact: the share of
         sources for which one of their targets was written. All targets of one source count, and it counts once."""
-        from sacrebleu.metrics.bleu import BLEU  # takes a while to import
-        from sacrebleu.metrics.chrf import CHRF
-
-        sources, targets = (source.table.columns[role] for role in ("source", "target"))
-        references: dict[str, list[str]] = {}
-        for text, target in zip(sources, targets, strict=True):
-            references.setdefault(text, []).append(target)
-        said = {sources[row]: answer["translation"] for row, answer in self.answered(source, config, limit)}
-        # the references of all by number: those with fewer have None
-        streams: Any = list(zip_longest(*(references[text] for text in said)))
-        bleu, chrf = BLEU(), CHRF()
-        outputs = list(said.values())
-        scores = {"bleu": bleu.corpus_score(outputs, streams).score, "chrf": chrf.corpus_score(outputs, streams).score}
-        return scores | {
-            "exact": sum(output in references[text] for text, output in said.items()) / len(said),
-            "sources": len(said), "signatures": [str(bleu.get_signature()), str(chrf.get_signature())],
-        }  # fmt: skip
+        sources = rows.columns["source"]
+        said = {sources[row]: answer["translation"] for row, answer in answers.items()}
+        scores = Scores(said, references(sources, rows.columns["target"]))
+        figures = {"bleu": scores.bleu(said), "chrf": scores.chrf(said), "exact": scores.exact(said)}
+        return figures | {"sources": len(said), "signatures": scores.signatures()}
 
     def sampler(self, config: dict[str, Any]) -> Callable[[int], str]:
         tokens = from_config(config["tokens"]["source"])
@@ -343,9 +330,9 @@ class TranslateStepper:
         return self.model.head(out), state
 
 
-def _sizes(layer: Recurrent) -> str:
-    both = ", bidirectional" if layer.directions == 2 else ""
-    return f"{layer.layers} x {layer.hidden_size} {layer.cell_name}{both}"
+def limit(size: int) -> int:
+    """At most so many tokens are written of a source of that many."""
+    return 2 * size + 10
 
 
 def _answer(found: list[Hypothesis], tokens: Tokens, best: int) -> dict[str, Any]:

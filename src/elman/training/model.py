@@ -75,7 +75,7 @@ class Model:
         what the task asks for. `how`: for a translator `search=Search(beam=5)`, see `elman.decode`."""
         if not isinstance(rows, Table):
             values = [rows] if isinstance(rows, str) else list(rows)
-            rows = Table("the input", {self.task.asks[0]: values}, list(range(1, len(values) + 1)))
+            rows = Table("the input", {(self.task.asks or ("input",))[0]: values}, list(range(1, len(values) + 1)))
         return self.task.predict(rows, self.config["data"], tell, **how)
 
 
