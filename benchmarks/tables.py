@@ -50,9 +50,13 @@ def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], 
         "|---|---|---|---|---|---|",
         *rows,
         "",
-        f"median of {len(SEEDS)} seeds: {statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f}); "
-        f"logistic regression on a bag of {grams['what']}: {accuracy:.4f}, macro-F1 {macro:.4f}",
+        f"{median(scores)}; logistic regression on a bag of {grams['what']}: {accuracy:.4f}, macro-F1 {macro:.4f}",
     ]
+
+
+def median(scores: list[float]) -> str:
+    """The middle of the seeds and how far they spread."""
+    return f"median of {len(scores)} seeds: {statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})"
 
 
 def regression(parts: dict[str, Any], grams: dict[str, Any]) -> tuple[float, float]:
@@ -124,7 +128,7 @@ def mnist(path: Path, span: str) -> list[str]:
         "|---|---|",
         *lines,
         "",
-        f"median of {len(SEEDS)} seeds: {statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})",
+        median(scores),
     ]
 
 
@@ -153,7 +157,7 @@ def dates(path: Path | None, span: str) -> list[str]:
         "|---|---|---|",
         *lines,
         "",
-        f"median of {len(SEEDS)} seeds: {statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})",
+        median(scores),
     ]
 
 

@@ -1,10 +1,15 @@
 """What all tests share."""
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
+
+from elman.cli import app
 
 torch.set_num_threads(1)  # several tests at a time, and threads that wait for each other, only cost time
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
@@ -18,3 +23,29 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     (folder / "kernels").symlink_to(kernels)
     monkeypatch.setenv("ELMAN_CACHE", str(folder))
     return folder
+
+
+class Done(NamedTuple):
+    """A command that has ended: its exit code, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def elman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """`elman WORDS` in this process, standard input a file."""
+
+    def call(*words: object, stdin: str | os.PathLike[str] = os.devnull) -> Done:
+        with open(stdin, encoding="utf-8") as file:
+            monkeypatch.setattr(sys, "stdin", file)
+            monkeypatch.setattr(sys, "argv", ["elman", *map(str, words)])
+            capsys.readouterr()
+            try:
+                code = app.main()
+            except SystemExit as end:  # of a command that went well
+                code = int(end.code or 0)
+        return Done(code, *capsys.readouterr())
+
+    return call

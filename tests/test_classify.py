@@ -9,9 +9,7 @@ import random
 import re
 import shlex
 import shutil
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -22,7 +20,6 @@ from test_nets import pool, weights
 from test_training import assert_same, interrupt_after
 from torch.testing import assert_close
 
-from elman.cli import app
 from elman.data.rows import Ragged, Rows
 from elman.data.table import Table
 from elman.errors import UserError
@@ -341,24 +338,6 @@ def place(tmp_path_factory):
     (folder / "texts.txt").write_text("good and bad\nbad so good\n")
     (folder / "file").write_text("no folder")
     return folder
-
-
-@pytest.fixture
-def elman(monkeypatch, capsys):
-    """`elman WORDS` in this process, standard input a file."""
-
-    def call(*words, stdin=os.devnull):
-        with open(stdin, encoding="utf-8") as file:
-            monkeypatch.setattr(sys, "stdin", file)
-            monkeypatch.setattr(sys, "argv", ["elman", *map(str, words)])
-            capsys.readouterr()
-            try:
-                code = app.main()
-            except SystemExit as end:  # of a command that went well
-                code = end.code or 0
-        return SimpleNamespace(code=code, **dict(zip(("out", "err"), capsys.readouterr(), strict=True)))
-
-    return call
 
 
 def test_the_answer_of_a_row_does_not_depend_on_the_others(place):

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import random
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from oracles import ORACLES, weights
 from test_training import assert_same, interrupt_after
 from torch.testing import assert_close
 
-from elman.cli.app import main
 from elman.data.rows import padded
 from elman.data.windows import IGNORED
 from elman.decode import sampling
@@ -288,27 +286,16 @@ def test_it_writes_names_of_the_country_that_is_asked_for_to_their_end(countries
         assert {len(text) for text in good} == {1, 2, 3, 4}
 
 
-def elman(monkeypatch, capsys, *words):
-    """`elman WORDS`: the exit code, and what it printed."""
-    monkeypatch.setattr(sys, "argv", ["elman", *map(str, words)])
-    capsys.readouterr()
-    try:
-        code = main()
-    except SystemExit as end:  # as the command line ends where all went well
-        code = end.code
-    return code, *capsys.readouterr()
-
-
-def test_labels_on_the_command_line(countries, monkeypatch, capsys):
+def test_labels_on_the_command_line(countries, elman):
     run = countries / "true"
-    code, out, _ = elman(monkeypatch, capsys, "sample", run, "--label", "Japan", "--seed=1", "--greedy")
+    code, out, _ = elman("sample", run, "--label", "Japan", "--seed=1", "--greedy")
     assert (code, set(out)) == (0, {"b", "\n"})
     for words, told in (
         (["sample", run, "--label", "Japn"], "unknown country 'Japn': did you mean 'Japan'?"),
         (["sample", run], "give --label WORD"),
         (["predict", run, "bb"], "a generator writes: elman sample RUN --label WORD"),
     ):
-        code, _, err = elman(monkeypatch, capsys, *words)
+        code, _, err = elman(*words)
         assert (code, len(err.splitlines())) == (2, 1)
         assert told in err
 
@@ -316,7 +303,7 @@ def test_labels_on_the_command_line(countries, monkeypatch, capsys):
 FLAGS = [f"--{name}={value}" for name, value in TINY.items() if name != "show"] + ["--no-show", "--steps=4"]
 
 
-def test_no_label_is_asked_for_with_a_dash_or_where_there_is_no_other_column(tmp_path, monkeypatch, capsys):
+def test_no_label_is_asked_for_with_a_dash_or_where_there_is_no_other_column(tmp_path, elman):
     rows = [(f"{text}{number}", country, number) for text, country, number in names(60)]
     three = table(tmp_path / "three.tsv", rows, "name", "country", "number")
     (tmp_path / "lines.txt").write_text("".join(f"{text}\n" for text, _, _ in rows))
@@ -330,11 +317,11 @@ def test_no_label_is_asked_for_with_a_dash_or_where_there_is_no_other_column(tmp
         )
     ):
         run = tmp_path / f"run{number}"
-        code, _, err = elman(monkeypatch, capsys, "train", "generate", *words, *FLAGS, "--out", run)
+        code, _, err = elman("train", "generate", *words, *FLAGS, "--out", run)
         assert code == 0, err
         assert load(run).config["data"]["labels"] == {}
-        assert elman(monkeypatch, capsys, "sample", run, "--length=5")[0] == 0
-        assert elman(monkeypatch, capsys, "sample", run, "--label=x")[0] == 2
+        assert elman("sample", run, "--length=5")[0] == 0
+        assert elman("sample", run, "--label=x")[0] == 2
 
 
 def test_several_columns_are_labels_each_by_its_name(tmp_path):

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import random
-import sys
 import zipfile
 from collections import Counter
 from types import SimpleNamespace
@@ -18,7 +17,6 @@ from oracles import ORACLES, weights
 from test_training import assert_same, interrupt_after
 from torch.testing import assert_close
 
-from elman.cli.app import main
 from elman.data.rows import padded
 from elman.data.table import Table
 from elman.data.tokens import BPETokens, CharTokens, WordTokens
@@ -116,7 +114,7 @@ def by_the_papers(task, source, tokens):
 
     logits, looked, attentional = [], [], np.zeros(6)
     for token in tokens:
-        x = p["target_lookup.weight"][token]
+        x = p["head.weight"][token]
         context, places = read(states[-1])
         if kind == "additive":
             x = np.concatenate((x, context))
@@ -197,7 +195,7 @@ def test_a_sentence_is_translated_alike_whatever_stands_beside_it(attention, fee
             each["translation"] for each in theirs["candidates"]
         ]
         assert ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
-    assert len({answer["translation"] for answer in together}) > 1
+    assert len({round(answer["score"], 2) for answer in together}) > 1
 
 
 # the loss
@@ -518,7 +516,7 @@ def older(run, *names):
         path.write_bytes(seal(config))
 
 
-def test_options_that_an_older_run_lacks_have_their_defaults(run, tmp_path, capsys, monkeypatch):
+def test_options_that_an_older_run_lacks_have_their_defaults(run, tmp_path, elman):
     older(run, "merge", "skip_bad", "residual", "header", "accumulate", "seed", "smoothing", "longest")
     with pytest.raises(UserError, match="--merge True differs from False"):
         train("translate", resume=run, merge=True)
@@ -529,7 +527,7 @@ def test_options_that_an_older_run_lacks_have_their_defaults(run, tmp_path, caps
     model = load(run)
     for path in (None, str(tmp_path / "pairs.tsv")):
         assert len(model.task.source(model.config, "valid", path, None)) > 0
-    code, out, _ = elman(monkeypatch, capsys, "predict", run, "--file", tmp_path / "pairs.tsv", "--max-length", 3)
+    code, out, _ = elman("predict", run, "--file", tmp_path / "pairs.tsv", "--max-length", 3)
     assert (code, len(out.splitlines())) == (0, 60)
 
 
@@ -547,21 +545,10 @@ def test_a_language_model_of_an_older_run_goes_on_too(tmp_path):
 # from files, and on the command line
 
 
-def elman(monkeypatch, capsys, *words):
-    """`elman WORDS`: the exit code, and what it printed."""
-    monkeypatch.setattr(sys, "argv", ["elman", *map(str, words)])
-    capsys.readouterr()
-    try:
-        code = main()
-    except SystemExit as end:  # as the command line ends where all went well
-        code = end.code
-    return code, *capsys.readouterr()
-
-
 FLAGS = [f"--{name}={value}" for name, value in TINY.items() if name != "show"] + ["--no-show", "--steps=4"]
 
 
-def test_it_trains_on_pairs_with_tabs_in_a_file_or_in_a_zip_and_on_named_columns(tmp_path, monkeypatch, capsys):
+def test_it_trains_on_pairs_with_tabs_in_a_file_or_in_a_zip_and_on_named_columns(tmp_path, elman):
     (tmp_path / "deu.txt").write_text("".join(f"go {n}\tgeh {n}\tCC-BY {n}\n" for n in range(50)))
     with zipfile.ZipFile(tmp_path / "deu.zip", "w") as file:
         file.write(tmp_path / "deu.txt", "deu.txt")
@@ -570,7 +557,7 @@ def test_it_trains_on_pairs_with_tabs_in_a_file_or_in_a_zip_and_on_named_columns
     for number, name in enumerate(("deu.txt", "deu.zip:deu.txt")):
         out = tmp_path / f"run{number}"
         words = ["train", "translate", tmp_path / name, *sides, *FLAGS, "--out", out]
-        code, told, err = elman(monkeypatch, capsys, *words)
+        code, told, err = elman(*words)
         assert code == 0, err
         assert "source is the column 1; target is the column 2" in told + err
     first, second = (load(tmp_path / name).config["data"] for name in ("run0", "run1"))
@@ -582,10 +569,10 @@ def test_it_trains_on_pairs_with_tabs_in_a_file_or_in_a_zip_and_on_named_columns
         "id,english,german,note\n" + "".join(f'{n},"one, {n}",ein {n},x\n' for n in range(50))
     )
     words = ["train", "translate", tmp_path / "t.csv", *FLAGS, "--out", tmp_path / "run2"]
-    code, _, err = elman(monkeypatch, capsys, *words, "--source-column=english", "--target-column=germann")
+    code, _, err = elman(*words, "--source-column=english", "--target-column=germann")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "'germann': did you mean 'german'?" in err
-    assert elman(monkeypatch, capsys, *words, "--source-column=german", "--target-column=english")[0] == 0
+    assert elman(*words, "--source-column=german", "--target-column=english")[0] == 0
     data = load(tmp_path / "run2").config["data"]
     assert data["columns"] == {"source": "german", "target": "english"}
     assert "," in BPETokens(data["tokens"]["target"]["model"]).decode(range(256))
@@ -614,9 +601,9 @@ def letters(tmp_path_factory):
     return run
 
 
-def test_what_is_asked_of_a_search_reaches_it(letters, monkeypatch, capsys):
+def test_what_is_asked_of_a_search_reaches_it(letters, elman):
     def ask(*words):
-        code, out, err = elman(monkeypatch, capsys, "predict", letters, *words)
+        code, out, err = elman("predict", letters, *words)
         assert code == 0, err
         return out.splitlines(), err
 
@@ -646,16 +633,16 @@ def test_what_is_asked_of_a_search_reaches_it(letters, monkeypatch, capsys):
     drawn = [ask("abc", "--sample", f"--seed={seed}", "--temperature=3", "--max-length=20") for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert answers("abc", "--sample", "--best=3")[0]["candidates"][2]
-    code, _, err = elman(monkeypatch, capsys, "predict", letters, "abc", "--best=2")
+    code, _, err = elman("predict", letters, "abc", "--best=2")
     assert (code, err) == (2, "elman: --best 2 is more than --beam 1: pass --beam 2\n")
 
 
-def test_a_table_of_answers_says_which_are_cut_also_where_the_first_is_not(letters, monkeypatch, tmp_path, capsys):
+def test_a_table_of_answers_says_which_are_cut_also_where_the_first_is_not(letters, monkeypatch, tmp_path, elman):
     (tmp_path / "in.csv").write_text("id,source\n1,abc\n2,def\n")
     model = load(letters)
     said = [{"translation": "abc", "score": -0.5}, {"translation": "dede", "score": -2.0, "cut": True}]
     monkeypatch.setattr(type(model.task), "predict", lambda *given, **how: said)
     words = ["predict", letters, "--file", tmp_path / "in.csv", "-o"]
-    assert elman(monkeypatch, capsys, *words, tmp_path / "out.csv")[0] == 0
+    assert elman(*words, tmp_path / "out.csv")[0] == 0
     lines = (tmp_path / "out.csv").read_text().splitlines()
     assert lines == ["id,source,translation,score,cut", "1,abc,abc,-0.5,", "2,def,dede,-2.0,True"]

@@ -10,6 +10,7 @@ from torch import Tensor
 from elman.data.table import Table
 
 POOL = 50  # batches among which rows are sorted by length: little padding, and yet another order every epoch
+GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,16 @@ class Rows:
     """The rows of a table as batches: a `Source`.
 
     Each epoch takes every row once, in an order of its own that depends on nothing but seed and epoch; rows of like
-    length stand together. `table` is what the rows were before they were numbers.
+    length stand together, and any few batches in a row hold short and long ones in their share. `table` is what the
+    rows were before they were numbers.
     """
 
     def __init__(self, table: Table, fields: Mapping[str, Field], rows: int, by: str, seed: int = 0):
-        """by: the field whose lengths are compared."""
+        """by: the field whose lengths are compared; where they are equal, those of the others are."""
         field = fields[by]
         self.table, self.fields, self.rows, self.seed = table, fields, rows, seed
-        self.sizes = np.array([len(value) for value in field.values]) if isinstance(field, Ragged) else None
+        ragged = sorted((each for each in fields.values() if isinstance(each, Ragged)), key=lambda each: each is field)
+        self.sizes = [np.array([len(value) for value in each.values]) for each in ragged]  # the one to sort by is last
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
     def __len__(self) -> int:
@@ -71,11 +74,12 @@ class Rows:
     def _ordered(self, epoch: int) -> list[np.ndarray]:
         random = np.random.default_rng([self.seed, epoch])
         order = random.permutation(len(self.table))
-        if self.sizes is not None:
+        if self.sizes:
             pools = np.split(order, range(POOL * self.rows, len(order), POOL * self.rows))
-            order = np.concatenate([pool[np.argsort(self.sizes[pool], kind="stable")] for pool in pools])
+            order = np.concatenate([pool[np.lexsort([sizes[pool] for sizes in self.sizes])] for pool in pools])
         batches = np.split(order, range(self.rows, len(order), self.rows))
-        return [batches[number] for number in random.permutation(len(batches))]
+        # multiples of the golden ratio lie evenly in [0, 1), however many are taken
+        return [batches[number] for number in np.argsort((np.arange(len(batches)) * GOLDEN + random.random()) % 1)]
 
 
 def padded(values: Sequence[np.ndarray], pad: int = 0) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,16 @@ from elman.files import STANDARD_INPUT
 HELD_OUT = ("valid", "test")
 
 
-def parts(table: Table, by: str, options: TableOptions, wanted: Iterable[str] = ()) -> dict[str, Table]:
+def parts(table: Table, by: str, options: TableOptions, wanted: Sequence[str] = ()) -> dict[str, Table]:
     """The parts train, valid and test; valid and test may be empty.
 
     A part is what a column or a file says it is. What neither says is a share of the remaining rows, by a hash of their
     value in column `by`: so it does not depend on their order, and equal values are on one side. `wanted` are the
-    columns that a file must have with no value missing (their names, or a mapping whose values are these). Notes are
-    on the training part, after those of the table.
+    columns that a file must have with no value missing. Notes are on the training part, after those of the table.
     """
-    columns = list(wanted.values() if isinstance(wanted, dict) else wanted)
     notes, given = list[str](), {name: _given(name, getattr(options, name)) for name in HELD_OUT}
     rest, found = _by_column(table, options, given, notes)
-    files = {n: _file(path, table, [by, *columns], options) for n, path in given.items() if isinstance(path, str)}
+    files = {n: _file(path, table, [by, *wanted], options) for n, path in given.items() if isinstance(path, str)}
     for name, part in files.items():
         notes += part.notes
         found[name] = replace(part, notes=[])

@@ -4,18 +4,36 @@ import codecs
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from cyclopts import Parameter
 
 from elman.data.bpe import BPETokens
 from elman.data.kind import Tell, Tokens, lowered
 from elman.data.kind import Unknown as Unknown
 from elman.data.listed import LEFT_OUT, ListedTokens
 from elman.data.words import WordTokens
+from elman.options import PositiveInt
 
 Unit = Literal["char", "byte", "word", "bpe"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TokenOptions:
+    """What a text is cut into. A task may have another default of its own."""
+
+    tokens: Unit | None = None
+    """What a token is: a character, a raw byte, a word, or a piece of a word that comes often (bpe). If not given what
+    suits the task: words to classify, pieces to translate (characters where the targets have no spaces), else
+    characters."""
+    vocabulary: PositiveInt | None = None
+    """How many words, or pieces, are tokens: the words that come twice, or 4,000 pieces, when not given."""
+    lower: bool = False
+    """Read and write in lower case."""
 
 
 class CharTokens(ListedTokens):

@@ -12,11 +12,10 @@ from torch.nn import functional as F
 from elman.cells.registry import stored
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, Unit, from_config
+from elman.data.tokens import KINDS, Tell, TokenOptions, from_config
 from elman.errors import UserError
 from elman.nets.lookup import lookup
 from elman.nets.pooling import POOLING
-from elman.options import PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
@@ -26,19 +25,13 @@ from elman.tasks.task import Answer, Batch, Data, entropy
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class ClassifyOptions(TableTaskOptions):
+class ClassifyOptions(TokenOptions, TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""
 
     text_column: str | None = None
     """The column that is read; the longest when not given."""
     label_column: str | None = None
     """The column that is to be said; the one with the fewest different values when not given."""
-    tokens: Unit = "word"
-    """What a token is: a character, a raw byte, a word, or a piece of a word that was found often (BPE)."""
-    vocabulary: PositiveInt | None = None
-    """How many words or pieces there are; of words those that come at least twice when not given."""
-    lower: bool = False
-    """Read capitals as small letters."""
     bidirectional: bool = True
     """Read each row backwards too."""
     pooling: Literal["last", "mean", "max", "attention"] = "max"
@@ -107,7 +100,7 @@ class Classify(TableTask):
             deviation = steps.std(0)
             deviation[deviation < 1e-3 * max(deviation.max(), 1e-30)] = max(deviation.max(), 1e-30)
             return known | {"mean": steps.mean(0).tolist(), "deviation": deviation.tolist()}
-        tokens = KINDS[options.tokens].of_texts(values, options.vocabulary, options.lower)
+        tokens = KINDS[options.tokens or "word"].of_texts(values, options.vocabulary, options.lower)
         return known | {"tokens": tokens.to_config()}
 
     @classmethod

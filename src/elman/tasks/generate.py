@@ -14,13 +14,12 @@ from elman.cells.registry import stored
 from elman.data.part_names import SPLIT
 from elman.data.rows import Field, Rows
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, Tokens, Unit, Unknown, from_config
+from elman.data.tokens import KINDS, Tell, TokenOptions, Tokens, Unknown, from_config
 from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError, unknown
 from elman.files import STANDARD_INPUT
 from elman.nets.lookup import lookup
-from elman.options import PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
@@ -33,7 +32,7 @@ SHOWN = 4  # texts shown while training
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class GenerateOptions(TableTaskOptions):
+class GenerateOptions(TokenOptions, TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""
 
     text_column: str | None = None
@@ -41,12 +40,6 @@ class GenerateOptions(TableTaskOptions):
     label_column: str | None = None
     """The columns that say what is to be written, a comma between them; none: - ; if not given the column with the
     fewest different values."""
-    tokens: Unit = "char"
-    """What a token is: a character, a raw byte, a word, or a piece of a word that was found often (BPE)."""
-    vocabulary: PositiveInt | None = None
-    """How many words or pieces there are; of words those that come at least twice when not given."""
-    lower: bool = False
-    """Read and write capitals as small letters."""
     feed: Literal["token", "nothing"] = "token"
     """What each step is given: the token before it, or nothing, so that all must come from the first state."""
 
@@ -106,7 +99,7 @@ class Generate(TableTask):
 
     @classmethod
     def learn(cls, train: Table, options: GenerateOptions) -> dict[str, Any]:
-        tokens = KINDS[options.tokens].of_texts(train.columns["text"], options.vocabulary, options.lower)
+        tokens = KINDS[options.tokens or "char"].of_texts(train.columns["text"], options.vocabulary, options.lower)
         labels = {role: sorted(set(values)) for role, values in train.columns.items() if role.startswith("label")}
         return {"tokens": tokens.to_config(), "labels": labels}
 

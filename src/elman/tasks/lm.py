@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from elman.cells.registry import stored
 from elman.cells.tap import watched
 from elman.data import corpus
-from elman.data.corpus import Corpus, Unit
-from elman.data.tokens import Tell, Unknown, from_config
+from elman.data.corpus import Corpus
+from elman.data.tokens import Tell, TokenOptions, Unknown, from_config
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
@@ -33,15 +33,9 @@ COUNTED = 1_000_000  # tokens from which it is taken how often each comes
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class LMOptions(NetworkOptions):
+class LMOptions(TokenOptions, NetworkOptions):
     """What is read and what is built. None: chosen from the size of the text and the time there is."""
 
-    tokens: Unit = "char"
-    """What a token is: a character, a raw byte, a word, or a piece of a word that comes often (bpe)."""
-    vocabulary: PositiveInt | None = None
-    """How many words, or pieces, are tokens: the words that come twice, or 4,000 pieces, when not given."""
-    lower: bool = False
-    """Read and write in lower case."""
     encoding: str = "utf-8"
     """How the text's bytes are characters: utf-8, latin-1, cp1252, utf-16, ..."""
     pattern: str = "**/*"
@@ -243,7 +237,7 @@ def _text(paths: list[str], options: LMOptions, key: str | None) -> Corpus:
         raise UserError(f"--valid {options.valid:g} and --test {options.test:g} leave nothing to train on: together "
                         "they must be less than 1")  # fmt: skip
     return again or corpus.read(
-        paths, options.tokens, options.encoding, options.pattern, options.vocabulary, options.lower,
+        paths, options.tokens or "char", options.encoding, options.pattern, options.vocabulary, options.lower,
         1 - options.valid - options.test,
     )  # fmt: skip
 

@@ -14,14 +14,14 @@ from elman.cells.registry import stored
 from elman.cells.tap import record
 from elman.data.rows import Field, Ragged, Rows, padded
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, Tokens, Unit, from_config
+from elman.data.tokens import KINDS, Tell, TokenOptions, Tokens, from_config
 from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling
 from elman.decode.search import Hypothesis, Search, draw
 from elman.decode.search import search as beams
 from elman.errors import UserError
 from elman.nets.attention import ATTENTION
-from elman.nets.lookup import lookup
+from elman.nets.lookup import SPREAD, lookup
 from elman.options import PositiveInt, Probability, ShareFloat
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
@@ -35,20 +35,13 @@ SHOWN = 3  # sentences shown while training
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class TranslateOptions(TableTaskOptions):
+class TranslateOptions(TokenOptions, TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""
 
     source_column: str | None = None
     """The column that is translated; the first of two when not given."""
     target_column: str | None = None
     """The column that it is translated to; the second of two when not given."""
-    tokens: Unit | None = None
-    """What a token is: a character, a byte, a word, or a piece of a word (BPE). If not given pieces, or characters
-    where the targets have no spaces."""
-    vocabulary: PositiveInt | None = None
-    """How many words or pieces each side has."""
-    lower: bool = False
-    """Read and write capitals as small letters."""
     attention: Literal["general", "dot", "additive", "none"] = "general"
     """How the decoder looks back at the source: q W m or q m (Luong 2015), v tanh(W q + U m) (Bahdanau 2015), or only
     through the encoder's last state (Sutskever 2014)."""
@@ -61,7 +54,7 @@ class TranslateOptions(TableTaskOptions):
     forcing: Annotated[float, Probability] = 1.0
     """Share of true tokens that the decoder is given at the end of training, falling from 1; the rest are its own
     (scheduled sampling, Bengio 2015)."""
-    rows: PositiveInt = 128
+    rows: PositiveInt = 64
     """Sentences of a batch."""
     smoothing: ShareFloat = 0.1
     """Share of the target that is spread over all tokens, in training."""
@@ -74,6 +67,7 @@ class Translate(TableTask):
     summary: ClassVar[str] = "a translator: a sequence in, another out"
     unit: ClassVar[str] = "token"
     roles: ClassVar[tuple[str, ...]] = ("source", "target")
+    rate: ClassVar[float] = 0.004
     asks: ClassVar[tuple[str, ...]] = ("source",)
     by: ClassVar[str] = "source"
     Options: ClassVar[type[TableTaskOptions]] = TranslateOptions
@@ -100,7 +94,7 @@ class Translate(TableTask):
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._config["cell"] = stored(cell)
         common: dict[str, Any] = {"dropout": dropout, "residual": residual, "backend": backend}
-        self.source_lookup, self.target_lookup = lookup(sources, embedding), lookup(targets + 1, embedding)
+        self.source_lookup = lookup(sources, embedding)
         self.encoder = Recurrent(embedding, hidden, cell, layers, bidirectional, name="encoder", **common)
         memory = self.encoder.output_size
         # what the decoder is given of the source with each token: before its step (additive) or from the one before
@@ -113,6 +107,7 @@ class Translate(TableTask):
         self.attention = None if attention == "none" else ATTENTION[attention](hidden, width, hidden)
         self.join = nn.Linear(hidden + (0 if self.attention is None else width), embedding)
         self.head = nn.Linear(embedding, targets + 1)
+        nn.init.normal_(self.head.weight, std=SPREAD)
         self.before, self.feeding = attention == "additive", input_feeding
         self.boundary, self.dropout = targets, dropout
         self.forcing, self.smoothing = forcing, smoothing
@@ -145,7 +140,7 @@ class Translate(TableTask):
     @classmethod
     def sizes(cls, train: Rows, options: TranslateOptions, seconds: float | None) -> TranslateOptions:
         hidden = options.hidden or 256
-        dropout = 0.2 if options.dropout is None else options.dropout
+        dropout = 0.1 if options.dropout is None else options.dropout
         return replace(options, hidden=hidden, embedding=options.embedding or hidden, dropout=dropout)
 
     @classmethod
@@ -172,6 +167,11 @@ class Translate(TableTask):
             options.attention, options.input_feeding, options.bidirectional, options.dropout, options.residual,
             options.backend, options.forcing, options.smoothing,
         )  # fmt: skip
+
+    def vectors(self, tokens: Tensor) -> Tensor:
+        """Of target tokens (B, ...), (B, ..., E): the head's weights, so what is said of a token is learned with what
+        is read of it (Press & Wolf 2017)."""
+        return F.embedding(tokens, self.head.weight)
 
     def encode(self, source: Tensor, lengths: Tensor) -> dict[str, Any]:
         """The decoder's state before the first token: its layers' state, the memory (B, S, M) with its keys and
@@ -204,7 +204,7 @@ class Translate(TableTask):
         self, step: Callable[[Tensor, State], tuple[Tensor, State]], token: Tensor, state: dict[str, Any]
     ) -> tuple[Tensor, dict[str, Any]]:
         """One token (B,) on: what the head is given (B, E), and the state. `step`: the decoder's `unrolled()`."""
-        x, read = drop(self.target_lookup(token), self.dropout, self.training), None
+        x, read = drop(self.vectors(token), self.dropout, self.training), None
         if self.before:
             assert self.attention is not None
             query = state["layers"][-1][0][:, None]
@@ -221,7 +221,7 @@ class Translate(TableTask):
         """What the head is given (B, T, E) at each step, the tokens (B, T) being fed; each with the chance `forced`,
         the likeliest of the step before otherwise."""
         if not self.before and not self.feeding and forced == 1.0:  # nothing that a step says is needed by the next
-            x = drop(self.target_lookup(tokens), self.dropout, self.training)
+            x = drop(self.vectors(tokens), self.dropout, self.training)
             y, _ = self.decoder(x, state["layers"])
             return self._joined(drop(y, self.dropout, self.training), state)
         step, outs = self.decoder.unrolled(), list[Tensor]()
