@@ -256,6 +256,8 @@ FAULTS = [
     # batches, attention, pooling
     ("data/rows.py", "default_rng([self.seed, epoch])", "default_rng([self.seed])", ROWS),
     ("data/rows.py", "pad, first.dtype)", "0, first.dtype)", ROWS),
+    ("data/rows.py", "* GOLDEN + random.random()) % 1", "+ random.random())", ROWS),
+    ("data/rows.py", "key=lambda each: each is field", "key=lambda each: each is not field", ROWS),
     (
         "nets/attention.py",
         "return wide.masked_fill(past, LOWEST).softmax(-1).masked_fill(past, 0.0)",
@@ -276,6 +278,12 @@ FAULTS = [
     ("cli/predict.py", "while name in taken:", "if name in taken:", "test_classify.py -k answers_of_answers"),
     ("tasks/tag.py", "word[-LETTERS:]", "word[:LETTERS]", "test_tag.py -k last_letters"),
     ("tasks/tag.py", "return nats / counted.sum(), None", "return nats / counted.numel(), None", "test_tag.py -k mean"),
+    (
+        "tasks/translate.py",
+        "F.embedding(tokens, self.head.weight)",
+        "F.embedding(tokens, self.head.weight.data)",
+        TRANSLATE,
+    ),
     (
         "tasks/translate.py",
         'query = state["layers"][-1][0][:, None]',

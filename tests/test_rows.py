@@ -74,6 +74,22 @@ def test_rows_of_one_batch_are_of_like_length_and_short_batches_do_not_come_firs
     assert 0.3 < np.mean(np.diff(means) > 0) < 0.7
 
 
+@pytest.mark.parametrize("number", range(5))
+def test_any_few_batches_in_a_row_have_short_and_long_rows_in_their_share(number):
+    means = [batch["x_lengths"].double().mean() for batch in epoch(source(list(range(400)), 8), number)]
+    few = np.convolve(means, np.ones(5) / 5, "valid")
+    assert np.abs(few - 199.5).max() < 60, "five that are drawn are beyond that once in ten times"
+
+
+def test_rows_of_one_length_stand_together_where_their_other_lengths_are_alike():
+    targets = np.random.default_rng(2).permutation(40)
+    table = Table("t.csv", {"text": ["x"] * 40}, list(range(40)))
+    fields = {"target": Ragged([np.zeros(size, int) for size in targets]), "x": Ragged([np.zeros(3, int)] * 40)}
+    for names in (["target", "x"], ["x", "target"]):
+        rows = Rows(table, {name: fields[name] for name in names}, 4, "x")
+        assert all(np.ptp(batch["target_lengths"].numpy()) == 3 for batch in epoch(rows, 0))
+
+
 def test_of_many_rows_only_a_pool_is_sorted():
     sizes = list(range(POOL * 2 * 4))
     first = [sorted(each["row"].tolist()) for each in epoch(source(sizes, 2), 0)]

@@ -247,6 +247,19 @@ def test_smoothing_acts_in_training_only_and_is_not_logged():
     assert abs(smooth - plain) > 0.05
 
 
+def test_a_target_token_is_learned_by_reading_it_and_by_saying_it():
+    task, given = make(), batch()
+    (gradient,) = torch.autograd.grad(task.loss(given)[0], [task.head.weight])
+    weight, step = task.head.weight.detach().clone(), 1e-2
+    slope = torch.zeros_like(weight)
+    for place in np.ndindex(*weight.shape):
+        for side in (step, -step):
+            task.head.weight.data = weight.clone()
+            task.head.weight.data[place] += side
+            slope[place] += task.loss(given)[0].detach() / (2 * side)
+    assert_close(gradient, slope, rtol=0.02, atol=1e-3)
+
+
 def said(task, given):
     """The logits (T, V) along the one target of a batch, as the loss has them."""
     seen = []
