@@ -532,6 +532,14 @@ def test_a_character_that_the_model_never_saw_is_named(tmp_path, size):
         corpus.read_with(CharTokens("ab"), path)
 
 
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_character_that_is_left_out_is_told_once(tmp_path, size):
+    told = []
+    with read_by(size):
+        ids = corpus.read_with(CharTokens("ab"), put(tmp_path, "aébéa"), "utf-8", "skip", told.append)
+    assert (ids.tolist(), told) == ([0, 1, 0], ["left out: 'é' (U+00E9), which the model never saw"])
+
+
 def test_a_character_that_was_replaced_once_is_still_unknown():
     tokens = CharTokens("ab")
     assert tokens.array("aéb", "replace").tolist() == [0, 0, 1]

@@ -372,3 +372,5 @@ def test_what_is_shown_while_training_has_the_label_and_the_text(tmp_path, token
     first = {"char": "tttt", "word": "the the the the"}[tokens]
     shown = trained.task.sampler(trained.config["data"])(4).splitlines()
     assert shown == [f"[{country}] {first}" for country in ("Italy", "Italy", "Japan", "Spain")]
+    assert trained.sample(length=4, labels=("Japan",)) == first
+    assert trained.sample("the", 4, labels=("Japan",)) == {"char": first, "word": " " + first}[tokens]

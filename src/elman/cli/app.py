@@ -17,7 +17,7 @@ for verb, summary in {
     "predict": "What a trained model says: the class, the tags, the translation.",
     "inspect": "Look inside a trained model: what its units have learned, how far its gradient reaches.",
     "compare": "Train several cells on one text, each for the same time.",
-    "eval": "The loss of a trained model on its held-out text, or on another.",
+    "eval": "The loss of a trained model on a part of its data, or on other data; accuracy, F1 or BLEU beside it.",
     "list": "The runs, the cells, the tasks, the built-in data.",
     "doctor": "What this machine has, and what runs each cell.",
 }.items():

@@ -71,7 +71,7 @@ class BPETokens(Tokens):
     ) -> list[np.ndarray]:
         return self._encoded([_clean(self.alone(text), self.lower) for text in texts])
 
-    def array(self, text: str, unknown: Unknown = "error") -> np.ndarray:
+    def array(self, text: str, unknown: Unknown = "error", tell: Tell = lambda line: None) -> np.ndarray:
         return np.concatenate([np.zeros(0, np.int32), *self._encoded(list(_short(text, self.lower)))])
 
     def decoder(self) -> Callable[[int], str]:

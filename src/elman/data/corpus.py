@@ -18,7 +18,7 @@ from elman.data.content import encoding_name, likely, similar
 from elman.data.encoded import Corpus as Corpus
 from elman.data.encoded import keep
 from elman.data.encoded import reopen as reopen
-from elman.data.tokens import KINDS, Tokens, Unit, Unknown
+from elman.data.tokens import KINDS, Tell, Tokens, Unit, Unknown
 from elman.data.words import seam
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT
@@ -66,13 +66,18 @@ def read(
     return replace(text, notes=notes + text.notes)
 
 
-def read_with(tokens: Tokens, path: str, encoding: str = "utf-8", unknown: Unknown = "error") -> np.ndarray:
+def read_with(
+    tokens: Tokens, path: str, encoding: str = "utf-8", unknown: Unknown = "error", tell: Tell = lambda line: None
+) -> np.ndarray:
     """The tokens of another text, in memory, as a trained model knows them. What it never saw is an error, is left out
-    (`skip`) or put as the nearest that it knows (`replace`)."""
+    (`skip`) or put as the nearest that it knows (`replace`), and told."""
     encoding = encoding_name(tokens.reads(encoding))
     files, _ = _collect([path], encoding, "**/*")
     parts = _parts(files, encoding, type(tokens), sys.maxsize)
-    ids = np.concatenate([np.zeros(0, np.int32), *(tokens.array(part, unknown) for _, part in parts)])
+    told = list[str]()
+    ids = np.concatenate([np.zeros(0, np.int32), *(tokens.array(part, unknown, told.append) for _, part in parts)])
+    for line in dict.fromkeys(told):
+        tell(line)
     return _enough(ids, tokens, path)
 
 

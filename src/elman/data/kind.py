@@ -78,7 +78,7 @@ class Tokens(ABC):
         """The tokens (T,) int32 of each of many texts of their own. What is unknown is told once."""
 
     @abstractmethod
-    def array(self, text: str, unknown: Unknown = "error") -> np.ndarray:
+    def array(self, text: str, unknown: Unknown = "error", tell: Tell = lambda line: None) -> np.ndarray:
         """The tokens (T,) int32 of a part of a text, as `parts` gives it."""
 
     @abstractmethod

@@ -50,8 +50,8 @@ class ListedTokens(Tokens):
         rows = [self._split(self.alone(text)) for text in texts]
         return [np.array(ids, np.int32) for ids in self._encoded(rows, unknown, tell, many=True)]
 
-    def array(self, text: str, unknown: Unknown = "error") -> np.ndarray:
-        return np.array(self.encode(text, unknown), np.int32)
+    def array(self, text: str, unknown: Unknown = "error", tell: Tell = lambda line: None) -> np.ndarray:
+        return np.array(self.encode(text, unknown, tell), np.int32)
 
     def decoder(self) -> Callable[[int], str]:
         return self.vocabulary.__getitem__

@@ -60,12 +60,12 @@ class CharTokens(ListedTokens):
     def named(piece: str) -> str:
         return f"{piece!r} (U+{ord(piece):04X})"
 
-    def array(self, text: str, unknown: Unknown = "error") -> np.ndarray:
+    def array(self, text: str, unknown: Unknown = "error", tell: Tell = lambda line: None) -> np.ndarray:
         points, table = _points(lowered(text) if self.lower else text), self._table
         strange = np.unique(points[table[points] < 0])
         if len(strange):
             table = table.copy()
-            for char, token in self.put(list(map(chr, strange)), unknown, lambda line: None).items():
+            for char, token in self.put(list(map(chr, strange)), unknown, tell).items():
                 table[ord(char)] = token
         ids = table[points]
         return ids[ids != LEFT_OUT]
@@ -117,7 +117,7 @@ class ByteTokens(Tokens):
     ) -> list[np.ndarray]:
         return [np.array(self.encode(text), np.int32) for text in texts]
 
-    def array(self, text: str, unknown: Unknown = "error") -> np.ndarray:
+    def array(self, text: str, unknown: Unknown = "error", tell: Tell = lambda line: None) -> np.ndarray:
         return np.frombuffer(text.encode("latin-1"), np.uint8).astype(np.int32)
 
     def decoder(self) -> Callable[[int], str]:

@@ -150,7 +150,7 @@ class LM(Task):
                 raise UserError(f"{', '.join(config['data']['paths'])} now has other tokens than the run was trained "
                                 "with: name a text with --text")  # fmt: skip
             return getattr(_data(text, options), split)
-        ids = corpus.read_with(from_config(config["data"]["tokens"]), path, options.encoding, unknown)
+        ids = corpus.read_with(from_config(config["data"]["tokens"]), path, options.encoding, unknown, tell)
         return Windows(ids, options.rows, options.window)
 
     def stepper(self) -> Stepper:

@@ -62,7 +62,9 @@ class Model:
         if watched():
             tell("written step by step, not in blocks, which takes many times as long: units are recorded or held")
         drawn = sample(self.task.stepper(), given, length, how or Sampling(), generator, rows, batch)
-        return _written(drawn, self.tokens, stop, end, rows)
+        lead = "" if prompt or end is None else self.tokens.lead  # of a text of its own, which is not part of it
+        streams = [Stream(self.tokens.decoder(), stop, end, lead) for _ in range(rows)]
+        return _written(drawn, streams)
 
     def sample(self, prompt: str = "", length: int = 500, **options: Any) -> str:
         """The text of one stream; `options` are those of `stream`."""
@@ -79,10 +81,7 @@ class Model:
         return self.task.predict(rows, self.config["data"], tell, **how)
 
 
-def _written(
-    drawn: Iterator[torch.Tensor], tokens: Tokens, stop: str | None, end: int | None, rows: int
-) -> Iterator[list[str]]:
-    streams = [Stream(tokens.decoder(), stop, end) for _ in range(rows)]
+def _written(drawn: Iterator[torch.Tensor], streams: list["Stream"]) -> Iterator[list[str]]:
     for ids in drawn:
         yield [stream.add(token) for token, stream in zip(ids.tolist(), streams, strict=True)]
         if all(stream.ended for stream in streams):
@@ -92,8 +91,8 @@ def _written(
 class Stream:
     """What one stream writes, up to the token that ends it, or to its stop text, which stays in what was written."""
 
-    def __init__(self, decode: Callable[[int], str], stop: str | None, end: int | None):
-        self.decode, self.stop, self.end, self.tail, self.ended = decode, stop, end, "", False
+    def __init__(self, decode: Callable[[int], str], stop: str | None, end: int | None, lead: str = ""):
+        self.decode, self.stop, self.end, self.lead, self.tail, self.ended = decode, stop, end, lead, "", False
 
     def add(self, token: int) -> str:
         """Takes the next token; returns its text, "" once it has ended."""
@@ -101,6 +100,8 @@ class Stream:
         if self.ended:
             return ""
         piece = self.decode(token)
+        if piece:
+            piece, self.lead = piece.removeprefix(self.lead), ""
         if self.stop:
             self.tail = (self.tail + piece)[-len(self.stop) - len(piece) :]
             self.ended = self.stop in self.tail
