@@ -189,17 +189,19 @@ def translation(path: Path, span: str) -> list[str]:
     for name, sentences in tests.items():
         ours, theirs = general.bleu(sentences), none.bleu(sentences)
         low, high = interval(general, none, sentences)
-        lines.append(f"| {name} | {ours:.2f} | {theirs:.2f} | {ours - theirs:.2f} ({low:.2f} to {high:.2f}) |")
+        lines.append(f"| {name} | {ours:.2f} | {theirs:.2f} | {ours - theirs:.2f} ({low:.2f} to {high:.2f}) | "
+                     f"{general.chrf(sentences):.2f} | {none.chrf(sentences):.2f} |")  # fmt: skip
     sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
     return [
         f"`elman train translate {path.name} --attention general|none --for {span}`, `elman predict RUN --beam 5`; "
         f"pairs: {sizes}, split by the English sentence; {'; '.join(about)}",
         "",
-        "| test sentences | BLEU, attention (general) | BLEU, none | difference (95 % of resamples) |",
-        "|---|---|---|---|",
+        "| test sentences | BLEU, attention (general) | BLEU, none | difference (95 % of resamples) | chrF, attention | "
+        "chrF, none |",
+        "|---|---|---|---|---|---|",
         *lines,
         "",
-        f"Signature: {general.signatures()[0]}; {RESAMPLES} paired bootstrap resamples; one seed.",
+        f"Signatures: {', '.join(general.signatures())}; {RESAMPLES} paired bootstrap resamples; one seed.",
     ]
 
 

@@ -39,7 +39,7 @@ class Scores:
         return self._chrf.sentence_score(self.said[source], self.references[source]).score
 
     def signatures(self) -> list[str]:
-        """How BLEU and chrF of the last corpus were counted, as they are cited."""
+        """How BLEU and chrF of the last corpus were counted, as they are cited; both must have been."""
         return [str(self._bleu.get_signature()), str(self._chrf.get_signature())]
 
     def _beside(self, sources: Iterable[str]) -> tuple[list[str], Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elman.data.windows import IGNORED
 from elman.errors import Stopped, UserError
 from elman.recurrent.state import State, flatten, over, unflatten
 from elman.tasks.task import Data, Source, Task, to
@@ -30,6 +31,7 @@ LONGEST = 60.0  # seconds between two looks
 PART = 0.1  # tokens looked at, for each token trained on between two looks: 3 to 7 % of the time
 MOST = 0.09  # of a timed training that is not training
 LEAST = 100_000  # tokens looked at, at the end of even the shortest training
+FEW = 5  # batches from which the size of all is told
 JUDGED = 500  # rows that are judged at the end
 SAMPLES, SHOWN = 8, 160  # samples in a whole training, tokens of each
 
@@ -321,14 +323,15 @@ def _affordable(source: Source, tokens: float) -> int:
     return min(len(source), max(1, round(tokens / _size(source))))
 
 
-def _size(source: Source) -> int:
-    """The tokens of a batch, about."""
-    return source.batch(0, 0)["target"].numel()
+def _size(source: Source) -> float:
+    """The targets of a batch, about: those of the first few, which are short and long in their share."""
+    few = [source.batch(0, index)["target"] for index in range(min(FEW, len(source)))]
+    return sum(int((target != IGNORED).sum()) for target in few) / len(few)
 
 
 def _tell_part(part: int, source: Source, when: str, reporter: Reporter) -> None:
     if part < len(source):
-        tokens, all_tokens = (count * _size(source) for count in (part, len(source)))
+        tokens, all_tokens = (round(count * _size(source)) for count in (part, len(source)))
         reporter.tell(f"validation {when}: the first {tokens:,} of some {all_tokens:,} targets")
 
 
