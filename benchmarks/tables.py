@@ -196,8 +196,8 @@ def translation(path: Path, span: str) -> list[str]:
         f"`elman train translate {path.name} --attention general|none --for {span}`, `elman predict RUN --beam 5`; "
         f"pairs: {sizes}, split by the English sentence; {'; '.join(about)}",
         "",
-        "| test sentences | BLEU, attention (general) | BLEU, none | difference (95 % of resamples) | chrF, attention | "
-        "chrF, none |",
+        "| test sentences | BLEU, attention (general) | BLEU, none | difference (95 % of resamples) "
+        "| chrF, attention | chrF, none |",
         "|---|---|---|---|---|---|",
         *lines,
         "",
