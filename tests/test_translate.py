@@ -633,10 +633,11 @@ def test_what_is_asked_of_a_search_reaches_it(letters, elman):
     assert shown == ["\t".join(each["translation"] for each in answer["candidates"]) for answer in two]
     assert all("candidates" not in answer for answer in answers("abc", "--beam=3"))
 
-    short, err = ask("abc", "dd", "--max-length=2")
-    assert {len(line) for line in short} <= {1, 2}
+    two_letters = ["--min-length=2", "--max-length=2"]
+    short, err = ask("abc", "dd", *two_letters)
+    assert [len(line) for line in short] == [2, 2]
     assert "2 of 2 translations were cut" in err
-    assert [answer["cut"] for answer in answers("abc", "dd", "--max-length=2")] == [True, True]
+    assert [answer["cut"] for answer in answers("abc", "dd", *two_letters)] == [True, True]
     assert {len(line) for line in ask("abc", "dd", "--min-length=9", "--max-length=10")[0]} <= {9, 10}
 
     long = ["aaaa", "--min-length=12", "--max-length=13"]
