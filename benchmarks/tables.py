@@ -146,12 +146,13 @@ def dates(path: Path | None, span: str) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
             run = Path(folder) / str(seed)
-            elman("train", "translate", "builtin:dates", "--for", span, "--seed", str(seed), "--out", run, "--no-show")
+            elman("train", "translate", "builtin:dates", "--rate", "0.002", "--for", span, "--seed", str(seed), "--out",
+                  run, "--no-show")  # fmt: skip
             found = json.loads(elman("eval", run, "--split", "test", "--json"))
             scores.append(found["exact"])
             lines.append(f"| {seed} | {found['exact']:.4f} | {found['sources']:,} |")
     return [
-        f"`elman train translate builtin:dates --for {span} --seed N`",
+        f"`elman train translate builtin:dates --rate 0.002 --for {span} --seed N`",
         "",
         "| seed | exact | test dates |",
         "|---|---|---|",
