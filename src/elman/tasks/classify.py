@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from elman.cells.registry import stored
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, TokenOptions, from_config
+from elman.data.tokens import KINDS, Tell, TokenOptions, Unit, from_config
 from elman.errors import UserError
 from elman.nets.lookup import lookup
 from elman.nets.pooling import POOLING
@@ -21,6 +21,8 @@ from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 from elman.tasks.tables import TableTask, TableTaskOptions, cut, encoded
 from elman.tasks.task import Answer, Batch, Data, entropy
+
+TOKENS: Unit = "word"  # unless said
 
 
 @Parameter(name="*")
@@ -100,7 +102,7 @@ class Classify(TableTask):
             deviation = steps.std(0)
             deviation[deviation < 1e-3 * max(deviation.max(), 1e-30)] = max(deviation.max(), 1e-30)
             return known | {"mean": steps.mean(0).tolist(), "deviation": deviation.tolist()}
-        tokens = KINDS[options.tokens or "word"].of_texts(values, options.vocabulary, options.lower)
+        tokens = KINDS[options.tokens or TOKENS].of_texts(values, options.vocabulary, options.lower)
         return known | {"tokens": tokens.to_config()}
 
     @classmethod
@@ -133,7 +135,7 @@ class Classify(TableTask):
     def sizes(cls, train: Rows, options: ClassifyOptions, seconds: float | None) -> ClassifyOptions:
         hidden = options.hidden or 128
         dropout = options.dropout
-        return replace(options, hidden=hidden, embedding=options.embedding or hidden,
+        return replace(options, tokens=options.tokens or TOKENS, hidden=hidden, embedding=options.embedding or hidden,
                        dropout=0.5 if dropout is None else dropout)  # fmt: skip
 
     @classmethod

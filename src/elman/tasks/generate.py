@@ -14,7 +14,7 @@ from elman.cells.registry import stored
 from elman.data.part_names import SPLIT
 from elman.data.rows import Field, Rows
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, TokenOptions, Tokens, Unknown, from_config
+from elman.data.tokens import KINDS, Tell, TokenOptions, Tokens, Unit, Unknown, from_config
 from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError, unknown
@@ -27,6 +27,7 @@ from elman.tasks.lm import LMStepper
 from elman.tasks.tables import TableTask, TableTaskOptions, encoded, ended, shifted
 from elman.tasks.task import Answer, Batch, Data
 
+TOKENS: Unit = "char"  # unless said
 SHOWN = 4  # texts shown while training
 
 
@@ -99,7 +100,7 @@ class Generate(TableTask):
 
     @classmethod
     def learn(cls, train: Table, options: GenerateOptions) -> dict[str, Any]:
-        tokens = KINDS[options.tokens or "char"].of_texts(train.columns["text"], options.vocabulary, options.lower)
+        tokens = KINDS[options.tokens or TOKENS].of_texts(train.columns["text"], options.vocabulary, options.lower)
         labels = {role: sorted(set(values)) for role, values in train.columns.items() if role.startswith("label")}
         return {"tokens": tokens.to_config(), "labels": labels}
 
@@ -124,7 +125,8 @@ class Generate(TableTask):
     def sizes(cls, train: Rows, options: GenerateOptions, seconds: float | None) -> GenerateOptions:
         hidden = options.hidden or 128
         dropout = 0.2 if options.dropout is None else options.dropout
-        return replace(options, hidden=hidden, embedding=options.embedding or min(64, hidden), dropout=dropout)
+        embedding = options.embedding or min(64, hidden)
+        return replace(options, tokens=options.tokens or TOKENS, hidden=hidden, embedding=embedding, dropout=dropout)
 
     @classmethod
     def new(cls, options: GenerateOptions, data: Data) -> "Generate":

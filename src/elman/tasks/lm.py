@@ -14,7 +14,7 @@ from elman.cells.registry import stored
 from elman.cells.tap import watched
 from elman.data import corpus
 from elman.data.corpus import Corpus
-from elman.data.tokens import Tell, TokenOptions, Unknown, from_config
+from elman.data.tokens import Tell, TokenOptions, Unit, Unknown, from_config
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
@@ -27,6 +27,7 @@ from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Batch, Data, Source, Stepper, Task, entropy
 
 SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
+TOKENS: Unit = "char"  # unless said
 FIRST = 1000  # tokens among which is one that samples begin with
 COUNTED = 1_000_000  # tokens from which it is taken how often each comes
 
@@ -224,6 +225,7 @@ def _chosen(options: LMOptions, tokens: int, seconds: float | None) -> LMOptions
     return replace(
         options,
         cell=options.cell if isinstance(options.cell, str) else stored(options.cell),  # a class, from Python
+        tokens=options.tokens or TOKENS,
         hidden=options.hidden or hidden,
         embedding=options.embedding or min(64, options.hidden or hidden),
         dropout=dropout if options.dropout is None else options.dropout,
@@ -237,7 +239,7 @@ def _text(paths: list[str], options: LMOptions, key: str | None) -> Corpus:
         raise UserError(f"--valid {options.valid:g} and --test {options.test:g} leave nothing to train on: together "
                         "they must be less than 1")  # fmt: skip
     return again or corpus.read(
-        paths, options.tokens or "char", options.encoding, options.pattern, options.vocabulary, options.lower,
+        paths, options.tokens or TOKENS, options.encoding, options.pattern, options.vocabulary, options.lower,
         1 - options.valid - options.test,
     )  # fmt: skip
 

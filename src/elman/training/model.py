@@ -63,8 +63,7 @@ class Model:
             tell("written step by step, not in blocks, which takes many times as long: units are recorded or held")
         drawn = sample(self.task.stepper(), given, length, how or Sampling(), generator, rows, batch)
         lead = "" if prompt or end is None else self.tokens.lead  # of a text of its own, which is not part of it
-        streams = [Stream(self.tokens.decoder(), stop, end, lead) for _ in range(rows)]
-        return _written(drawn, streams)
+        return _written(drawn, self.tokens, stop, end, rows, lead)
 
     def sample(self, prompt: str = "", length: int = 500, **options: Any) -> str:
         """The text of one stream; `options` are those of `stream`."""
@@ -81,7 +80,10 @@ class Model:
         return self.task.predict(rows, self.config["data"], tell, **how)
 
 
-def _written(drawn: Iterator[torch.Tensor], streams: list["Stream"]) -> Iterator[list[str]]:
+def _written(
+    drawn: Iterator[torch.Tensor], tokens: Tokens, stop: str | None, end: int | None, rows: int, lead: str = ""
+) -> Iterator[list[str]]:
+    streams = [Stream(tokens.decoder(), stop, end, lead) for _ in range(rows)]
     for ids in drawn:
         yield [stream.add(token) for token, stream in zip(ids.tolist(), streams, strict=True)]
         if all(stream.ended for stream in streams):
