@@ -61,10 +61,13 @@ class Confusion:
         right, total = int(self.counts.trace()), int(self.counts.sum())
         told = f"Of {total:,} {self.unit}s {right:,} are said right: {self.accuracy:.1%}; macro-F1 {self.macro_f1:.3f}."
         if worst := self.worst():
-            (truth, said), names = worst[0], [f"“{shortened(label, 40)}”" for label in self.labels]
+            # between marks that keep a label of right-to-left letters from turning what stands beside it
+            (truth, said), names = worst[0], [f"\u2068“{shortened(label, 40)}”\u2069" for label in self.labels]
             count, share = int(self.counts[truth, said]), self.counts[truth, said] / self.counts[truth].sum()
-            told += f" Most often {names[truth]} is taken for {names[said]}: {count:,} times, {share:.0%} of all "
-            told += f"{names[truth]}."
+            told += (
+                f" Most often {names[truth]} is taken for {names[said]}: {count:,} time{'' if count == 1 else 's'}, "
+            )
+            told += f"{share:.0%} of all {names[truth]}."
         if len(self.labels) > DRAWN:
             told += f" The chart has the {DRAWN} of {len(self.labels)} classes that are confused most."
         return told
