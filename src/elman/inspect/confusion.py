@@ -62,7 +62,7 @@ class Confusion:
         told = f"Of {total:,} {self.unit}s {right:,} are said right: {self.accuracy:.1%}; macro-F1 {self.macro_f1:.3f}."
         if worst := self.worst():
             # between marks that keep a label of right-to-left letters from turning what stands beside it
-            (truth, said), names = worst[0], [f"\u2068“{shortened(label, 40)}”\u2069" for label in self.labels]
+            (truth, said), names = worst[0], [f"“\u2068{shortened(label, 40)}\u2069”" for label in self.labels]
             count, share = int(self.counts[truth, said]), self.counts[truth, said] / self.counts[truth].sum()
             told += (
                 f" Most often {names[truth]} is taken for {names[said]}: {count:,} time{'' if count == 1 else 's'}, "
