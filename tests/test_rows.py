@@ -81,13 +81,17 @@ def test_any_few_batches_in_a_row_have_short_and_long_rows_in_their_share(number
     assert np.abs(few - 199.5).max() < 60, "five that are drawn are beyond that once in ten times"
 
 
-def test_rows_of_one_length_stand_together_where_their_other_lengths_are_alike():
-    targets = np.random.default_rng(2).permutation(40)
-    table = Table("t.csv", {"text": ["x"] * 40}, list(range(40)))
-    fields = {"target": Ragged([np.zeros(size, int) for size in targets]), "x": Ragged([np.zeros(3, int)] * 40)}
-    for names in (["target", "x"], ["x", "target"]):
-        rows = Rows(table, {name: fields[name] for name in names}, 4, "x")
-        assert all(np.ptp(batch["target_lengths"].numpy()) == 3 for batch in epoch(rows, 0))
+@pytest.mark.parametrize("names", [["target", "x"], ["x", "target"]])
+def test_rows_of_one_length_stand_together_where_their_other_lengths_are_alike(names):
+    draw = np.random.default_rng(2)
+    sizes = {"x": draw.permutation(np.repeat([3, 20], 20)), "target": draw.permutation(40)}
+    fields = {name: Ragged([np.zeros(size, int) for size in sizes[name]]) for name in names}
+    rows = Rows(Table("t.csv", {"text": ["x"] * 40}, list(range(40))), fields, 4, "x")
+    for batch in epoch(rows, 0):
+        assert np.ptp(batch["x_lengths"].numpy()) == 0
+    found = {size: np.sort(sizes["target"][sizes["x"] == size]).reshape(-1, 4) for size in (3, 20)}
+    together = {tuple(sorted(batch["target_lengths"].tolist())) for batch in epoch(rows, 0)}
+    assert together == {tuple(each) for rows_ in found.values() for each in rows_.tolist()}
 
 
 def test_of_many_rows_only_a_pool_is_sorted():
