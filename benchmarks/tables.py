@@ -24,6 +24,7 @@ LONG = 10  # words from which a sentence is long
 ANY, LONGER = 2_000, 1_000  # test sentences
 RESAMPLES = 300
 LOOKS = ("general", "none")
+COUNTING = ("--hidden", "16", "--dropout", "0", "--rate", "0.01", "--decay", "0", "--precision", "float32")
 
 
 def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], grams: dict[str, Any]) -> list[str]:
@@ -225,13 +226,13 @@ def counting(path: Path | None, span: str) -> list[str]:
             reached = []
             for seed in SEEDS:
                 run = Path(folder) / f"{cell}-{seed}"
-                elman("train", "generate", "builtin:anbn", "--cell", cell, "--hidden", "16", "--dropout", "0", "--rate",
-                      "0.01", "--for", span, "--seed", str(seed), "--out", run, "--no-show")  # fmt: skip
+                elman("train", "generate", "builtin:anbn", "--cell", cell, *COUNTING, "--for", span, "--seed",
+                      str(seed), "--out", run, "--no-show")  # fmt: skip
                 reached.append(counted(run))
             lines.append(f"| {cell} | {' | '.join(map(str, reached))} |")
     return [
-        f"`elman train generate builtin:anbn --cell CELL --hidden 16 --dropout 0 --rate 0.01 --for {span} --seed N`; "
-        "n up to 100 is trained on",
+        f"`elman train generate builtin:anbn --cell CELL {' '.join(COUNTING)} --for {span} --seed N`; n up to 100 is "
+        "trained on",
         "",
         "| cell | " + " | ".join(f"seed {seed}" for seed in SEEDS) + " |",
         "|---" * (1 + len(SEEDS)) + "|",
