@@ -6,7 +6,7 @@ import json
 import random
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,11 @@ COUNTING = ("--hidden", "16", "--dropout", "0", "--rate", "0.01", "--decay", "0"
 def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], grams: dict[str, Any]) -> list[str]:
     """A classifier for each seed, and beside it a logistic regression on bigrams, on the same parts."""
     rows, scores = list[str](), list[float]()
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in SEEDS:
-            run = Path(folder) / str(seed)
-            elman("train", "classify", *words, "--for", span, "--seed", str(seed), "--out", run, "--no-show")
-            found = json.loads(elman("eval", run, "--split", "test", "--json"))
-            summary = json.loads((run / "summary.json").read_text())
-            scores.append(found["accuracy"])
-            figures = [f"{value:.4f}" for value in (found["accuracy"], found["macro_f1"], summary["val_accuracy"])]
-            size = f"{summary['train_seconds']:.0f} | {summary['parameters']:,}"
-            rows.append(f"| {seed} | {' | '.join(figures)} | {size} |")
+    for seed, found, summary in trained(span, "classify", *words):
+        scores.append(found["accuracy"])
+        figures = [f"{value:.4f}" for value in (found["accuracy"], found["macro_f1"], summary["val_accuracy"])]
+        size = f"{summary['train_seconds']:.0f} | {summary['parameters']:,}"
+        rows.append(f"| {seed} | {' | '.join(figures)} | {size} |")
     parts, _, _ = Classify.parts([str(words[0])], build(ClassifyOptions, options))
     accuracy, macro = regression(parts, grams)
     sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
@@ -53,6 +48,16 @@ def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], 
         "",
         f"{median(scores)}; logistic regression on a bag of {grams['what']}: {accuracy:.4f}, macro-F1 {macro:.4f}",
     ]
+
+
+def trained(span: str, *words: str | Path) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+    """Each seed, what `elman eval` gives for the test part of its run, and the run's summary."""
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in SEEDS:
+            run = Path(folder) / str(seed)
+            elman("train", *words, "--for", span, "--seed", str(seed), "--out", run, "--no-show")
+            found = json.loads(elman("eval", run, "--split", "test", "--json"))
+            yield seed, found, json.loads((run / "summary.json").read_text())
 
 
 def median(scores: list[float]) -> str:
@@ -114,11 +119,7 @@ def mnist(path: Path, span: str) -> list[str]:
         for part, name in (("train", "train"), ("test", "t10k")):
             images = idx(path / f"{name}-images-idx3-ubyte.gz") / np.float32(255)
             np.savez(home / f"{part}.npz", x=images, y=idx(path / f"{name}-labels-idx1-ubyte.gz"))
-        for seed in SEEDS:
-            run = home / str(seed)
-            elman("train", "classify", home / "train.npz", "--test", home / "test.npz", "--for", span, "--seed",
-                  str(seed), "--out", run, "--no-show")  # fmt: skip
-            found = json.loads(elman("eval", run, "--split", "test", "--json"))
+        for seed, found, _ in trained(span, "classify", home / "train.npz", "--test", home / "test.npz"):
             scores.append(found["accuracy"])
             lines.append(f"| {seed} | {found['accuracy']:.4f} |")
     return [
@@ -144,14 +145,9 @@ def idx(path: Path) -> np.ndarray:
 def dates(path: Path | None, span: str) -> list[str]:
     """Dates in many spellings to ISO 8601, generated."""
     lines, scores = [], list[float]()
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in SEEDS:
-            run = Path(folder) / str(seed)
-            elman("train", "translate", "builtin:dates", "--rate", "0.002", "--for", span, "--seed", str(seed), "--out",
-                  run, "--no-show")  # fmt: skip
-            found = json.loads(elman("eval", run, "--split", "test", "--json"))
-            scores.append(found["exact"])
-            lines.append(f"| {seed} | {found['exact']:.4f} | {found['sources']:,} |")
+    for seed, found, _ in trained(span, "translate", "builtin:dates", "--rate", "0.002"):
+        scores.append(found["exact"])
+        lines.append(f"| {seed} | {found['exact']:.4f} | {found['sources']:,} |")
     return [
         f"`elman train translate builtin:dates --rate 0.002 --for {span} --seed N`",
         "",

@@ -11,6 +11,7 @@ import torch
 from numpy.testing import assert_allclose
 from oracles import ORACLES, weights
 from test_training import assert_same, interrupt_after
+from test_translate import said
 from torch.testing import assert_close
 
 from elman.data.rows import padded
@@ -54,15 +55,6 @@ def batch(rows=4, seed=0):
     texts = [np.append(draw.integers(0, TOKENS, size), TOKENS) for size in draw.permutation(rows)]
     labels = {name: torch.from_numpy(draw.integers(0, count, rows)) for name, count in (("label", 3), ("label2", 2))}
     return labels | {"target": padded(texts, IGNORED)[0]}
-
-
-def said(task, given):
-    """The logits (N, V) of all tokens of the targets, as the loss has them."""
-    seen = []
-    handle = task.head.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
-    task.loss(given)
-    handle.remove()
-    return seen[-1]
 
 
 def one(labels, target):

@@ -261,7 +261,7 @@ def test_a_target_token_is_learned_by_reading_it_and_by_saying_it():
 
 
 def said(task, given):
-    """The logits (T, V) along the one target of a batch, as the loss has them."""
+    """The logits (N, V) of all tokens of the targets, as the loss has them."""
     seen = []
     handle = task.head.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
     task.loss(given)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from cyclopts import Parameter
 
 from elman.cli.screen import shown
+from elman.cli.tell import tell
 from elman.data.tokens import Unknown
 from elman.errors import UserError
 from elman.options import PositiveInt, check
@@ -55,7 +55,7 @@ def eval_(run: Path | None = None, /, *, text: str | None = None, evaluation: Ev
     device = find_device(evaluation.device)
     source = model.task.source(
         model.config, evaluation.split, text, evaluation.reset, evaluation.unknown,
-        lambda line: print("elman:", line, file=sys.stderr),
+        tell,
     )  # fmt: skip
     if source is None:
         raise UserError(f"{model.path} has no {evaluation.split} part: --split train, or --text FILE")

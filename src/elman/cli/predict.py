@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
+from elman.cli.tell import tell
 from elman.data import table
 from elman.data.content import content, encoding_name
 from elman.data.table import Table, TableOptions
@@ -79,8 +80,8 @@ def predict_(
     rows = _lines(model, list(inputs), asking.encoding) if asking.file is None else _file(model, asking.file, asking)
     asked = rows if asking.file is None else rows.renamed(_columns(model, rows, asking.column))
     kept = table.complete(asked, model.task.asks, asking.skip_bad)
-    _tell(*kept.notes)
-    said = model.predict(kept, _tell, search=search, sampling=sampling, drawn=asking.sample, seed=asking.seed)
+    tell(*kept.notes)
+    said = model.predict(kept, tell, search=search, sampling=sampling, drawn=asking.sample, seed=asking.seed)
     answers = dict(zip(map(kept.where, range(len(kept))), said, strict=True))  # several files count rows from 1
     found = [answers.get(rows.where(row)) for row in range(len(rows))]
     if asking.out is not None:
@@ -89,11 +90,6 @@ def predict_(
         return
     for answer in found:
         print(json.dumps(answer, ensure_ascii=False) if asking.json else model.task.line(answer) if answer else "")
-
-
-def _tell(*lines: str) -> None:
-    for line in lines:
-        print("elman:", line, file=sys.stderr)
 
 
 def _lines(model: Model, inputs: list[str], encoding: str) -> Table:
@@ -117,7 +113,7 @@ def _file(model: Model, name: str, asking: Asking) -> Table:
     trained = restore(TableOptions, model.config["options"])
     how = replace(trained, form="auto", encoding=asking.encoding, skip_bad=False)
     rows = table.read([name], how)
-    _tell(*rows.notes)
+    tell(*rows.notes)
     return replace(rows, notes=[])
 
 

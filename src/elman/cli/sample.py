@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from elman.cells.tap import Record, hold, record
+from elman.cli.tell import tell
 from elman.data.tokens import Unknown
 from elman.decode.sampling import Sampling
 from elman.errors import UserError
@@ -78,7 +79,7 @@ def write(model: Model, writing: Writing, how: Sampling) -> None:
     with hold(held), record() if writing.paint else nullcontext() as seen:
         pieces = model.stream(
             writing.prompt, writing.length, how, writing.seed, writing.stop, writing.unknown, writing.streams,
-            lambda line: print("elman:", line, file=sys.stderr), writing.label,
+            tell, writing.label,
         )  # fmt: skip
         if writing.streams > 1:
             texts = zip(*pieces, strict=True)

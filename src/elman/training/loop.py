@@ -331,7 +331,8 @@ def _size(source: Source) -> float:
 
 def _tell_part(part: int, source: Source, when: str, reporter: Reporter) -> None:
     if part < len(source):
-        tokens, all_tokens = (round(count * _size(source)) for count in (part, len(source)))
+        size = _size(source)
+        tokens, all_tokens = round(part * size), round(len(source) * size)
         reporter.tell(f"validation {when}: the first {tokens:,} of some {all_tokens:,} targets")
 
 
