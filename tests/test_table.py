@@ -216,8 +216,8 @@ def test_a_folder_a_class(tmp_path):
     assert got.columns == {"label": ["neg", "neg", "pos"], "text": ["bad", "", "good\nfilm"]}
     with pytest.raises(UserError, match=r"1\.txt row 1 has no text"):
         table.complete(got, ["text"], False)
-    put(tmp_path, b"\x89PNG\0\xff", "imdb/pos/3.png")
-    fails("3.png is binary", str(tmp_path / "imdb"))
+    put(tmp_path, b"\x89PNG\0\xff", "imdb/pos/3.dat")
+    fails("3.dat is binary", str(tmp_path / "imdb"))
     (tmp_path / "empty").mkdir()
     fails("empty", str(tmp_path / "empty"))
     (tmp_path / "empty" / "one").mkdir()

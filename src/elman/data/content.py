@@ -2,28 +2,44 @@
 
 import codecs
 import gzip
-import io
+import json
+import re
 import sys
-import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from elman.data.place import ARCHIVE, DAMAGED, Archive, Folder, Place
 from elman.errors import UserError, nearest, unknown
 from elman.files import STANDARD_INPUT
 
-ARCHIVE = ".zip:"  # stands between a zip and its member
+DOCUMENT = re.compile(r"\ufeff?\s*(\{|\[\s*\[)")  # how JSON begins that is no list of records
 
 
 @dataclass(frozen=True)
 class Content:
-    """`name` is for messages; `path` has the suffix and the stem of what is read; `data` is None for a folder."""
+    """`name` is for messages; `path` has the suffix and the stem of what is read; `data` is None for a folder, and for
+    a zip of which no member was named. `archive` is the zip that it is, or stands in."""
 
     name: str
     path: Path
     data: bytes | None
+    archive: Path | None = None
+    _documents: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def place(self) -> Place:
+        """The folder that it is, or stands in."""
+        if self.archive is None:
+            return Folder(str(self.path if self.data is None else self.path.parent))
+        return Archive(str(self.archive), "" if self.data is None else self.path.parent.as_posix())
 
     def raw(self) -> bytes:
+        if self.data is None and self.archive is not None:
+            members = Archive(str(self.archive)).members()
+            listed = ", ".join(members[:8]) + (", ..." if len(members) > 8 else "")
+            raise UserError(f"{self.name} has {len(members)} members ({listed}): name one, as in {self.name}:MEMBER")
         if self.data is None:
             raise UserError(
                 f"{self.name} is a folder: --form files reads a file a class, --form folders a folder a class"
@@ -53,6 +69,20 @@ class Content:
         """The text's lines, however they end. Only line ends part them: no other sign that Unicode counts as one."""
         text = self.text(encoding).replace("\r\n", "\n").replace("\r", "\n")
         return text.rstrip("\n").split("\n")
+
+    def document(self, encoding: str) -> Any:
+        """The JSON that it is as a whole, parsed once; None where it is none, or a list of records."""
+        if encoding not in self._documents:
+            self._documents[encoding] = self._parsed(encoding)
+        return self._documents[encoding]
+
+    def _parsed(self, encoding: str) -> Any:
+        if self.data is None or not DOCUMENT.match(self.data[:64].decode(encoding, "ignore")):
+            return None
+        try:
+            return json.loads(self.text(encoding))
+        except (ValueError, RecursionError, UserError):
+            return None
 
 
 def encoding_name(name: str) -> str:
@@ -96,7 +126,7 @@ def content(name: str) -> Content:
 
 
 def _some(found: Content) -> Content:
-    if not found.data:
+    if found.data is not None and not found.data:
         raise UserError(f"{found.name} is empty: a table has at least one row")
     return found
 
@@ -108,35 +138,40 @@ def _input() -> bytes:
 
 
 def _bytes(path: Path) -> bytes:
+    return _there(path).read_bytes()
+
+
+def _there(path: Path) -> Path:
     if not path.exists():
         raise UserError(f"{path} does not exist{similar(path)}")
     if not path.is_file():
         raise UserError(f"{path} is neither a file nor a folder: pipe it in, and give - as its name")
-    return path.read_bytes()
+    return path
 
 
 def _member(path: Path, wanted: str | None) -> Content:
-    """A member of a zip; the only one when none is named. Those whose name begins with _ or . are not counted."""
+    """A member of a zip; the only one when none is named, else the zip as a whole. Those whose name begins with _ or .
+    are not counted."""
+    archive = Archive(str(_there(path)))
+    members = archive.members()
+    if wanted is None:
+        fit = [m for m in members if not any(part.startswith(("_", ".")) for part in Path(m).parts)]
+        if len(fit) != 1:
+            return Content(str(path), path, None, path)
+        wanted = fit[0]
+    if wanted not in members:
+        raise unknown(f"member of {path}", wanted, members)
     try:
-        with zipfile.ZipFile(io.BytesIO(_bytes(path))) as archive:
-            members = [info.filename for info in archive.infolist() if not info.is_dir()]
-            if wanted is None:
-                fit = [m for m in members if not any(part.startswith(("_", ".")) for part in Path(m).parts)]
-                if len(fit) != 1:
-                    listed = ", ".join(members[:8]) + (", ..." if len(members) > 8 else "")
-                    raise UserError(f"{path} has {len(members)} members ({listed}): name one, as in {path}:MEMBER")
-                wanted = fit[0]
-            if wanted not in members:
-                raise unknown(f"member of {path}", wanted, members)
-            return Content(f"{path}:{wanted}", Path(wanted), archive.read(wanted))
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise UserError(f"{path} cannot be unpacked: {error}") from None  # no zip, damaged, or behind a password
+        with archive.open(wanted) as file:
+            return Content(f"{path}:{wanted}", Path(wanted), file.read(), path)
+    except DAMAGED as error:
+        raise UserError(f"{path} cannot be unpacked: {error}") from None
 
 
 def _unpacked(found: Content) -> Content:
-    if found.path.suffix != ".gz":
+    if found.path.suffix != ".gz" or found.data is None:
         return found
     try:
-        return Content(found.name, found.path.with_suffix(""), gzip.decompress(found.raw()))
+        return Content(found.name, found.path.with_suffix(""), gzip.decompress(found.data), found.archive)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{found.name} cannot be unpacked: {error}") from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman.data.part_names import SPLIT
+from elman.data.picture import Picture
 from elman.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ def _many_words(values: list[Any]) -> float:
     return len({word for words in values for word in words or ()})
 
 
+def _there(values: list[Any]) -> float:
+    return sum(value is not None for value in values)
+
+
 def _few_words(values: list[Any]) -> float:
     return 1 / _many_words(values) if _many_words(values) > 1 else 0
 
@@ -39,6 +44,7 @@ Score = Callable[[list[Any]], float]
 ANY = (str, list, np.ndarray)
 ROLES: dict[str, tuple[Any, Score]] = {
     "label": (str, _few), "words": (list, _many_words), "tags": (list, _few_words),
+    "image": (Picture, _there),
 }  # fmt: skip
 TOGETHER = ("source", "target")
 
@@ -116,5 +122,5 @@ def _flag(role: str) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array {value.shape}"
-    text = " ".join(value) if isinstance(value, list) else value or ""
+    text = " ".join(value) if isinstance(value, list) else str(value or "")
     return repr(text if len(text) <= WIDTH else text[: WIDTH - 1] + "…")

@@ -130,7 +130,7 @@ def _place(value: Any) -> float:
 def _bytes(value: Any) -> bytes:
     if isinstance(value, np.ndarray):
         return value.tobytes()
-    text = "\n".join(value) if isinstance(value, list) else value or ""
+    text = "\n".join(value) if isinstance(value, list) else str(value or "")
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -1,7 +1,7 @@
 """Rows with named columns: read from files of many forms, their columns chosen, their bad rows found."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from elman.data.content import content, encoding_name
 from elman.data.forms import FORMS, recognise
 from elman.data.forms.form import How, Rows
 from elman.data.forms.library import HUB, hub
+from elman.data.forms.pictures import with_pictures
 from elman.data.roles import choose as choose
 from elman.errors import UserError, unknown
 
@@ -26,12 +27,15 @@ class TableOptions:
 
     form: Literal[
         "auto", "csv", "tsv", "pairs", "labelled", "lines", "jsonl", "conll", "conllu", "arrays", "parquet", "files",
-        "folders",
+        "folders", "coco", "karpathy", "flickr8k", "vqa", "clevr", "easy-vqa",
     ] = "auto"  # fmt: skip
     """How rows stand in the file: pairs have tabs between columns, labelled lines begin with their label, files and
-    folders read a folder with one a class, arrays an .npz. Auto: by the file's ending, else by what stands in it."""
+    folders read a folder with one a class, arrays an .npz; the last six are annotations of pictures. Auto: by what
+    stands in the file, and its ending."""
     encoding: str = "utf-8"
     """How the text's bytes are characters: utf-8, latin-1, cp1252, utf-16, ..."""
+    images: str | None = None
+    """The folder or zip of the pictures that a table names; found beside the table when not given."""
     header: bool | None = None
     """Whether the first row names the columns: in csv and tsv yes, in pairs no, unless said."""
     skip_bad: bool = False
@@ -48,9 +52,9 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class Table:
-    """`columns` are all of one length. Values are texts, lists of words, arrays (T, F), or None where one is missing.
-    `numbers` are those of the rows in their file, from 1; `files` name it for each row, where there are several.
-    `form` is how it was read."""
+    """`columns` are all of one length. Values are texts, lists of words, arrays (T, F), pictures, or None where one is
+    missing. `numbers` are those of the rows in their file, from 1; `files` name it for each row, where there are
+    several. `form` is how it was read."""
 
     name: str
     columns: dict[str, list[Any]]
@@ -121,10 +125,12 @@ NAMED: dict[str, tuple[str, Callable[[str, How], Rows]]] = {
 
 
 def _read(path: str, options: TableOptions, like: str | None) -> Table:
-    how = How(encoding_name(options.encoding), options.header, BadRows(options.skip_bad), [])
+    how = How(encoding_name(options.encoding), options.header, BadRows(options.skip_bad), [], options.images)
     named = next((prefix for prefix in NAMED if path.startswith(prefix)), None)
     if named is not None:
         phrase, reader = NAMED[named]
+        if options.images is not None:
+            raise UserError(f"--images {options.images} is for tables in files: {path} is {phrase}")
         form, name, rows = None, path, reader(path, how)
     else:
         found = content(path)
@@ -132,7 +138,7 @@ def _read(path: str, options: TableOptions, like: str | None) -> Table:
         if options.header is not None and not form.header:
             flag = "--header" if options.header else "--no-header"
             raise UserError(f"{flag} is for csv, tsv and pairs: {found.name} is read as {form.phrase}")
-        name, phrase, rows = found.name, form.phrase, form.read(found, how)
+        name, phrase, rows = found.name, form.phrase, with_pictures(found, form.read(found, how), how)
     if not rows.numbers:
         raise UserError("; ".join([f"{name} has no rows: it was read as {phrase}", *how.bad.notes(name)]))
     notes = [f"{name}: read as {phrase}, {_count(rows)}", *how.notes, *how.bad.notes(name)]
@@ -158,7 +164,8 @@ def complete(table: Table, columns: Iterable[str], skip_bad: bool) -> Table:
 def _missing(value: Any) -> bool:
     if isinstance(value, str):
         return not value.strip()
-    return value is None or len(value) == 0 or (isinstance(value, np.ndarray) and not np.isfinite(value).all())
+    empty = value is None or (isinstance(value, Sized) and len(value) == 0)
+    return empty or (isinstance(value, np.ndarray) and not np.isfinite(value).all())
 
 
 def merged(table: Table, columns: Iterable[str]) -> Table:
@@ -192,4 +199,6 @@ def _framed(value: Any) -> bytes:
         return b"s%d:" % len(plain) + plain
     if isinstance(value, np.ndarray):
         return f"a{value.dtype.str}{value.shape}:".encode() + value.tobytes()
-    return b"-" if value is None else b"l%d:" % len(value) + b"".join(map(_framed, value))
+    if isinstance(value, list):
+        return b"l%d:" % len(value) + b"".join(map(_framed, value))
+    return b"-" if value is None else b"p" + _framed(value.stamp)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from elman.data.content import Content, content
 from elman.data.forms.arrays import sequence
-from elman.data.forms.form import Form, How, Rows
+from elman.data.forms.form import Form, How, Images, Rows
+from elman.data.picture_file import SUFFIXES
 from elman.errors import UserError
 
-ARRAY = ".npy"
+ARRAY, IMAGE = ".npy", "image"
 
 
 def form_of(folder: Content) -> Form:
@@ -48,25 +49,40 @@ def _files(folder: Content, how: How) -> Rows:
 
 
 def _folders(folder: Content, how: How) -> Rows:
-    """Every file below a folder of a class is a row: a text, or an array in an .npy."""
+    """Every file below a folder of a class is a row: a text, an array in an .npy, or a picture."""
     files, folders = _inside(_folder(folder))
     found = [(path, below.name) for below in folders for path in _below(below)]
     if not found:
         raise UserError(f"the folder {folder.name} holds no folders with files: --form folders reads a folder a class")
     if files:
         how.notes.append(f"{folder.name}: {len(files)} files beside the folders were not read")
-    arrays = [path for path, _ in found if path.suffix == ARRAY]
-    if arrays and len(arrays) < len(found):
-        other = next(path for path, _ in found if path.suffix != ARRAY)
-        raise UserError(f"{folder.name} holds arrays and texts ({arrays[0]}, {other}): expected one kind only")
-    parts = [Content(str(path), path, _bytes(path)) for path, _ in found]
-    values = [sequence(part) if arrays else part.text(how.encoding).strip() for part in parts]
-    columns = {"label": [label for _, label in found], "array" if arrays else "text": values}
-    return Rows(columns, [1] * len(found), [part.name for part in parts])
+    first = {_kind(path): path for path, _ in reversed(found)}
+    if len(first) > 1:
+        kinds = " and ".join(f"{kind}s" for kind in sorted(first))
+        named = ", ".join(str(first[kind]) for kind in sorted(first))
+        raise UserError(f"{folder.name} holds {kinds} ({named}): expected one kind only")
+    (kind,) = first
+    paths = [path for path, _ in found]
+    columns = {"label": [label for _, label in found], kind: [READ[kind](path, folder, how) for path in paths]}
+    images = Images(kind, (".",)) if kind == IMAGE else None
+    return Rows(columns, [1] * len(found), list(map(str, paths)), images)
+
+
+def _kind(path: Path) -> str:
+    """What is in a file, by its suffix: also the name of the column."""
+    suffix = path.suffix.lower()
+    return "array" if suffix == ARRAY else IMAGE if suffix in SUFFIXES else "text"
+
+
+READ = {
+    "array": lambda path, folder, how: sequence(Content(str(path), path, _bytes(path))),
+    IMAGE: lambda path, folder, how: path.relative_to(folder.path).as_posix(),
+    "text": lambda path, folder, how: Content(str(path), path, _bytes(path)).text(how.encoding).strip(),
+}
 
 
 def _folder(folder: Content) -> Path:
-    if folder.data is not None:
+    if folder.data is not None or folder.archive is not None:
         raise UserError(f"{folder.name} is no folder: --form files and --form folders read one")
     return folder.path
 
