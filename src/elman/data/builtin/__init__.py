@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_type_hints
 
+from elman.data.picture import Picture
 from elman.errors import UserError, unknown
 from elman.options import Bound
 
 PREFIX = "builtin:"
-Columns = dict[str, list[str] | list[list[str]]]
+Columns = dict[str, list[str] | list[list[str]] | list[Picture]]
 
 
 @dataclass(frozen=True)
