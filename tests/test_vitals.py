@@ -14,7 +14,7 @@ from elman.training.vitals import Vitals, same
 def status(**changed):
     figures = {"step": 1000, "epoch": 0.1, "progress": 0.5, "seconds": 1.0, "seconds_left": 1.0, "loss": 1.0,
                "val_loss": 1.1, "tokens_per_s": 1.0, "grad_norm": 1.0, "clipped": 0.1, "stuck": 0.0,
-               "rate": 0.1}  # fmt: skip
+               "rate": 0.1, "waiting": 0.0}  # fmt: skip
     return Status(**(figures | changed))
 
 

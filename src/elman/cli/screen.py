@@ -12,6 +12,7 @@ from rich.text import Text
 from elman.printable import printable
 from elman.training.reporter import Status
 
+WAITING = 0.1  # of the time, from which on it is shown that the network has nothing to do
 EVERY = 10.0  # seconds between plain lines
 
 
@@ -71,10 +72,10 @@ class Screen:
         """The line that moves; elsewhere a line when the validation loss is new, and now and then."""
         new, self.step = status.val_loss is not None, status.step
         self.validation = _validation(status) if new else self.validation
+        waiting = f" · {status.waiting:.0%} waiting for data" if status.waiting >= WAITING else ""
         line = (
             f"step {status.step:,} · loss {status.loss:.3f}{self.validation} · {status.tokens_per_s:,.0f} "
-            f"{status.unit}s/s · "
-            f"{span(status.seconds_left)} left"
+            f"{status.unit}s/s{waiting} · {span(status.seconds_left)} left"
         )
         if self.bar is not None:
             self.bar.update(self.task, completed=status.progress, description=line)

@@ -1,12 +1,13 @@
 """Examples of different lengths as batches of like length."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from elman.data.pixels import Pixels
 from elman.data.table import Table
 
 POOL = 50  # batches among which rows are sorted by length: little padding, and yet another order every epoch
@@ -20,8 +21,17 @@ class Ragged:
     values: Sequence[np.ndarray]
     pad: int = 0
 
+    def select(self, chosen: np.ndarray) -> "Ragged":
+        """Those of some rows."""
+        return replace(self, values=[self.values[number] for number in chosen])
 
-Field = Ragged | np.ndarray  # or one number a row
+    def take(self, name: str, chosen: np.ndarray) -> dict[str, Tensor]:
+        """NAME (B, T, ...), padded, and NAME_lengths (B,)."""
+        values, lengths = padded([self.values[number] for number in chosen], self.pad)
+        return {name: values, f"{name}_lengths": lengths}
+
+
+Field = Ragged | Pixels | np.ndarray  # or one number a row
 
 
 class Rows:
@@ -32,12 +42,12 @@ class Rows:
     rows were before they were numbers.
     """
 
-    def __init__(self, table: Table, fields: Mapping[str, Field], rows: int, by: str, seed: int = 0):
-        """by: the field whose lengths are compared; where they are equal, those of the others are."""
-        field = fields[by]
-        self.table, self.fields, self.rows, self.seed = table, fields, rows, seed
-        ragged = sorted((each for each in fields.values() if isinstance(each, Ragged)), key=lambda each: each is field)
-        self.sizes = [np.array([len(value) for value in each.values]) for each in ragged]  # the one to sort by is last
+    def __init__(self, table: Table, fields: Mapping[str, Field], rows: int, by: str | None, seed: int = 0):
+        """by: the field whose lengths are compared; where they are equal, those of the others are. None: none are."""
+        self.table, self.fields, self.rows, self.by, self.seed = table, fields, rows, by, seed
+        ragged = {name: field for name, field in fields.items() if isinstance(field, Ragged) and by is not None}
+        order = sorted(ragged, key=lambda name: name == by)  # the one to sort by is last
+        self.sizes = [np.array([len(value) for value in ragged[name].values]) for name in order]
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
     def __len__(self) -> int:
@@ -60,15 +70,24 @@ class Rows:
         assert isinstance(field, Ragged)
         return field.values
 
+    @property
+    def workers(self) -> int:
+        """See `Source`."""
+        return max((field.workers for field in self.fields.values() if isinstance(field, Pixels)), default=0)
+
+    def select(self, chosen: np.ndarray) -> "Rows":
+        """Some of the rows."""
+        fields = {name: field[chosen] if isinstance(field, np.ndarray) else field.select(chosen)
+                  for name, field in self.fields.items()}  # fmt: skip
+        return Rows(self.table.take(chosen.tolist()), fields, self.rows, self.by)
+
     def take(self, chosen: np.ndarray) -> dict[str, Tensor]:
         """These rows as a batch."""
         batch = {"row": torch.from_numpy(chosen)}
         for name, field in self.fields.items():
-            if isinstance(field, Ragged):
-                values = [field.values[number] for number in chosen]
-                batch[name], batch[f"{name}_lengths"] = padded(values, field.pad)
-            else:
-                batch[name] = torch.from_numpy(field[chosen])
+            batch |= (
+                {name: torch.from_numpy(field[chosen])} if isinstance(field, np.ndarray) else field.take(name, chosen)
+            )
         return batch
 
     def _ordered(self, epoch: int) -> list[np.ndarray]:

@@ -18,6 +18,8 @@ class Windows:
       without loss. Smaller: the graph is cut inside the window.
     """
 
+    workers = 0
+
     def __init__(self, ids: np.ndarray, rows: int, window: int, back: int | None = None):
         self.ids = ids
         steps = len(ids) - 1

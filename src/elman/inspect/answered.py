@@ -1,6 +1,5 @@
 """The rows of a table that a model has answered: what all panels of its report look at."""
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from elman.cells.tap import record
 from elman.data.kind import lowered
 from elman.data.listed import ListedTokens
-from elman.data.rows import Ragged, Rows
+from elman.data.rows import Rows
 from elman.data.tokens import Tokens
 from elman.errors import UserError
 from elman.inspect import painting
@@ -46,7 +45,7 @@ class Answered:
             raise UserError(f"{look.text or model.path} has no rows to look at")
         chosen = np.random.default_rng(look.seed).permutation(len(source.table))[: look.length or ROWS]
         look.tell(f"{len(chosen):,} rows are read, of {len(source.table):,}")
-        self.whole, self.source = source.table, _those(source, chosen, task.by)
+        self.whole, self.source = source.table, source.select(chosen)
         texts = [value for values in self.source.table.columns.values() for value in values if isinstance(value, str)]
         if not look.quiet:
             painting.tell_uncovered("".join(texts), look.tell)
@@ -100,15 +99,6 @@ class Answered:
             if steps > STEPS:
                 break
         return saturation(named, {place: np.concatenate([piece[place] for piece in pieces]) for place in named})
-
-
-def _those(source: Rows, chosen: np.ndarray, by: str) -> Rows:
-    """Some rows of a source."""
-    fields = {
-        name: replace(field, values=[field.values[row] for row in chosen]) if isinstance(field, Ragged)
-        else field[chosen] for name, field in source.fields.items()
-    }  # fmt: skip
-    return Rows(source.table.take(chosen.tolist()), fields, source.rows, by)
 
 
 def pieces(tokens: Tokens, text: str, ids: np.ndarray) -> list[str]:

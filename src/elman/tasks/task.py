@@ -29,7 +29,11 @@ def to(batch: Batch, device: torch.device) -> Batch:
 
 
 class Source(Protocol):
-    """Batches that can be asked for in any order, so that a run can go on where it stopped. `str` tells its sizes."""
+    """Batches that can be asked for in any order, so that a run can go on where it stopped. `str` tells its sizes;
+    `workers` is how many processes are worth having to make batches: 0 where that takes next to no time."""
+
+    @property
+    def workers(self) -> int: ...
 
     def __len__(self) -> int:
         """Batches in an epoch."""

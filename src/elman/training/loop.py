@@ -16,6 +16,7 @@ from elman.data.windows import IGNORED
 from elman.errors import Stopped, UserError
 from elman.recurrent.state import State, flatten, over, unflatten
 from elman.tasks.task import Data, Source, Task, to
+from elman.training.ahead import Ahead
 from elman.training.device import Precision, find_device, find_precision
 from elman.training.evaluate import evaluate
 from elman.training.options import TrainOptions
@@ -60,6 +61,7 @@ class Progress:
     tokens: int = 0
     seconds: float = 0.0  # of training, looks at the validation part included
     busy: float = 0.0  # without them
+    waited: float = 0.0  # of these, without a batch to train on
     part: int | None = None  # batches of the validation part that a look takes
     best: float | None = None
     best_step: int = 0
@@ -81,7 +83,9 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
         task.parameters(), highest, BETAS, weight_decay=options.decay, fused=device.type in ("cpu", "cuda")
     )
     progress, state = _begin(task, optimizer, len(data.train), options, run, device)
-    stretch, source, vitals = Stretch(**progress.stretch), data.train, Vitals(data.floor)
+    stretch, vitals = Stretch(**progress.stretch), Vitals(data.floor)
+    workers = data.train.workers if options.workers is None else options.workers
+    source = Ahead(data.train, workers) if workers else data.train
     began, before = time.perf_counter(), progress.seconds
     reporter.tell(f"{_backends(task)}; {precision}; on {device}")
 
@@ -125,7 +129,10 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
             for _ in range(options.accumulate):
                 if progress.index == 0:
                     state = None
-                batch = to(source.batch(progress.epoch, progress.index), device) | {"progress": torch.tensor(done())}
+                asked = time.perf_counter()
+                made = source.batch(progress.epoch, progress.index)
+                progress.waited += time.perf_counter() - asked
+                batch = to(made, device) | {"progress": torch.tensor(done())}
                 with torch.autocast(device.type, precision.dtype, enabled=precision.dtype != torch.float32):
                     loss, state, counts = task(batch, state)
                 (loss / options.accumulate).backward()
@@ -191,7 +198,8 @@ class Meter:
         self.nats = torch.zeros((), device=self.device)
         self.count = torch.zeros((), device=self.device)
         self.clipped, self.updates = torch.zeros((), device=self.device), 0
-        self.since, self.tokens, self.busy = progress.seconds, progress.tokens, progress.busy
+        self.since, self.tokens = progress.seconds, progress.tokens
+        self.busy, self.waited = progress.busy, progress.waited
 
     def add(self, counts: dict[str, Tensor]) -> None:
         """Adds what a batch's `loss` counted; nothing is read back from the device."""
@@ -232,6 +240,7 @@ class Meter:
             clipped=float(self.clipped) / max(1, self.updates),
             stuck=stuck,
             rate=rate,
+            waiting=(progress.waited - self.waited) / max(progress.busy - self.busy, 1e-9),
             val_accuracy=seen.get("accuracy"),
             unit=self.unit,
         )
@@ -372,6 +381,7 @@ def _summary(
         "val_figures": judged,
         "tokens": progress.tokens,
         "tokens_per_s": progress.tokens / max(progress.busy, 1e-9),
+        "waiting": progress.waited / max(progress.busy, 1e-9),
         "train_seconds": progress.seconds,
         "parameters": sum(weight.numel() for weight in task.parameters()),
         "backend": _backends(task).removeprefix("backend "),

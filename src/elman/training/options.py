@@ -38,6 +38,8 @@ class TrainOptions:
     """Where to compute: auto, cpu, cuda, cuda:1, mps."""
     seed: CountInt = 0
     """Of the weights, of dropout, of every order."""
+    workers: CountInt | None = None
+    """Processes that make batches ahead of training; if not given 1 where pictures have to be decoded."""
     eval_every: PositiveInt | None = None
     """Updates between two looks at the validation part; if not given a 20th of the training, at most 1 minute."""
     patience: PositiveInt | None = None

@@ -21,13 +21,15 @@ class Status:
     clipped: float
     stuck: float
     rate: float
+    waiting: float
     val_accuracy: float | None = None  # share of the predictions that are right, where one can be
     unit: str = "token"
 
     def line(self) -> dict[str, Any]:
         """As a line of log.jsonl. `bits` are bits a token; `grad_norm` is taken before clipping;
         `clipped` is the share of the updates since the last line that it was above --clip, `stuck` the share of
-        the units whose state is the same in every row."""
+        the units whose state is the same in every row, `waiting` the share of the time in which there was no batch
+        to train on."""
         figures = asdict(self) | {"bits": self.loss / math.log(2)}
         del figures["unit"]
         # JSON has no NaN
