@@ -66,8 +66,12 @@ def fed(target):
     return torch.cat((torch.full_like(target[:, :1], TARGETS), target[:, :-1].clamp(min=0)), 1)
 
 
+def decoded(task, tokens, given):
+    return task.decode(tokens, task.begin(given), given)[0]
+
+
 def begun(task, given):
-    return task.encode(given["source"], given["source_lengths"])
+    return task.begin(given)
 
 
 # the equations
@@ -137,7 +141,7 @@ def test_the_logits_and_the_alignment_are_those_of_the_papers(attention, feeding
     tokens = torch.cat((torch.tensor([TARGETS]), target))
     logits, looked = by_the_papers(task, source.tolist(), tokens.tolist())
     with torch.no_grad():
-        found = task.head(task.decode(tokens[None], task.encode(source[None], torch.tensor([4]))))[0]
+        found = task.head(decoded(task, tokens[None], {"source": source[None], "source_lengths": torch.tensor([4])}))[0]
     assert_allclose(found, logits, rtol=1e-4, atol=1e-5)
     if attention == "none":
         with pytest.raises(ValueError, match="looks nowhere"):
@@ -158,7 +162,7 @@ def test_the_whole_target_at_once_gives_what_single_steps_give(attention, option
     task, given = make(attention, **options), batch()
     tokens, state = fed(given["target"]), begun(task, given)
     with torch.no_grad():
-        whole, step = task.decode(tokens, state), task.decoder.unrolled()
+        whole, step = task.decode(tokens, state, given)[0], task.decoder.unrolled()
         for time, token in enumerate(tokens.unbind(1)):
             out, state = task.advance(step, token, state)
             assert_close(out, whole[:, time], rtol=0, atol=1e-5)
@@ -227,7 +231,7 @@ def test_the_loss_is_what_the_stepper_gives_the_target_and_its_end(attention, fe
 def spread(task, given):
     """The logits (N, V) of each token of the targets, and the tokens."""
     with torch.no_grad():
-        logits = task.head(task.decode(fed(given["target"]), begun(task, given)))
+        logits = task.head(decoded(task, fed(given["target"]), given))
     counted = given["target"] != IGNORED
     return logits[counted], given["target"][counted]
 
@@ -348,7 +352,8 @@ def test_without_beams_it_says_the_likeliest_token_at_each_step(attention, feedi
     task = make(attention, feeding, seed=3)
     for text in ("abc", "gg", "fedcba"):
         source = torch.tensor([["abcdefg".index(char) for char in text]])
-        state, token, found, score = task.encode(source, torch.tensor([len(text)])), TARGETS, "", 0.0
+        state = task.begin({"source": source, "source_lengths": torch.tensor([len(text)])})
+        token, found, score = TARGETS, "", 0.0
         step = task.decoder.unrolled()
         with torch.no_grad():
             while len(found) < 9:

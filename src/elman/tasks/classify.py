@@ -50,7 +50,7 @@ class Classify(TableTask):
     roles: ClassVar[tuple[str, ...]] = ("text", "label")
     takes: ClassVar[dict[str, tuple[type, ...]]] = {"text": (str, np.ndarray)}
     asks: ClassVar[tuple[str, ...]] = ("text",)
-    by: ClassVar[str] = "input"
+    by: ClassVar[str | None] = "input"
     Options: ClassVar[type[TableTaskOptions]] = ClassifyOptions
 
     def __init__(

@@ -53,7 +53,7 @@ class Generate(TableTask):
     unit: ClassVar[str] = "token"
     next_step: ClassVar[str] = "let it write: elman sample"
     roles: ClassVar[tuple[str, ...]] = ("text", "label")
-    by: ClassVar[str] = "target"
+    by: ClassVar[str | None] = "target"
     Options: ClassVar[type[TableTaskOptions]] = GenerateOptions
 
     def __init__(

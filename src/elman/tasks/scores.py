@@ -17,11 +17,12 @@ class Scores:
     """Scores of what was `said` of each source, from 0 to 100, where all of its references count. Those over several
     sources are of the corpus; a source may be among them more than once."""
 
-    def __init__(self, said: dict[str, str], references: dict[str, list[str]]):
+    def __init__(self, said: dict[str, str], references: dict[str, list[str]], order: int = 4):
+        """order: BLEU is of n-grams of 1 to so many words."""
         from sacrebleu.metrics.bleu import BLEU  # takes a while to import
         from sacrebleu.metrics.chrf import CHRF
 
-        self.said, self.references, self._bleu, self._chrf = said, references, BLEU(), CHRF()
+        self.said, self.references, self._bleu, self._chrf = said, references, BLEU(max_ngram_order=order), CHRF()
 
     def bleu(self, sources: Iterable[str]) -> float:
         return self._bleu.corpus_score(*self._beside(sources)).score

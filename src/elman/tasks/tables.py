@@ -12,6 +12,7 @@ from torch import Tensor
 
 from elman.cells.registry import stored
 from elman.data import split, table
+from elman.data.picture import Picture
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table, TableOptions
 from elman.data.tokens import Tell, Unknown, from_config
@@ -21,7 +22,7 @@ from elman.options import PositiveInt, restore
 from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Answer, Batch, Data, Source, Task, to
 
-KINDS = {str: "a text", list: "a list of words", np.ndarray: "an array"}
+KINDS = {str: "a text", list: "a list of words", np.ndarray: "an array", Picture: "a picture"}
 
 
 @Parameter(name="*")
@@ -45,7 +46,7 @@ class TableTask(Task):
     next_step: ClassVar[str] = "let it answer: elman predict"
     roles: ClassVar[tuple[str, ...]]
     takes: ClassVar[dict[str, tuple[type, ...]]] = {}  # what a value of a role may be, where it is not just a text
-    by: ClassVar[str]  # the field whose lengths are compared
+    by: ClassVar[str | None]  # the field by whose lengths rows are put together
     Options: ClassVar[type[TableTaskOptions]]
 
     @classmethod
@@ -124,7 +125,7 @@ class TableTask(Task):
             for row, value in enumerate(values):
                 if value is not None and not isinstance(value, kinds):
                     wanted = " or ".join(KINDS[kind] for kind in kinds)
-                    found = KINDS.get(type(value), f"'{value}'")
+                    found = next((name for kind, name in KINDS.items() if isinstance(value, kind)), f"'{value}'")
                     raise UserError(f"the {role} of {rows.where(row)} is {found}: it must be {wanted}")
         return rows
 

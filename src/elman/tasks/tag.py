@@ -53,7 +53,7 @@ class Tag(TableTask):
     roles: ClassVar[tuple[str, ...]] = ("words", "tags")
     takes: ClassVar[dict[str, tuple[type, ...]]] = {"words": (str, list), "tags": (str, list)}
     asks: ClassVar[tuple[str, ...]] = ("words",)
-    by: ClassVar[str] = "input"
+    by: ClassVar[str | None] = "input"
     Options: ClassVar[type[TableTaskOptions]] = TagOptions
 
     def __init__(

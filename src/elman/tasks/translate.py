@@ -8,27 +8,23 @@ import numpy as np
 import torch
 from cyclopts import Parameter
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elman.cells.registry import stored
 from elman.cells.tap import record
 from elman.data.rows import Field, Ragged, Rows, padded
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, TokenOptions, Tokens, from_config
-from elman.data.windows import IGNORED
-from elman.decode.sampling import Sampling
-from elman.decode.search import Hypothesis, Search, draw
-from elman.decode.search import search as beams
+from elman.data.tokens import KINDS, Tell, TokenOptions, from_config
 from elman.errors import UserError
 from elman.nets.attention import ATTENTION
-from elman.nets.lookup import SPREAD, lookup
+from elman.nets.lookup import lookup
 from elman.options import PositiveInt, Probability, ShareFloat
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 from elman.tasks.scores import Scores, references
-from elman.tasks.tables import TableTask, TableTaskOptions, encoded, ended, shifted
+from elman.tasks.tables import TableTaskOptions, encoded, ended
 from elman.tasks.task import Answer, Batch, Data
+from elman.tasks.writer import Writer
 
 SHOWN = 3  # sentences shown while training
 
@@ -60,16 +56,16 @@ class TranslateOptions(TokenOptions, TableTaskOptions):
     """Share of the target that is spread over all tokens, in training."""
 
 
-class Translate(TableTask):
+class Translate(Writer):
     """Encoder and decoder, each a `Recurrent`, with attention between them or without."""
 
     kind: ClassVar[str] = "translate"
     summary: ClassVar[str] = "a translator: a sequence in, another out"
-    unit: ClassVar[str] = "token"
+    writes: ClassVar[str] = "target"
+    answer: ClassVar[str] = "translation"
     roles: ClassVar[tuple[str, ...]] = ("source", "target")
-    rate: ClassVar[float] = 0.004
     asks: ClassVar[tuple[str, ...]] = ("source",)
-    by: ClassVar[str] = "source"
+    by: ClassVar[str | None] = "source"
     Options: ClassVar[type[TableTaskOptions]] = TranslateOptions
 
     def __init__(
@@ -90,7 +86,7 @@ class Translate(TableTask):
         smoothing: float = 0.0,
     ):
         """sources, targets: how many tokens each side has. Of the targets one more is known: it begins and ends."""
-        super().__init__()
+        super().__init__(targets, embedding, dropout, smoothing)
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._config["cell"] = stored(cell)
         common: dict[str, Any] = {"dropout": dropout, "residual": residual, "backend": backend}
@@ -106,11 +102,7 @@ class Translate(TableTask):
         width = hidden if attention == "dot" else memory
         self.attention = None if attention == "none" else ATTENTION[attention](hidden, width, hidden)
         self.join = nn.Linear(hidden + (0 if self.attention is None else width), embedding)
-        self.head = nn.Linear(embedding, targets + 1)
-        nn.init.normal_(self.head.weight, std=SPREAD)
-        self.before, self.feeding = attention == "additive", input_feeding
-        self.boundary, self.dropout = targets, dropout
-        self.forcing, self.smoothing = forcing, smoothing
+        self.before, self.feeding, self.forcing = attention == "additive", input_feeding, forcing
 
     def config(self) -> dict[str, Any]:
         return self._config
@@ -168,14 +160,14 @@ class Translate(TableTask):
             options.backend, options.forcing, options.smoothing,
         )  # fmt: skip
 
-    def vectors(self, tokens: Tensor) -> Tensor:
-        """Of target tokens (B, ...), (B, ..., E): the head's weights, so what is said of a token is learned with what
-        is read of it (Press & Wolf 2017)."""
-        return F.embedding(tokens, self.head.weight)
+    @property
+    def written_by(self) -> Recurrent:
+        return self.decoder
 
-    def encode(self, source: Tensor, lengths: Tensor) -> dict[str, Any]:
-        """The decoder's state before the first token: its layers' state, the memory (B, S, M) with its keys and
+    def begin(self, batch: Batch) -> dict[str, Any]:
+        """From source (B, S), source_lengths: the state of the decoder's layers, the memory (B, S, M) with its keys and
         lengths, and what is fed back, (B, ...)."""
+        source, lengths = batch["source"], batch["source_lengths"]
         y, last = self.encoder(drop(self.source_lookup(source), self.dropout, self.training), lengths=lengths)
         state: dict[str, Any] = {"layers": self._bridged(last), "lengths": lengths}
         if self.attention is not None:
@@ -203,8 +195,7 @@ class Translate(TableTask):
     def advance(
         self, step: Callable[[Tensor, State], tuple[Tensor, State]], token: Tensor, state: dict[str, Any]
     ) -> tuple[Tensor, dict[str, Any]]:
-        """One token (B,) on: what the head is given (B, E), and the state. `step`: the decoder's `unrolled()`."""
-        x, read = drop(self.vectors(token), self.dropout, self.training), None
+        x, read = self.vectors(token), None
         if self.before:
             assert self.attention is not None
             query = state["layers"][-1][0][:, None]
@@ -217,13 +208,13 @@ class Translate(TableTask):
         out = self._joined(y if read is None else torch.cat((y, read), -1), state)[:, 0]
         return out, state | {"layers": layers} | ({"read": out} if "read" in state else {})
 
-    def decode(self, tokens: Tensor, state: dict[str, Any], forced: float = 1.0) -> Tensor:
-        """What the head is given (B, T, E) at each step, the tokens (B, T) being fed; each with the chance `forced`,
-        the likeliest of the step before otherwise."""
+    def decode(self, tokens: Tensor, state: dict[str, Any], batch: Batch) -> tuple[Tensor, Any]:
+        """See `Writer`. In training each token is fed with the chance `forced`, the likeliest of the step before
+        otherwise."""
+        forced = 1 - (1 - self.forcing) * float(batch["progress"]) if self.training and self.forcing < 1 else 1.0
         if not self.before and not self.feeding and forced == 1.0:  # nothing that a step says is needed by the next
-            x = drop(self.vectors(tokens), self.dropout, self.training)
-            y, _ = self.decoder(x, state["layers"])
-            return self._joined(drop(y, self.dropout, self.training), state)
+            y, _ = self.decoder(self.vectors(tokens), state["layers"])
+            return self._joined(drop(y, self.dropout, self.training), state), None
         step, outs = self.decoder.unrolled(), list[Tensor]()
         for true in tokens.unbind(1):
             token = true
@@ -232,52 +223,10 @@ class Translate(TableTask):
                 token = torch.where(torch.rand(len(true)).to(true.device) < forced, true, own)
             out, state = self.advance(step, token, state)
             outs.append(out)
-        return torch.stack(outs, 1)
+        return torch.stack(outs, 1), None
 
-    def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
-        """source (B, S), source_lengths; target (B, T), the end included, IGNORED where there is none; progress () of
-        the training, where it goes on. What is logged is without smoothing."""
-        target = batch["target"]
-        tokens = shifted(target, self.boundary)
-        forced = 1 - (1 - self.forcing) * float(batch["progress"]) if self.training and self.forcing < 1 else 1.0
-        out = self.decode(tokens, self.encode(batch["source"], batch["source_lengths"]), forced)
-        counted = target != IGNORED
-        chances = self.head(out[counted]).float().log_softmax(-1)
-        nats = F.nll_loss(chances, target[counted])
-        loss = nats if not self.training else (1 - self.smoothing) * nats - self.smoothing * chances.mean()
-        count = counted.sum()
-        return loss, None, {"nats": nats.detach() * count, "tokens": count}
-
-    def stepper(self) -> "TranslateStepper":
-        return TranslateStepper(self)
-
-    def answers(
-        self, batch: Batch, config: dict[str, Any], search: Search = Search(), sampling: Sampling = Sampling(),
-        drawn: bool = False, seed: int = 0, **_: Any,
-    ) -> list[Answer]:  # fmt: skip
-        """translation; score, by which translations are compared; and the `candidates` where more than one is asked
-        for. By beams, or `drawn` by sampling; `cut` where no end was reached."""
-        asked = (self.stepper(), batch, len(batch["source"]), self.boundary, self.boundary, search)
-        limits = [limit(length) for length in batch["source_lengths"].tolist()]
-        if drawn:
-            # other numbers for each batch, or the tenth sentence of every one would get the same
-            mixed = np.random.SeedSequence([seed, int(batch["row"][0])]).generate_state(1)
-            found = draw(*asked, sampling, torch.Generator().manual_seed(int(mixed[0])), max(limits))
-        else:
-            found = beams(*asked, limits, sampling.no_repeat)
-        tokens = from_config(config["tokens"]["target"])
-        return [_answer(each, tokens, search.best) for each in found]
-
-    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
-        found = super().predict(rows, config, tell, **how)
-        cut = sum("cut" in answer for answer in found)
-        if cut:
-            tell(f"{cut:,} of {len(found):,} translations were cut: they came to no end; see --max-length")
-        return found
-
-    def line(self, answer: Answer) -> str:
-        """The translation, or all that were asked for, a tab between them."""
-        return "\t".join(each["translation"] for each in answer.get("candidates", [answer]))
+    def limits(self, batch: Batch) -> list[int]:
+        return [limit(length) for length in batch["source_lengths"].tolist()]
 
     def alignment(self, source: Tensor, target: Tensor) -> Tensor:
         """The weights (T, S) of the attention over one source (S,) while one target (T,), without its end, is written:
@@ -286,7 +235,8 @@ class Translate(TableTask):
             raise ValueError("a translator without attention looks nowhere")
         tokens = torch.cat((torch.tensor([self.boundary], device=target.device), target))[None]
         with torch.inference_mode(), record() as seen:
-            self.eval().decode(tokens, self.encode(source[None], torch.tensor([len(source)], device=source.device)))
+            given = {"source": source[None], "source_lengths": torch.tensor([len(source)], device=source.device)}
+            self.eval().decode(tokens, self.begin(given), given)
         return seen["attention"][0]
 
     def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
@@ -313,34 +263,6 @@ class Translate(TableTask):
         return write
 
 
-class TranslateStepper:
-    """The decoder a token at a time."""
-
-    def __init__(self, model: Translate):
-        self.model, self.step_of = model, model.decoder.unrolled()
-        self.device = model.head.weight.device
-
-    def begin(self, batch: Batch) -> State:
-        """See `Stepper`: the state after the source (B, S), source_lengths was read."""
-        return self.model.encode(batch["source"], batch["source_lengths"])
-
-    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `Stepper`."""
-        out, state = self.model.advance(self.step_of, token, state)
-        return self.model.head(out), state
-
-
 def limit(size: int) -> int:
     """At most so many tokens are written of a source of that many."""
     return 2 * size + 10
-
-
-def _answer(found: list[Hypothesis], tokens: Tokens, best: int) -> dict[str, Any]:
-    texts = [tokens.decode(each.tokens).removeprefix(tokens.lead) for each in found]
-    answer: dict[str, Any] = {"translation": texts[0], "score": found[0].normed}
-    if not found[0].ended:
-        answer["cut"] = True
-    if best > 1:
-        answer["candidates"] = [{"translation": text, "score": each.normed}
-                                for text, each in zip(texts, found, strict=True)]  # fmt: skip
-    return answer

@@ -1,0 +1,41 @@
+"""A picture as a grid of vectors, by a small residual network (He et al. 2016) that is trained with its task."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WIDTHS = (32, 64, 128)  # of the vectors, after each halving of the picture
+HALVED = 2 ** len(WIDTHS)
+
+
+class Residual(nn.Module):
+    """pixels (B, 3, S, S), 0 to 255, give a grid (B, L, D): L = (S / 8)^2 places, row by row from the top left, and at
+    each D numbers, of which the last two say where it is: across and down, from -1 to 1."""
+
+    def __init__(self):
+        super().__init__()
+        pairs = zip((3, *WIDTHS), WIDTHS, strict=False)
+        self.blocks = nn.Sequential(*(Block(inputs, outputs) for inputs, outputs in pairs))
+        self.size = WIDTHS[-1] + 2
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        found = self.blocks(pixels.float() / 127.5 - 1)
+        down, across = (torch.linspace(-1, 1, side, device=found.device) for side in found.shape[2:])
+        where = torch.stack(torch.meshgrid(across, down, indexing="xy")).to(found.dtype)
+        return torch.cat((found, where.expand(len(found), -1, -1, -1)), 1).flatten(2).transpose(1, 2)
+
+
+class Block(nn.Module):
+    """Two convolutions around which what went in is added to what comes out; the picture becomes half as wide."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False)
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.beside = nn.Conv2d(inputs, outputs, 1, 2, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, I, S, S) gives (B, O, S / 2, S / 2)."""
+        inside = self.norms[1](self.second(F.relu(self.norms[0](self.first(x)))))
+        return F.relu(inside + self.norms[2](self.beside(x)))
