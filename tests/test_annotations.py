@@ -126,6 +126,17 @@ def test_entries_of_coco_that_are_not_whole(tmp_path):
         table.complete(read(f"{root}c5.json"), ["image", "caption"], False)
 
 
+def test_two_pictures_of_coco_with_one_number(tmp_path):
+    pictures = [{"id": 30, "file_name": "000.png"}, {"id": 30, "file_name": "001.png"}]
+    captions = [{"image_id": 30, "caption": "Of which of the two?"}]
+    files = {f"00{n}.png": picture(n) for n in range(2)}
+    root = laid(tmp_path, files | {"c.json": coco(images=pictures, annotations=captions)}, False)
+    fails(f"{root}c.json", "c.json row 2 in images has the id 30 of another image", "--skip-bad")
+    got = read(f"{root}c.json", skip_bad=True)
+    assert reds(got) == [0]
+    assert noted(got, "1 bad row left out")
+
+
 # Karpathy
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from functools import cache
-from itertools import groupby
+from itertools import combinations, groupby, product
 
 import hypothesis.strategies as st
 import numpy as np
@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from elman.data import builtin
 from elman.data.builtin import datasets, generate
 from elman.data.builtin.chance import Chance
+from elman.data.picture import Picture
 from elman.errors import UserError
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
@@ -30,7 +31,10 @@ COLUMNS = {
     "classify": ["text", "label"],
     "tag": ["words", "tags"],
     "generate": ["text"],
+    "caption": ["image", "caption"],
+    "vqa": ["image", "question", "answer", "kind"],
 }
+MORE = {name: ["split"] for name in WITH_PARTS} | {name: ["split", "pair"] for name in ("scenes", "scene_questions")}
 
 
 @cache
@@ -42,6 +46,14 @@ def rows(spec):
 
 def part(spec, split):
     return [row for row in rows(spec) if row["split"] == split]
+
+
+def inputs(columns):
+    """What each row is about. Rows about one picture stand together and count once."""
+    first = next(iter(columns.values()))
+    if isinstance(first[0], Picture):
+        return [name for name, _ in groupby(map(str, first))]
+    return [value if isinstance(value, str) else " ".join(value) for value in first]
 
 
 # what a row says, worked out in another way than the package does
@@ -181,9 +193,79 @@ def judged(row):
     return (row["label"] == "positive") == opinion(more)
 
 
+def things(row):
+    """Of each thing in the picture its words, and where it stands."""
+    found = [text.split() for text in row["image"].name.removeprefix("scene: ").split("; ")]
+    return [(words, *map(int, place.split(","))) for *words, place in found]
+
+
+def alike(words, row):
+    """The things of which all of this is true: `small red circles`."""
+    wanted = {word.removesuffix("s") for word in words.split()} - {"object"}
+    return [thing for thing in things(row) if wanted <= set(thing[0])]
+
+
+def stands(a, side, b):
+    ahead = {"left": b[1] - a[1], "right": a[1] - b[1], "above": b[2] - a[2], "below": a[2] - b[2]}
+    return ahead[side.split()[0]] > 5
+
+
+NUMBERS = {"a": 1, "an": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+SIDES = "left of|right of|above|below"
+
+
+def sentence(row):
+    """Whether some choice of things for the nouns makes all that is said true."""
+
+    def meant(noun):
+        number, words = noun.split(" ", 1)
+        found = alike(words, row)
+        return [(thing,) for thing in found] if NUMBERS[number] == 1 else [found] * (len(found) == NUMBERS[number])
+
+    bare = re.sub("^there (is|are) | (is|are)(?= )", "", row["caption"])
+    if " among " in bare:
+        noun, rest = bare.split(" among ")
+        return bool(meant(noun)) and rest == f"{[*NUMBERS][len(things(row))]} objects"
+    first, *others = re.split(rf" (?:and )?(?={SIDES})| and ", bare)
+    others = [re.fullmatch(rf"({SIDES})? ?(.*)", other).groups() for other in others]
+    return any(
+        all(a != b for some, more in combinations(chosen, 2) for a, b in product(some, more))
+        and all(stands(a, side, b) for (side, _), group in zip(others, chosen[1:], strict=True) if side
+                for a, b in product(chosen[0], group))
+        for chosen in product(*map(meant, (first, *(noun for _, noun in others))))
+    )  # fmt: skip
+
+
+QUESTIONS = {
+    "existence": r"is there an? (.+)\?",
+    "count": r"how many (.+) are there\?",
+    "colour": r"what colour is the (.+)\?",
+    "relation": rf"is the (.+) ({SIDES}) the (.+)\?",
+    "comparison": r"(?:is the|are there) (.+?) (larger than the|smaller than the|than) (.+)\?",
+}
+
+
+def asked(row):
+    first, *rest = re.fullmatch(QUESTIONS[row["kind"]], row["question"]).groups()
+    if row["kind"] == "count":
+        return row["answer"] == str(len(alike(first, row)))
+    if row["kind"] == "colour":
+        [[words, *_]] = alike(first, row)
+        return row["answer"] == words[1]
+    if row["kind"] == "existence":
+        said = alike(first, row) != []
+    elif rest[0] == "than":
+        said = len(alike(first.removeprefix("more "), row)) > len(alike(rest[1], row))
+    else:
+        [one], [other] = alike(first, row), alike(rest[1], row)
+        sizes = {"larger than the": ("large", "small"), "smaller than the": ("small", "large")}
+        said = (one[0][0], other[0][0]) == sizes[rest[0]] if rest[0] in sizes else stands(one, rest[0], other)
+    return row["answer"] == ("yes" if said else "no")
+
+
 ORACLES = {
     "anbn": counted, "copy": same, "dates": written_date, "dyck": nested, "parity": odd_ones, "reverse": backwards,
-    "tagged": named, "verdicts": judged,
+    "scene_questions": asked, "scenes": sentence, "tagged": named, "verdicts": judged,
 }  # fmt: skip
 
 
@@ -200,12 +282,13 @@ def test_as_many_different_rows_as_asked_for(name, seed, count):
     data = datasets()[name]
     options = {"longest": 10} if name in WITH_PARTS else {}
     found = data.rows(seed, count, **options)
-    assert list(found) == COLUMNS[data.kind] + ["split"] * (name in WITH_PARTS)
-    assert {len(values) for values in found.values()} == {count}
-    inputs = [value if isinstance(value, str) else " ".join(value) for value in next(iter(found.values()))]
+    assert list(found) == COLUMNS[data.kind] + MORE.get(name, [])
+    assert len({len(values) for values in found.values()}) == 1
+    about = inputs(found)
+    assert len(about) == count
     if name == "anbn":  # has but one text for each n, and trains on them again and again
-        inputs = [text for text, split in zip(inputs, found["split"], strict=True) if split != "train"]
-    assert len(set(inputs)) == len(inputs)
+        about = [text for text, split in zip(about, found["split"], strict=True) if split != "train"]
+    assert len(set(about)) == len(about)
     assert found == data.rows(seed, count, **options)
 
 
@@ -332,7 +415,7 @@ def test_rows_depend_on_nothing_but_their_options():
     code = (
         "from elman.data.builtin import datasets, generate; import hashlib, json;"
         "made = [generate(f'builtin:{name}:count=300') for name in datasets()];"
-        "print(hashlib.sha256(json.dumps(made).encode()).hexdigest())"
+        "print(hashlib.sha256(json.dumps(made, default=str).encode()).hexdigest())"
     )
     random.seed(1)
     before = random.getstate()
@@ -340,7 +423,7 @@ def test_rows_depend_on_nothing_but_their_options():
     assert random.getstate() == before
     environment = os.environ | {"PYTHONHASHSEED": "77", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
     other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert other.stdout.strip() == hashlib.sha256(json.dumps(made).encode()).hexdigest()
+    assert other.stdout.strip() == hashlib.sha256(json.dumps(made, default=str).encode()).hexdigest()
 
 
 def test_options_are_taken():
@@ -360,8 +443,9 @@ def test_every_data_is_described(name):
     assert data.summary
     assert "\n" not in data.summary
     assert {"seed", "count"} <= set(data.options())
-    assert len(rows(name)) == data.options()["count"]
-    assert 2_000 <= len(rows(name)) <= 20_000
+    count = data.options()["count"]
+    assert len(inputs(generate(f"builtin:{name}"))) == count
+    assert 2_000 <= count <= 20_000
 
 
 def test_a_new_file_is_found(tmp_path, monkeypatch):

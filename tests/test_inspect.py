@@ -266,7 +266,7 @@ def test_any_text_makes_a_picture(text):
 def test_what_no_font_has_is_known():
     assert painting.uncovered("if a: é € α\n\t\0") == []
     rare = "\U00012345x\U00020000"  # a cuneiform sign, and a rare Chinese one
-    best = painting._covered(painting._font_file(rare))
+    best = painting._covered(painting.font_file(rare))
     assert painting.uncovered(rare) == [char for char in rare if char != "x" and char not in best]
 
 

@@ -422,7 +422,7 @@ def test_folders_of_pictures(tmp_path):
 def test_nothing_is_decoded_or_held_open_when_a_table_is_read(tmp_path):
     path = album(tmp_path)
     whole = (tmp_path / "in/1.png").read_bytes()
-    (tmp_path / "in/1.png").write_bytes(whole[:-24])
+    (tmp_path / "in/1.png").write_bytes(whole[:-24] + whole[-12:])  # its end is there
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else None
     got = read(path)
     if before is not None:

@@ -16,6 +16,10 @@ class UserError(Stopped):
     code = 2
 
 
+class Unreadable(UserError):
+    """Something that the data names, a picture say, cannot be read; which may show late."""
+
+
 def unknown(what: str, given: str, valid: Iterable[str]) -> UserError:
     """The error for a word that is not one of `valid`: names the nearest, or all when none is near."""
     valid = sorted(valid)

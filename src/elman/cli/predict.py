@@ -37,10 +37,16 @@ class Asking:
     """A table whose rows are answered, in their order."""
     column: str | None = None
     """The column of the file that is read; the one trained on when not given."""
+    images: str | None = None
+    """The folder or zip of the pictures that the file names; found beside the file when not given."""
     encoding: str = "utf-8"
     """How the bytes of the file, or of standard input, are characters."""
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
     """A .csv, .tsv or .jsonl to write: the columns of the file, and the answers."""
+    picture: Path | None = None
+    """The .png to write of where was looked in a photo; beside you, under the photo's name, when not given."""
+    silent: Annotated[bool, Parameter(name="--no-picture", negative=())] = False
+    """Write no such picture."""
     json: bool = False
     """Print everything that is known of an answer, as a line of JSON each."""
     skip_bad: bool = False
@@ -72,6 +78,13 @@ def predict_(
         raise UserError(f"--file {asking.file} and '{inputs[0]}' exclude each other")
     if asking.out is not None and asking.file is None:
         raise UserError(f"--out {asking.out} goes with --file: it has the file's rows, and the answers")
+    if asking.images is not None and asking.file is None:
+        raise UserError(f"--images {asking.images} goes with --file, whose pictures it has")
+    if asking.picture is not None and asking.picture.suffix != ".png":
+        raise UserError(f"--picture {asking.picture} must end in .png")
+    if asking.picture is not None and (asking.silent or asking.file is not None):
+        other = "--no-picture" if asking.silent else f"--file {asking.file}"
+        raise UserError(f"--picture {asking.picture} and {other} exclude each other")
     if asking.out is not None and asking.out.suffix not in (*SEPARATORS, ".jsonl"):
         raise UserError(f"--out {asking.out} must end in .csv, .tsv or .jsonl")
     model = load(run, asking.device, asking.weights)
@@ -88,8 +101,11 @@ def predict_(
         write(asking.out, _written(rows, found, asking.out.suffix).encode("utf-8", "surrogateescape"))
         print(f"written: {asking.out}, {len(rows):,} rows")
         return
+    line = model.task.told if inputs and len(found) == 1 else model.task.line
     for answer in found:
-        print(json.dumps(answer, ensure_ascii=False) if asking.json else model.task.line(answer) if answer else "")
+        print(json.dumps(answer, ensure_ascii=False) if asking.json else line(answer) if answer else "")
+    if inputs and not asking.silent and (model.task.sees or asking.picture is not None):
+        _draw(model, kept, said, asking.picture)
 
 
 def _lines(model: Model, inputs: list[str], encoding: str) -> Table:
@@ -108,10 +124,43 @@ def _lines(model: Model, inputs: list[str], encoding: str) -> Table:
     return Table("the input", columns, list(range(1, len(inputs) // len(names) + 1)))
 
 
+def _draw(model: Model, rows: Table, answers: list[Answer], wanted: Path | None) -> None:
+    """Writes where was looked in each picture, under a name that is free: the one that is wanted, or the picture's."""
+    from elman.inspect import painting  # they take a second to import, and are not always needed
+    from elman.inspect.look import strips
+
+    found = strips(model, rows, answers)
+    if isinstance(found, str):
+        if wanted is not None:
+            tell(f"{wanted} is not written. {found}")
+        return
+    if wanted is not None and len(found) > 1:
+        raise UserError(f"--picture {wanted} is one file: ask about one picture at a time, or leave it out")
+    for strip in found:
+        name = Path(strip.picture.name).stem.partition(":")[0]  # of a scene this alone is a name
+        path = _unused(wanted or Path(f"{name}-attention.png"))
+        painting.tell_uncovered(strip.heading, tell)
+        try:
+            write(path, strip.png())
+            tell(f"written: {path}")
+        except UserError as error:
+            if wanted is not None:
+                raise
+            tell(f"no picture of where was looked: {error}")
+
+
+def _unused(path: Path) -> Path:
+    """The path, with a number where a file of that name is there already."""
+    tried, number = path, 2
+    while tried.exists():
+        tried, number = path.with_stem(f"{path.stem}-{number}"), number + 1
+    return tried
+
+
 def _file(model: Model, name: str, asking: Asking) -> Table:
     """The rows of a file, read as those of the run were."""
     trained = restore(TableOptions, model.config["options"])
-    how = replace(trained, form="auto", encoding=asking.encoding, skip_bad=False)
+    how = replace(trained, form="auto", encoding=asking.encoding, skip_bad=False, images=asking.images)
     rows = table.read([name], how)
     tell(*rows.notes)
     return replace(rows, notes=[])
@@ -120,6 +169,9 @@ def _file(model: Model, name: str, asking: Asking) -> Table:
 def _columns(model: Model, rows: Table, named: str | None) -> dict[str, str]:
     """The columns of a file that the task asks for, and the roles they play: those that the run was trained on, or its
     only one."""
+    if named is not None and len(model.task.asks) > 1:
+        asked = " and ".join(model.task.asks)
+        raise UserError(f"--column {named}: a {model.task.kind} model reads several, those of {asked} as in training")
     if named is None and len(rows.columns) == len(model.task.asks) == 1:
         named = next(iter(rows.columns))
     trained = model.config["data"]["columns"]

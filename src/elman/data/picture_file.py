@@ -17,7 +17,7 @@ from PIL.Image import Transpose
 
 from elman.data.picture import Picture
 from elman.data.place import Place
-from elman.errors import UserError
+from elman.errors import Unreadable, UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic")
 # only these are tried: others of Pillow's start programs, or fetch what they show
@@ -25,6 +25,8 @@ FORMATS, HEIC = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"), "HEIF"
 KINDS = "JPEG, PNG, GIF, WebP, BMP, TIFF or HEIC"
 HEAD = 12  # bytes that tell a HEIC: https://www.iana.org/assignments/media-types/image/heic
 BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+# what stands in the last bytes of a file that was not cut off; other formats tell their length at the head
+ENDS, TAIL = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}, 64
 ORIENTATION = 0x0112  # the tag of EXIF
 TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
@@ -60,15 +62,21 @@ class PictureFile(Picture):
     def stamp(self) -> str:
         return f"{self.name} {self.size}"
 
-    def check(self) -> None:
-        """A UserError if the file is not there, or its head is not that of a picture that can be read."""
-        with self._header():
-            pass
+    def check(self, whole: bool = False) -> None:
+        """A UserError if the file is not there, its head is not that of a picture that can be read, or it was cut off;
+        with `whole`, if it is damaged anywhere."""
+        with self._header() as found:
+            end, mark = self.place.end(self.path, TAIL), ENDS.get(found.format or "", b"")
+        if whole or (end is not None and mark not in end):
+            self.image()
 
     def image(self) -> Image.Image:
-        with self._header() as found:
-            found.load()
-            return _rgb(_upright(found))
+        try:
+            with self._header() as found:
+                found.load()
+                return _rgb(_upright(found))
+        except UserError as error:
+            raise Unreadable(str(error)) from None
 
     @contextmanager
     def _header(self) -> Iterator[Image.Image]:

@@ -40,6 +40,10 @@ class Place(ABC):
     def open(self, path: str) -> IO[bytes]:
         """The file, to be read. A UserError where that cannot be."""
 
+    @abstractmethod
+    def end(self, path: str, count: int) -> bytes | None:
+        """The last `count` bytes of a file; None where all of it would have to be read for them."""
+
     def has(self, path: str) -> bool:
         try:
             return self.size(path) >= 0
@@ -82,6 +86,11 @@ class Folder(Place):
         except OSError as error:
             raise _unread(self.where(path), error) from None
 
+    def end(self, path: str, count: int) -> bytes:
+        with self.open(path) as file:
+            file.seek(max(0, self.size(path) - count))
+            return file.read()
+
 
 @dataclass(frozen=True)
 class Archive(Place):
@@ -109,6 +118,9 @@ class Archive(Place):
             return _opened(self.zip).open(info)
         except (*DAMAGED, OSError) as error:
             raise UserError(f"{self.where(path)} cannot be unpacked: {error}") from None
+
+    def end(self, path: str, count: int) -> None:
+        return None
 
     def members(self) -> list[str]:
         """The names of all files in the zip."""

@@ -2,16 +2,38 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from elman.data.pixels import Pixels
+from elman.data.scanned import Scanned
 from elman.data.table import Table
 
 POOL = 50  # batches among which rows are sorted by length: little padding, and yet another order every epoch
 GOLDEN = (5**0.5 - 1) / 2
+
+
+class Maker(Protocol):
+    """A field that makes what a batch holds of it."""
+
+    @property
+    def workers(self) -> int:
+        """Processes that are worth having to make it: 0 where that takes next to no time."""
+        ...
+
+    def select(self, chosen: np.ndarray) -> "Maker":
+        """The field of some rows."""
+        ...
+
+    def take(self, name: str, chosen: np.ndarray) -> dict[str, Tensor]:
+        """What a batch of these rows holds, under the field's name or names that begin with it."""
+        ...
+
+
+Field = Maker | np.ndarray  # or one number a row
 
 
 @dataclass(frozen=True)
@@ -20,6 +42,11 @@ class Ragged:
 
     values: Sequence[np.ndarray]
     pad: int = 0
+
+    @property
+    def workers(self) -> int:
+        """See `Maker`."""
+        return 0
 
     def select(self, chosen: np.ndarray) -> "Ragged":
         """Those of some rows."""
@@ -31,9 +58,6 @@ class Ragged:
         return {name: values, f"{name}_lengths": lengths}
 
 
-Field = Ragged | Pixels | np.ndarray  # or one number a row
-
-
 class Rows:
     """The rows of a table as batches: a `Source`.
 
@@ -43,9 +67,14 @@ class Rows:
     """
 
     def __init__(self, table: Table, fields: Mapping[str, Field], rows: int, by: str | None, seed: int = 0):
-        """by: the field whose lengths are compared; where they are equal, those of the others are. None: none are."""
+        """by: the field whose lengths are compared; where they are equal, those of the others are. If it has pictures,
+        all rows of one stand together instead, so that it need be seen only once. None: neither."""
         self.table, self.fields, self.rows, self.by, self.seed = table, fields, rows, by, seed
-        ragged = {name: field for name, field in fields.items() if isinstance(field, Ragged) and by is not None}
+        first = fields[by] if by is not None else None
+        self.pictures = first.numbers if isinstance(first, Pixels) else None
+        ragged = {
+            name: field for name, field in fields.items() if isinstance(field, Ragged) and isinstance(first, Ragged)
+        }
         order = sorted(ragged, key=lambda name: name == by)  # the one to sort by is last
         self.sizes = [np.array([len(value) for value in ragged[name].values]) for name in order]
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
@@ -65,15 +94,15 @@ class Rows:
         return self.take(self._order[1][index])
 
     def values(self, name: str) -> Sequence[np.ndarray]:
-        """Those of a ragged field."""
+        """The values of a field whose rows are sequences."""
         field = self.fields[name]
-        assert isinstance(field, Ragged)
+        assert isinstance(field, Ragged | Scanned)
         return field.values
 
     @property
     def workers(self) -> int:
         """See `Source`."""
-        return max((field.workers for field in self.fields.values() if isinstance(field, Pixels)), default=0)
+        return max((0 if isinstance(field, np.ndarray) else field.workers for field in self.fields.values()), default=0)
 
     def select(self, chosen: np.ndarray) -> "Rows":
         """Some of the rows."""
@@ -93,6 +122,8 @@ class Rows:
     def _ordered(self, epoch: int) -> list[np.ndarray]:
         random = np.random.default_rng([self.seed, epoch])
         order = random.permutation(len(self.table))
+        if self.pictures is not None:
+            order = order[np.argsort(random.permutation(self.pictures.max() + 1)[self.pictures[order]], kind="stable")]
         if self.sizes:
             pools = np.split(order, range(POOL * self.rows, len(order), POOL * self.rows))
             order = np.concatenate([pool[np.lexsort([sizes[pool] for sizes in self.sizes])] for pool in pools])

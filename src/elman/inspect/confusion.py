@@ -101,7 +101,7 @@ class Confusion:
         left, right = grid[0]
         of = np.maximum(self.counts.sum(1), 1)[shown, None]
         counts = self.counts[np.ix_(shown, shown)]
-        left.imshow(_coloured(counts / of), aspect="auto", interpolation="none")
+        left.imshow(coloured(counts / of), aspect="auto", interpolation="none")
         for (truth, said), count in np.ndenumerate(counts):
             if size <= WRITTEN and count:
                 left.text(said, truth, f"{count:,}\n{count / of[truth, 0]:.0%}" if size <= 6 else f"{count:,}",
@@ -132,7 +132,7 @@ def _share(part: np.ndarray, of: np.ndarray) -> np.ndarray:
     return np.where(of > 0, part / np.maximum(of, 1), np.nan)
 
 
-def _coloured(shares: np.ndarray) -> np.ndarray:
+def coloured(shares: np.ndarray) -> np.ndarray:
     """Green where truth and said are the same, red where not, the stronger the larger; (K, K, 4)."""
     same = np.eye(len(shares), dtype=bool)[..., None]
     colours = np.where(same, np.array(RIGHT) / 255, np.array(WRONG) / 255)

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from elman.data.table import Table
 from elman.data.tokens import Unknown
 from elman.errors import UserError
 from elman.inspect.curves import curves
 from elman.inspect.panel import Panel, Report
 from elman.options import CountInt, PositiveInt, build, check, flag
+from elman.tasks.task import Answer
 from elman.training.model import Model, load
 from elman.training.run import Run
 
@@ -76,6 +78,15 @@ def panels(model: Model, options: dict[str, Any]) -> Iterable[Panel]:
     module = importlib.import_module(home)
     look.fits(module.TAKES, f"{model.path}, a run of '{kind}'")
     return module.panels(model, look)
+
+
+def strips(model: Model, rows: Table, answers: list[Answer]) -> list[Any] | str:
+    """Where was looked in the picture of each row for its answer, an `elman.inspect.strip.Strip` each; or why there is
+    none."""
+    home = f"elman.inspect.{model.task.kind}"
+    module = importlib.import_module(home) if importlib.util.find_spec(home) is not None else None
+    made = getattr(module, "strips", None)
+    return made(model, rows, answers) if made else f"A {model.task.kind} model looks at no picture."
 
 
 def side_by_side(runs: list[Path]) -> Report:

@@ -112,16 +112,17 @@ def tell_uncovered(text: str, tell: Callable[[str], None]) -> None:
 
 def uncovered(text: str) -> list[str]:
     """The characters of a text for which this machine has no font: a picture shows boxes in their place."""
-    return sorted(_foreign(text) - _covered(_font_file(text)))
+    return sorted(_foreign(text) - _covered(font_file(text)))
 
 
 def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(_font_file(text)), size)
+    return ImageFont.truetype(str(font_file(text)), size)
 
 
-def _font_file(text: str) -> Path:
-    """A font, monospaced if it can be, with as many of the text's characters as any on this machine."""
-    bundled, foreign = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSansMono.ttf", _foreign(text)
+def font_file(text: str, first: str = "DejaVuSansMono") -> Path:
+    """A font with as many of the text's characters as any on this machine: the first, or a monospaced one, if that can
+    be."""
+    bundled, foreign = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{first}.ttf", _foreign(text)
     if foreign <= _covered(bundled):
         return bundled
     fonts = [font for font in font_manager.fontManager.ttflist if not font.name.startswith("Last Resort")]

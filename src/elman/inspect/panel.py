@@ -1,6 +1,8 @@
 """A panel: one thing that was looked at, as sentences, figures and pictures; and the report that panels make."""
 
+import base64
 import html
+import io
 import json
 import math
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from elman.files import replace_folder, write
 from elman.inspect.chart import png, svg
@@ -100,7 +103,7 @@ def page(title: str, body: str, whole: bool = True) -> str:
 
 
 def table(head: list[str], rows: list[list[Any]]) -> str:
-    """An HTML table; numbers to the right."""
+    """An HTML table; numbers to the right. A cell may be a picture."""
     cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     lines = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>'
@@ -111,7 +114,18 @@ def _cell(value: Any) -> str:
         return f'<td class="number">{"" if math.isnan(value) else f"{value:.3f}"}</td>'
     if isinstance(value, int):
         return f'<td class="number">{value:,}</td>'
+    if isinstance(value, Image.Image):
+        return f"<td>{thumbnail(value)}</td>"
     return f"<td>{escape(str(value))}</td>"
+
+
+def thumbnail(image: Image.Image) -> str:
+    """A picture as an element of a page, half as wide and high as it is, so that it is sharp."""
+    out = io.BytesIO()
+    image.save(out, "jpeg", quality=88)
+    content = base64.b64encode(out.getvalue()).decode()
+    return (f'<img src="data:image/jpeg;base64,{content}" alt="" width="{-(-image.width // 2)}" '
+            f'height="{-(-image.height // 2)}">')  # fmt: skip
 
 
 def escape(text: str) -> str:

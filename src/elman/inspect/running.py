@@ -110,7 +110,7 @@ class Running:
         found: dict[Any, Followed] = {}
         for each in rows:
             value = self.here.column("text")[each.row]
-            found.setdefault(value if isinstance(value, str) else value.tobytes(), each)
+            found.setdefault(value.tobytes() if isinstance(value, np.ndarray) else value, each)
             if len(found) == count:
                 break
         return list(found.values())

@@ -11,10 +11,14 @@ from elman.cells.tap import keep
 LOWEST = torch.finfo(torch.float32).min  # and not minus infinity: a row of length 0 has a gradient, of 0
 
 
+def wide(x: Tensor) -> Tensor:
+    """In float32 at least."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def shares(scores: Tensor, past: Tensor) -> Tensor:
     """The softmax over the last axis, 0 where `past` says that there is nothing; in float32 at least."""
-    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    return wide.masked_fill(past, LOWEST).softmax(-1).masked_fill(past, 0.0)
+    return wide(scores).masked_fill(past, LOWEST).softmax(-1).masked_fill(past, 0.0)
 
 
 class Attention(nn.Module):

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.tap import keep
-from elman.nets.attention import Additive
+from elman.nets.attention import Additive, wide
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
+
+SCORED = 128  # numbers from which a place is scored: the step's cost is mostly theirs
 
 
 class Soft(nn.Module):
@@ -22,12 +24,12 @@ class Soft(nn.Module):
     tanh(x + L_h h + L_z z) (equation 7). The first state is made of the mean of the grid."""
 
     def __init__(
-        self, grid: int, embedding: int, hidden: int, cell: Any, layers: int, coverage: float = 1.0, **common: Any
+        self, grid: int, embedding: int, hidden: int, cell: Any, layers: int, coverage: float = 0.0, **common: Any
     ):
         super().__init__()
         self.recurrent = Recurrent(embedding + grid, hidden, cell, layers, **common)
         self.first = nn.Linear(grid, layers * len(self.recurrent.initial(1)[0]) * hidden)
-        self.attention = Additive(hidden, grid, hidden)
+        self.attention = Additive(hidden, grid, SCORED)
         self.gate = nn.Linear(hidden, 1)
         self.of_state, self.of_read = nn.Linear(hidden, embedding), nn.Linear(grid, embedding, bias=False)
         self.coverage = coverage
@@ -35,14 +37,14 @@ class Soft(nn.Module):
     def begin(self, grid: Tensor) -> dict[str, Any]:
         """The state before the first token."""
         layers = self.recurrent.initial(len(grid))
-        values = iter(torch.tanh(self.first(grid.mean(1))).float().chunk(sum(map(len, layers)), -1))
+        values = iter(wide(torch.tanh(self.first(grid.mean(1)))).chunk(sum(map(len, layers)), -1))
         made = tuple(tuple(next(values) for _ in layer) for layer in layers)
         return {"layers": made, "grid": grid, "keys": self.attention.keys(grid)}
 
     def weights(self, state: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Where is looked (B, L), from 0 to 1 with the sum 1; and its logarithm."""
-        scores = self.attention.scores(state["layers"][-1][0][:, None], state["keys"])[:, 0].float()
-        logs = scores.log_softmax(-1)
+        scores = self.attention.scores(state["layers"][-1][0][:, None], state["keys"])[:, 0]
+        logs = wide(scores).log_softmax(-1)
         keep("attention", logs.exp()[:, None])
         return logs.exp(), logs
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from elman.nets.attention import wide
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 
@@ -33,7 +34,7 @@ class Plain(nn.Module):
         image = torch.tanh(self.image(grid.mean(1)))
         layers = self.recurrent.initial(len(grid))
         if self.enters == "state":
-            values = iter(image.float().chunk(sum(map(len, layers)), -1))
+            values = iter(wide(image).chunk(sum(map(len, layers)), -1))
             return {"layers": tuple(tuple(next(values) for _ in layer) for layer in layers)}
         if self.enters == "first":
             return {"layers": self.recurrent(image[:, None], layers)[1]}

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from elman.nets.where import Encoder, placed
+
 WIDTHS = (32, 64, 128)  # of the vectors, after each halving of the picture
 HALVED = 2 ** len(WIDTHS)
 
 
-class Residual(nn.Module):
-    """pixels (B, 3, S, S), 0 to 255, give a grid (B, L, D): L = (S / 8)^2 places, row by row from the top left, and at
-    each D numbers, of which the last two say where it is: across and down, from -1 to 1."""
+class Residual(Encoder):
+    """pixels (B, 3, S, S), 0 to 255, give a grid of L = (S / 8)^2 places."""
 
     def __init__(self):
         super().__init__()
@@ -19,10 +20,9 @@ class Residual(nn.Module):
         self.size = WIDTHS[-1] + 2
 
     def forward(self, pixels: Tensor) -> Tensor:
-        found = self.blocks(pixels.float() / 127.5 - 1)
-        down, across = (torch.linspace(-1, 1, side, device=found.device) for side in found.shape[2:])
-        where = torch.stack(torch.meshgrid(across, down, indexing="xy")).to(found.dtype)
-        return torch.cat((found, where.expand(len(found), -1, -1, -1)), 1).flatten(2).transpose(1, 2)
+        # channels last: a fifth faster on a CPU
+        found = self.blocks((pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last))
+        return placed(found.flatten(2).transpose(1, 2))
 
 
 class Block(nn.Module):

@@ -10,15 +10,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.registry import stored
+from elman.data.part_names import SPLIT
+from elman.data.picture import Picture
 from elman.data.rows import Field, Ragged, Rows
+from elman.data.scanned import Scanned
 from elman.data.table import Table
 from elman.data.tokens import KINDS, Tell, TokenOptions, Unit, from_config
+from elman.data.typed import picture
 from elman.errors import UserError
 from elman.nets.lookup import lookup
 from elman.nets.pooling import POOLING
+from elman.options import PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
+from elman.tasks import tables
 from elman.tasks.tables import TableTask, TableTaskOptions, cut, encoded
 from elman.tasks.task import Answer, Batch, Data, entropy
 
@@ -31,7 +37,7 @@ class ClassifyOptions(TokenOptions, TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""
 
     text_column: str | None = None
-    """The column that is read; the longest when not given."""
+    """The column that is read; the longest text when not given, or the pictures where there is no text."""
     label_column: str | None = None
     """The column that is to be said; the one with the fewest different values when not given."""
     bidirectional: bool = True
@@ -40,15 +46,17 @@ class ClassifyOptions(TokenOptions, TableTaskOptions):
     """What of the outputs at every step the label is said from."""
     balance: bool = False
     """Weigh each class as if all were equally frequent."""
+    size: PositiveInt = 64
+    """Pixels to a side to which pictures are brought: each is read line by line, from the top."""
 
 
 class Classify(TableTask):
     """Lookup, `Recurrent`, pooling, linear head, cross-entropy."""
 
     kind: ClassVar[str] = "classify"
-    summary: ClassVar[str] = "a classifier of texts, or of other sequences: one label a row"
+    summary: ClassVar[str] = "a classifier of texts, pictures or other sequences: one label a row"
     roles: ClassVar[tuple[str, ...]] = ("text", "label")
-    takes: ClassVar[dict[str, tuple[type, ...]]] = {"text": (str, np.ndarray)}
+    takes: ClassVar[dict[str, tuple[type, ...]]] = {"text": (str, np.ndarray, Picture)}
     asks: ClassVar[tuple[str, ...]] = ("text",)
     by: ClassVar[str | None] = "input"
     Options: ClassVar[type[TableTaskOptions]] = ClassifyOptions
@@ -91,12 +99,22 @@ class Classify(TableTask):
         return f"{super().describe()}, {self._config['pooling']} pooling, dropout {self.dropout:g}"
 
     @classmethod
+    def wanted(cls, read: Table, options: ClassifyOptions) -> dict[str, str | None]:
+        """The pictures are read where all else there is may be the label."""
+        found = super().wanted(read, options)
+        seen = [name for name, values in read.columns.items() if any(isinstance(value, Picture) for value in values)]
+        others = {name for name in read.columns if name not in (SPLIT, options.split, *seen)}
+        return found | ({"text": seen[0]} if found["text"] is None and len(seen) == 1 >= len(others) else {})
+
+    @classmethod
     def learn(cls, train: Table, options: ClassifyOptions) -> dict[str, Any]:
         labels = sorted(set(train.columns["label"]))
         if len(labels) < 2:
             raise UserError(f"{train.name} has one class only, '{labels[0]}': a classifier needs at least two")
         known: dict[str, Any] = {"labels": labels}
         values = train.columns["text"]
+        if isinstance(values[0], Picture):
+            return known | {"size": options.size}
         if isinstance(values[0], np.ndarray):
             steps = np.concatenate(_steps(train, values[0].shape[1:])).astype(np.float64)
             deviation = steps.std(0)
@@ -107,12 +125,15 @@ class Classify(TableTask):
 
     @classmethod
     def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
-        values, arrays = rows.columns["text"], "mean" in config
+        values, known = rows.columns["text"], Picture if "size" in config else np.ndarray if "mean" in config else str
         for row, value in enumerate(values):
-            if isinstance(value, np.ndarray) != arrays:
-                known, found = ("arrays", "a text") if arrays else ("texts", "an array")
-                raise UserError(f"{rows.where(row)} is {found}: the model was trained on {known}")
-        if not arrays:
+            if not isinstance(value, known):
+                found = next(name for kind, name in tables.KINDS.items() if isinstance(value, kind))
+                trained = tables.KINDS[known].split()[-1]
+                raise UserError(f"{rows.where(row)} is {found}: the model was trained on {trained}s")
+        if known is Picture:
+            return {"input": Scanned(values, config["size"], tell)}
+        if known is str:
             return {"input": Ragged(encoded(values, config["tokens"], config["longest"], tell))}
         mean, deviation = np.array(config["mean"]), np.array(config["deviation"])
         made = [((steps - mean) / deviation).astype(np.float32) for steps in _steps(rows, mean.shape)]
@@ -151,7 +172,7 @@ class Classify(TableTask):
             len(config["labels"]), options.hidden,
             vocabulary=len(from_config(config["tokens"])) if tokens else None,
             embedding=options.embedding if tokens else None,
-            features=None if tokens else len(config["mean"]),
+            features=None if tokens else 3 * config["size"] if "size" in config else len(config["mean"]),
             cell=options.cell, layers=options.layers, bidirectional=options.bidirectional, pooling=options.pooling,
             dropout=options.dropout, residual=options.residual, backend=options.backend,
             weights=weights.tolist() if options.balance else None,
@@ -179,6 +200,14 @@ class Classify(TableTask):
              "probabilities": dict(zip(labels, chances.tolist(), strict=True))}
             for chances in self.logits(batch["input"], batch["input_lengths"]).softmax(-1)
         ]  # fmt: skip
+
+    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
+        """See `TableTask`. Where pictures are read, a text is the name of one."""
+        if "size" in config:
+            named = rows.columns["text"]
+            opened = [picture(each) if isinstance(each, str) and each.strip() else each for each in named]
+            rows = replace(rows, columns=rows.columns | {"text": opened})
+        return super().predict(rows, config, tell, **how)
 
     def line(self, answer: Answer) -> str:
         return f"{answer['label']}\t{answer['probability']:.3f}"

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,12 +17,16 @@ from elman.data.picture import Picture
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table, TableOptions
 from elman.data.tokens import Tell, Unknown, from_config
+from elman.data.typed import picture
 from elman.data.windows import IGNORED
 from elman.errors import UserError
 from elman.options import PositiveInt, restore
+from elman.tasks.groups import groups
 from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Answer, Batch, Data, Source, Task, to
+from elman.tasks.unseen import named, unseen
 
+FEW = 5  # texts whose unknown words are named
 KINDS = {str: "a text", list: "a list of words", np.ndarray: "an array", Picture: "a picture"}
 
 
@@ -46,6 +51,7 @@ class TableTask(Task):
     next_step: ClassVar[str] = "let it answer: elman predict"
     roles: ClassVar[tuple[str, ...]]
     takes: ClassVar[dict[str, tuple[type, ...]]] = {}  # what a value of a role may be, where it is not just a text
+    besides: ClassVar[tuple[str, ...]] = ()  # columns that are no roles, by whose values figures are given apart
     by: ClassVar[str | None]  # the field by whose lengths rows are put together
     Options: ClassVar[type[TableTaskOptions]]
 
@@ -114,8 +120,9 @@ class TableTask(Task):
 
     @classmethod
     def wanted(cls, read: Table, options: Any) -> dict[str, str | None]:
-        """The column of each role, None where it is to be guessed."""
-        return {role: getattr(options, f"{role}_column") for role in cls.roles}
+        """The column of each role, None where it is to be guessed; and those of `besides` that there are."""
+        roles = {role: getattr(options, f"{role}_column") for role in cls.roles}
+        return roles | groups(read, roles.values(), *cls.besides)
 
     @classmethod
     def _fit(cls, rows: Table) -> Table:
@@ -151,8 +158,10 @@ class TableTask(Task):
         data, notes = config["data"], list[str]()
         if path is not None:
             whole = table.read([path], options)
-            rows = table.complete(whole, data["columns"].values(), options.skip_bad)
-            rows = self._fit(rows.renamed({column: role for role, column in data["columns"].items()}))
+            roles = {column: role for role, column in data["columns"].items()
+                     if role not in self.besides or column in whole.columns}  # fmt: skip
+            rows = table.complete(whole, roles, options.skip_bad)
+            rows = self._fit(rows.renamed(roles))
             found = self._rows(rows, path, data, options, notes, 0)
             for line in [*rows.notes, *notes]:
                 tell(line)
@@ -165,10 +174,27 @@ class TableTask(Task):
     def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
         """The answers to the rows of a table, in their order; `config` is that of the data, `how` goes to
         `answers`."""
-        rows = table.complete(self._fit(rows), self.asks, skip_bad=False)
+        rows = table.complete(self._fit(self.opened(rows)), self.asks, skip_bad=False)
+        self.warn(rows, config, tell)
         source = Rows(rows, self.inputs(rows, config, tell), 64, self.by)
         found = dict(self.answered(source, config, **how))
         return [found[number] for number in range(len(rows))]
+
+    def warn(self, rows: Table, config: dict[str, Any], tell: Tell) -> None:
+        """Tells which of the rows are unlike all that the model was trained on."""
+
+    @property
+    def sees(self) -> bool:
+        return any(Picture in self.takes.get(role, ()) for role in self.asks)
+
+    def opened(self, rows: Table) -> Table:
+        """The rows with pictures where their names stand and nothing but pictures can be taken."""
+        columns = {
+            role: [picture(str(value)) if isinstance(value, str | Path) and str(value).strip() else value
+                   for value in values] if self.takes.get(role) == (Picture,) else values
+            for role, values in rows.columns.items()
+        }  # fmt: skip
+        return replace(rows, columns=columns)
 
     def judge(self, source: Any, config: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
         return self.figures(source.table, dict(self.answered(source, config, limit)), config)
@@ -203,7 +229,8 @@ def encoded(texts: list[str], config: dict[str, Any], longest: int, tell: Tell) 
                           (((row == tokens.unknown).sum() for row in ids), map(len, ids)))  # fmt: skip
     if count:
         share = f"{count / all_of_them:.1%} of {all_of_them:,} {tokens.unit}s"
-        tell(f"{share} are read as {tokens.decode([tokens.unknown])}: too seldom in the training part")
+        words = f": {named(unseen(tokens, texts)[0], tokens)}" if len(texts) <= FEW else ""
+        tell(f"{share} are read as {tokens.decode([tokens.unknown])}: too seldom in the training part{words}")
     return cut(ids, longest, tell)
 
 

@@ -161,9 +161,18 @@ class Task(nn.Module, ABC):
         """What the model says of each row of a table, whose columns are those that the task asks for."""
         raise UserError(f"a {self.kind} model answers nothing: elman sample RUN")
 
+    @property
+    def sees(self) -> bool:
+        """Whether it is asked about pictures."""
+        return False
+
     def line(self, answer: Answer) -> str:
         """An answer in a line of text."""
         return str(next(iter(answer.values())))
+
+    def told(self, answer: Answer) -> str:
+        """An answer in more lines than one, where it is the only one and there is more to say."""
+        return self.line(answer)
 
     def sampler(self, config: dict[str, Any]) -> Callable[[int], str] | None:
         """A function that writes that many tokens, to be shown while training; None where nothing is generated.

@@ -1,6 +1,7 @@
 """Questions about pictures: a question and a picture in, one of the known answers out."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -11,22 +12,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.registry import stored
+from elman.cells.tap import record
 from elman.data.picture import Picture
-from elman.data.pixels import Pixels
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table
 from elman.data.tokens import KINDS, Tell, TokenOptions, from_config
+from elman.data.typed import again
 from elman.data.windows import IGNORED
+from elman.errors import UserError
 from elman.nets.lookup import lookup
-from elman.nets.residual import Residual
 from elman.nets.stacked import JOINS
 from elman.options import PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
+from elman.tasks import seeing
+from elman.tasks.groups import parted
 from elman.tasks.seeing import SeeingOptions
 from elman.tasks.tables import TableTask, TableTaskOptions, encoded
 from elman.tasks.task import Answer, Batch, Data
+from elman.tasks.unseen import named, unseen
+
+SHOWN = 3  # questions shown while training
+LIKELY = 3  # answers shown of one question
+WAYS = {"accuracy": "answer", "question_only": "question_only", "image_only": "image_only"}
 
 
 @Parameter(name="*")
@@ -42,7 +51,7 @@ class VqaOptions(SeeingOptions, TokenOptions):
     """How question and picture meet: side by side, multiplied, or by attention over the places of the picture."""
     answers: PositiveInt = 1000
     """So many of the most frequent answers can be said."""
-    rows: PositiveInt = 64
+    rows: PositiveInt = 128
     """Questions of a batch."""
 
 
@@ -55,7 +64,8 @@ class Vqa(TableTask):
     roles: ClassVar[tuple[str, ...]] = ("image", "question", "answer")
     takes: ClassVar[dict[str, tuple[type, ...]]] = {"image": (Picture,)}
     asks: ClassVar[tuple[str, ...]] = ("image", "question")
-    by: ClassVar[str | None] = None  # questions of one length are of one kind: a batch should have all
+    besides: ClassVar[tuple[str, ...]] = ("kind", "pair")
+    by: ClassVar[str | None] = "image"  # all questions about a picture see it once
     Options: ClassVar[type[TableTaskOptions]] = VqaOptions
 
     def __init__(
@@ -70,13 +80,15 @@ class Vqa(TableTask):
         dropout: float = 0.0,
         residual: bool = False,
         backend: str = "auto",
+        encoder: dict[str, Any] = seeing.USUAL,
     ):
+        """encoder: see `elman.tasks.seeing`."""
         super().__init__()
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._config["cell"] = stored(cell)
-        self.encoder, self.lookup = Residual(), lookup(vocabulary, embedding)
+        self.encoder, self.lookup = seeing.encoder(encoder), lookup(vocabulary, embedding)
         self.recurrent = Recurrent(embedding, hidden, cell, layers, dropout=dropout, residual=residual, backend=backend)
-        self.join = JOINS[join](self.encoder.size, hidden, hidden)
+        self.join = JOINS[join](self.encoder.size, embedding + hidden, hidden, hidden)
         self.head = _head(hidden, hidden, answers)
         # what each of the two gives away alone; they learn beside the model and it does not learn from them
         self.alone = nn.ModuleDict(
@@ -91,26 +103,26 @@ class Vqa(TableTask):
         return f"{super().describe()}, joined {self._config['join']}, dropout {self.dropout:g}"
 
     @classmethod
-    def wanted(cls, read: Table, options: VqaOptions) -> dict[str, str | None]:
-        """The column `kind`, too, where there is one."""
-        return super().wanted(read, options) | ({"kind": "kind"} if "kind" in read.columns else {})
-
-    @classmethod
     def learn(cls, train: Table, options: VqaOptions) -> dict[str, Any]:
         tokens = KINDS[options.tokens or "word"].of_texts(train.columns["question"], options.vocabulary, True)
         counts = Counter(train.columns["answer"]).most_common(options.answers)
         labels = [answer for answer, _ in counts]
-        return {"tokens": tokens.to_config(), "labels": labels, "size": options.size, "priors": _priors(train)}
+        known = {"tokens": tokens.to_config(), "labels": labels, "priors": _priors(train)}
+        return known | {"encoder": seeing.asked(options)} | seeing.familiar(train.columns["image"])
 
     @classmethod
     def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
         questions = encoded(rows.columns["question"], config["tokens"], config["longest"], tell)
-        return {"question": Ragged(questions), "image": Pixels(rows.columns["image"], config["size"], tell)}
+        return {"question": Ragged(questions), "image": seeing.seen(rows.columns["image"], config, tell)}
 
     @classmethod
     def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
         numbers = {answer: number for number, answer in enumerate(config["labels"])}
-        return {"target": np.array([numbers.get(answer, IGNORED) for answer in rows.columns["answer"]])}
+        target = np.array([numbers.get(answer, IGNORED) for answer in rows.columns["answer"]])
+        if strange := int((target == IGNORED).sum()):
+            of = f"{strange:,} of {len(target):,} answers"
+            tell(f"{of} are not among the {len(numbers):,} that can be said: they teach nothing, and count as wrong")
+        return {"target": target}
 
     @classmethod
     def sizes(cls, train: Rows, options: VqaOptions, seconds: float | None) -> VqaOptions:
@@ -119,23 +131,42 @@ class Vqa(TableTask):
         return replace(options, hidden=hidden, embedding=options.embedding or hidden // 2, dropout=dropout)
 
     @classmethod
+    def prepare(
+        cls, paths: list[str], options: Any, seconds: float | None = None, key: str | None = None, seed: int = 0
+    ) -> tuple[Any, Data]:
+        chosen, data = super().prepare(paths, options, seconds, key, seed)
+        rows = data.valid or data.train
+        assert isinstance(rows, Rows)
+        if isinstance(data.valid, Rows) and (data.valid.fields["target"] == IGNORED).all():  # type: ignore[attr-defined]
+            data.valid = None
+            data.notes.append("valid part: none of its answers can be said, so the last weights are the best")
+        images, questions = (rows.table.columns[role][:SHOWN] for role in cls.asks)
+        data.config["shown"] = [[again(image), question] for image, question in zip(images, questions, strict=True)]
+        return chosen, data
+
+    @classmethod
     def new(cls, options: VqaOptions, data: Data) -> "Vqa":
         assert options.embedding is not None
         assert options.hidden is not None
         assert options.dropout is not None
-        return cls(
+        task = cls(
             len(data.config["labels"]), len(from_config(data.config["tokens"])), options.embedding, options.hidden,
             options.cell, options.layers, options.join, options.dropout, options.residual,
-            options.backend,
+            options.backend, data.config["encoder"],
         )  # fmt: skip
+        seeing.begin(task.encoder, data.config["encoder"])
+        return task
 
     def logits(self, batch: Batch) -> dict[str, Tensor]:
-        """image (B, 3, S, S), question (B, T), question_lengths (B,) give the logits (B, K) of the answers from `both`,
-        from the `question` alone and from the `image` alone."""
+        """image (N, 3, S, S), whose (B,) each is, question (B, T) and question_lengths (B,) give the logits (B, K) of
+        the answers from `both`, from the `question` alone and from the `image` alone."""
         x = drop(self.lookup(batch["question"]), self.dropout, self.training)
-        question = self.recurrent(x, lengths=batch["question_lengths"])[1][-1][0]
-        grid = self.encoder(batch["image"])
-        both = self.head(drop(self.join(grid, question), self.dropout, self.training))
+        lengths = batch["question_lengths"]
+        y, state = self.recurrent(x, lengths=lengths)
+        question, words = state[-1][0], torch.cat((x.to(y.dtype), y), -1)
+        past = torch.arange(x.shape[1], device=lengths.device) >= lengths[:, None]
+        grid = self.encoder(batch["image"])[batch["image_of"]]
+        both = self.head(drop(self.join(grid, words, past, question), self.dropout, self.training))
         alone = {"question": question.detach(), "image": grid.mean(1).detach()}
         return {"both": both.float()} | {name: self.alone[name](seen).float() for name, seen in alone.items()}
 
@@ -143,13 +174,11 @@ class Vqa(TableTask):
         """image, question, question_lengths; target (B,), IGNORED where the answer is none that can be said. What is
         logged is of both."""
         logits, target = self.logits(batch), batch["target"]
-        nats = {name: F.cross_entropy(each, target, ignore_index=IGNORED) for name, each in logits.items()}
+        nats = {name: F.cross_entropy(each, target, ignore_index=IGNORED, reduction="sum")
+                for name, each in logits.items()}  # fmt: skip
         count, right = (target != IGNORED).sum(), (logits["both"].argmax(-1) == target).sum()
-        return (
-            torch.stack(list(nats.values())).sum(),
-            None,
-            {"nats": nats["both"].detach() * count, "tokens": count, "right": right},
-        )
+        loss = torch.stack(list(nats.values())).sum() / count.clamp(min=1)  # of a batch there may be nothing to say
+        return loss, None, {"nats": nats["both"].detach(), "tokens": count, "right": right}
 
     def answers(self, batch: Batch, config: dict[str, Any], **how: Any) -> list[Answer]:
         """answer, probability, probabilities; question_only and image_only: what would be said from one alone."""
@@ -162,23 +191,61 @@ class Vqa(TableTask):
             for row, chances in enumerate(logits["both"].softmax(-1))
         ]  # fmt: skip
 
+    def looked(self, batch: Batch) -> Tensor | None:
+        """Where is looked (B, looks, L), from 0 to 1 with the sum 1; None for a join without attention."""
+        with torch.inference_mode(), record() as seen:
+            self.eval().logits(batch)
+        return seen.take("attention")
+
+    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
+        """See `TableTask`. A UserError where no word of all that is asked was seen in training."""
+        tokens = from_config(config["tokens"])
+        strange, known = unseen(tokens, rows.columns["question"])
+        if strange and not known:
+            such = "".join(f"; ask as in '{question}'" for _, question in config.get("shown", ())[:1])
+            raise UserError(f"no word of what is asked was seen in training: {named(strange, tokens)}{such}")
+        return super().predict(rows, config, tell, **how)
+
     def line(self, answer: Answer) -> str:
         return f"{answer['answer']}\t{answer['probability']:.3f}"
 
+    def told(self, answer: Answer) -> str:
+        """The likeliest answers, a line each."""
+        likely = sorted(answer["probabilities"].items(), key=lambda each: -each[1])[:LIKELY]
+        wide = max(len(name) for name, _ in likely)
+        return "\n".join(f"{name:{wide}}  {chance:.2f}" for name, chance in likely)
+
+    def warn(self, rows: Table, config: dict[str, Any], tell: Tell) -> None:
+        seeing.warn(rows.columns["image"], config, tell)
+
     def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
         """accuracy, of the answers from both; prior, of always saying the most frequent answer of training;
-        question_only, image_only; and where the questions have kinds, the same of each."""
-        kinds = rows.columns.get("kind", [None] * len(rows))
-        ways = {"accuracy": "answer", "question_only": "question_only", "image_only": "image_only"}
-        right: dict[Any, dict[str, list[bool]]] = {}
-        for row, answer in answers.items():
-            true = rows.columns["answer"][row]
-            said = {name: answer[key] == true for name, key in ways.items()}
-            for kind in {None, kinds[row]}:
-                for name, value in (said | {"prior": config["priors"].get(kind or "") == true}).items():
-                    right.setdefault(kind, {}).setdefault(name, []).append(value)
-        shares = {kind: {name: float(np.mean(values)) for name, values in of.items()} for kind, of in right.items()}
-        return shares.pop(None) | ({"by_kind": shares} if shares else {})
+        question_only, image_only; by_kind: the same of each kind of question, the prior being its own; by_pair."""
+        priors, figures = config["priors"], dict[str, Any](_shares(rows, answers, config["priors"]))
+        for column in self.besides:
+            if apart := parted(rows, column, answers):
+                found = {name: {row: answers[row] for row in some} for name, some in apart.items()}
+                figures[f"by_{column}"] = {name: _shares(rows, each, priors, name) for name, each in found.items()}
+        return figures
+
+    def sampler(self, config: dict[str, Any]) -> Callable[[int], str] | None:
+        shown = config.get("shown", ())
+        columns = {role: [each[number] for each in shown] for number, role in enumerate(self.asks)}
+        rows = Table("the questions that are shown", columns, list(range(len(shown))))
+
+        def write(length: int) -> str:
+            answers = super(Vqa, self).predict(rows, config, lambda line: None)  # also where no word is known
+            pairs = zip(shown, answers, strict=True)
+            return "\n".join(f"{question} → {answer['answer']}" for (_, question), answer in pairs)
+
+        return write if shown else None
+
+
+def _shares(rows: Table, answers: dict[int, Answer], priors: dict[str, str], kind: str = "") -> dict[str, float]:
+    true, prior = rows.columns["answer"], priors.get(kind, priors[""])
+    right = {name: [answer[key] == true[row] for row, answer in answers.items()] for name, key in WAYS.items()}
+    right["prior"] = [prior == true[row] for row in answers]
+    return {name: float(np.mean(values)) for name, values in right.items()}
 
 
 def _head(size: int, hidden: int, answers: int) -> nn.Module:

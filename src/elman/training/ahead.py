@@ -1,7 +1,10 @@
 """Batches made in other processes, so that the network need not wait for pictures to be decoded."""
 
+import os
 import signal
+import warnings
 from collections.abc import Iterator
+from threading import Timer
 from typing import Any
 
 import torch
@@ -11,6 +14,7 @@ from elman.errors import UserError
 from elman.tasks.task import Batch, Source
 
 QUEUED = 4  # batches that each process makes ahead
+PATIENCE = 10.0  # seconds
 PLENTY = 2**62  # batches: there is no end
 
 
@@ -39,10 +43,12 @@ class Ahead:
 
     def _from(self, epoch: int, index: int) -> Iterator[Any]:
         order = _Order(len(self.source), epoch, index)
-        return iter(DataLoader(
-            _Made(self.source), batch_size=None, sampler=order, num_workers=self.workers, prefetch_factor=QUEUED,
-            worker_init_fn=_own, generator=torch.Generator(),  # its own: the model's draws stay as they are without
-        ))  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # more than cores: it was asked for
+            return iter(DataLoader(
+                _Made(self.source), batch_size=None, sampler=order, num_workers=self.workers, prefetch_factor=QUEUED,
+                worker_init_fn=_own, generator=torch.Generator(),  # its own: the model's draws stay as they are without
+            ))  # fmt: skip
 
 
 class _Order(Sampler):
@@ -68,6 +74,14 @@ class _Made(Dataset):
 
 
 def _own(worker: int) -> None:
-    """Signals are for the process that trains, which then ends this one."""
+    """Signals, which may come to all processes of a group, are for the one that trains, which then ends this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _later)
+
+
+def _later(number: int, frame: Any) -> None:
+    """Leaves the one that trains some time to save: it would not go on without this one."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end = Timer(PATIENCE, os._exit, (1,))
+    end.daemon = True
+    end.start()

@@ -1,5 +1,6 @@
 """The loss of a task over a part of its data."""
 
+import math
 from typing import Any
 
 import torch
@@ -28,5 +29,6 @@ def evaluate(
             sums[name] = sums.get(name, 0) + value.double()
     task.train(was_training)
     totals = {name: float(value) for name, value in sums.items()}
-    right = {"accuracy": totals["right"] / totals["tokens"]} if "right" in totals else {}
-    return totals | {"loss": totals["nats"] / totals["tokens"]} | right
+    count = totals["tokens"] or math.nan  # there may be nothing to say
+    right = {"accuracy": totals["right"] / count} if "right" in totals else {}
+    return totals | {"loss": totals["nats"] / count} | right

@@ -4,7 +4,7 @@ import math
 import shlex
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from elman.data.windows import IGNORED
-from elman.errors import Stopped, UserError
+from elman.errors import Stopped, Unreadable, UserError
 from elman.recurrent.state import State, flatten, over, unflatten
 from elman.tasks.task import Data, Source, Task, to
 from elman.training.ahead import Ahead
@@ -101,6 +101,13 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
         tensors = _optimizer_tensors(optimizer), flatten(state)
         run.save_resume(Training(dict(task.state_dict()), *tensors, asdict(progress), random_states()))
 
+    def keep() -> None:
+        """Saves everything, and weights as the best if there are none."""
+        check()
+        save()
+        if progress.best_step == 0:
+            run.save_model(task.state_dict(), {"step": progress.step, "val_loss": None})
+
     def look() -> dict[str, float]:
         """Takes the loss of the validation part; saves everything, and the weights as the best if they are."""
         check()
@@ -119,7 +126,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
         return seen
 
     meter, shown = Meter(task.unit, device, progress, done()), 0.0
-    with _signals() as stop:
+    with _signals() as stop, _readable(keep, run):
         while done() < 1.0 and not (options.patience and progress.worse >= options.patience):
             started = time.perf_counter()
             factor = stretch.rate(done(), progress.step, options.warmup)
@@ -171,10 +178,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
                 _show(task, data, reporter)
                 shown = share + 1 / SAMPLES
             if stop:
-                check()
-                save()
-                if progress.best_step == 0:
-                    run.save_model(task.state_dict(), {"step": progress.step, "val_loss": None})
+                keep()
                 raise Interrupted(stop[0], task, run, progress.step)
 
         seen = look() if progress.looked["step"] < progress.step else {}
@@ -335,7 +339,7 @@ def _affordable(source: Source, tokens: float) -> int:
 def _size(source: Source) -> float:
     """The targets of a batch, about: those of the first few, which are short and long in their share."""
     few = [source.batch(0, index)["target"] for index in range(min(FEW, len(source)))]
-    return sum(int((target != IGNORED).sum()) for target in few) / len(few)
+    return max(1, sum(int((target != IGNORED).sum()) for target in few)) / len(few)
 
 
 def _tell_part(part: int, source: Source, when: str, reporter: Reporter) -> None:
@@ -391,6 +395,18 @@ def _summary(
         "epochs": progress.epoch + progress.index / len(data.train),
         "best_step": progress.best_step,
     }
+
+
+@contextmanager
+def _readable(keep: Callable[[], None], run: Run) -> Iterator[None]:
+    """What turns out to be unreadable ends training; what was learnt is kept."""
+    try:
+        yield
+    except Unreadable as error:
+        keep()
+        raise UserError(
+            f"{error}; --skip-bad leaves such rows out of a new run. What was learnt is kept in {run.path}"
+        ) from None
 
 
 @contextmanager

@@ -20,7 +20,12 @@ def _read(content: Content, how: How) -> Rows:
         has = ", ".join(sorted(annotation))
         raise UserError(f"{content.name} has no captions (an annotation has {has}): give the file captions_*.json")
     images = records(content, how, document, "images", id=ID, file_name=str)
-    names = {image["id"]: image["file_name"] for _, image in images}
+    names = dict[int | str, str]()
+    for number, image in images:
+        if image["id"] in names:
+            how.bad(f"{file_row(content, number)} in images", f"has the id {image['id']} of another image")
+        else:
+            names[image["id"]] = image["file_name"]
     columns, numbers = {"image": list[str](), "caption": list[str | None]()}, list[int]()
     for number, entry in records(content, how, document, "annotations", image_id=ID, caption=TEXT):
         name = names.get(entry["image_id"])

@@ -1,4 +1,4 @@
-"""Columns that name pictures: from names to pictures, each found and its head looked at."""
+"""Columns that name pictures: from names to pictures, each found and looked at."""
 
 import os
 import posixpath
@@ -52,7 +52,7 @@ def _changed(content: Content, rows: Rows, images: Images, how: How) -> Rows:
     known, kept = dict[str, Picture | str](), list[int]()
     for row, name in enumerate(names):
         if name and name not in known:
-            known[name] = _checked(PictureFile(name, folder, paths.get(name, name)))
+            known[name] = _checked(PictureFile(name, folder, paths.get(name, name)), how.bad.skip)
         problem = known.get(name)
         if isinstance(problem, str):
             how.bad(where[row], f"has a picture that cannot be used: {problem}")
@@ -93,10 +93,11 @@ def _found(
     )
 
 
-def _checked(picture: PictureFile) -> Picture | str:
-    """The picture, or what is wrong with it."""
+def _checked(picture: PictureFile, whole: bool) -> Picture | str:
+    """The picture, or what is wrong with it: where bad ones are left out, all of it is looked at, so that none is met
+    later."""
     try:
-        picture.check()
+        picture.check(whole)
     except UserError as error:
         return str(error)
     return picture

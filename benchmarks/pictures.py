@@ -1,0 +1,130 @@
+"""Quality of the tasks that see pictures; run by quality.py."""
+
+import json
+import os
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from command import elman, peak_anonymous
+from PIL import Image
+
+SCENES = "builtin:scenes:count=30000"
+QUESTIONS = "builtin:scene_questions:count=30000"
+DECODERS = (
+    ("soft", ("--decoder", "soft"), 1.0), ("hard", ("--decoder", "hard"), 1.0),
+    *((f"plain, {way}", ("--decoder", "plain", "--image-enters", way), 0.5) for way in ("add", "state", "first")),
+)  # fmt: skip
+FEW, MANY = 2_000, 100_000  # pictures of the two folders whose memory is compared
+
+
+def captions(path: Path | None, span: str) -> list[str]:
+    """Captions of scenes, each decoder; the plain ones, whose steps are cheap, have half the time."""
+    lines = []
+    for name, words, share in DECODERS:
+        seconds = f"{round(600 * share)}s" if span == "10m" else span
+        found, summary = trained("caption", SCENES, seconds, *words)
+        cells = [name, seconds, f"{summary['epochs']:.1f}"]
+        for pair in ("seen", "unseen"):
+            of = found["by_pair"][pair]
+            cells += [f"{of['true']:.4f}", f"{of['bleu4']:.1f}", f"{of['cider']:.2f}", looked(of)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return [
+        f"`elman train caption {SCENES} --decoder DECODER --for TIME`, then `elman eval RUN --split test`; what is "
+        "written greedily for 3,000 scenes with pairs of colour and shape that training shows, and 3,000 with pairs "
+        "that it never shows; one seed",
+        "",
+        "| decoder | time | epochs | true, seen pairs | BLEU-4 | CIDEr-D | attention | true, unseen pairs | BLEU-4 "
+        "| CIDEr-D | attention |",
+        "|---" * 11 + "|",
+        *lines,
+        "",
+        "True: a parser of the sentence finds it true of the scene. Attention: its share on the thing that is named "
+        "when it is named, and how many times the share of the picture that the thing covers this is.",
+    ]
+
+
+def looked(figures: dict[str, Any]) -> str:
+    """The share of attention on what is named, beside chance."""
+    if "attention" not in figures:
+        return ""
+    return f"{figures['attention']:.3f} ({figures['attention'] / figures['attention_chance']:.1f} x)"
+
+
+def questions(path: Path | None, span: str) -> list[str]:
+    """Questions about scenes, by kind."""
+    found, summary = trained("vqa", QUESTIONS, span)
+    ways = ("accuracy", "prior", "question_only", "image_only")
+    rows = [
+        ("all", found),
+        *found["by_kind"].items(),
+        *((f"{pair} pairs", of) for pair, of in found["by_pair"].items()),
+    ]
+    return [
+        f"`elman train vqa {QUESTIONS} --for {span}`, {summary['epochs']:.1f} epochs, "
+        f"{summary['parameters']:,} parameters, then `elman eval RUN --split test`; one seed",
+        "",
+        "| questions | accuracy | the most frequent answer | question alone | picture alone |",
+        "|---|---|---|---|---|",
+        *(f"| {name} | " + " | ".join(f"{of[way]:.4f}" for way in ways) + " |" for name, of in rows),
+    ]
+
+
+def easy_vqa(path: Path, span: str) -> list[str]:
+    """The official test part of easy-VQA; its own small model is published with 93.8 %."""
+    found, summary = trained("vqa", str(path), span)
+    ways = ("accuracy", "prior", "question_only", "image_only")
+    return [
+        f"`elman train vqa {path.name} --for {span}`, {summary['epochs']:.1f} epochs, then "
+        "`elman eval RUN --split test`: the official test part; one seed. Published for its own small model: 0.938",
+        "",
+        "| accuracy | the most frequent answer | question alone | picture alone |",
+        "|---|---|---|---|",
+        "| " + " | ".join(f"{found[way]:.4f}" for way in ways) + " |",
+    ]
+
+
+def trained(kind: str, data: str, span: str, *words: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `elman eval` gives for the test part of a run, and the run's summary."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        elman("train", kind, data, *words, "--for", span, "--out", run, "--no-show")
+        found = json.loads(elman("eval", run, "--split", "test", "--json"))
+        return found, json.loads((run / "summary.json").read_text())
+
+
+def memory(path: Path | None, span: str) -> list[str]:
+    """Folders of few and of many JPEG photographs' size, in turn: memory, speed, and how long the network waits."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ELMAN_CACHE"] = str(Path(folder) / "cache")
+        for count in (FEW, MANY):
+            table = Path(folder) / f"{count}" / "captions.csv"
+            table.parent.mkdir()
+            table.write_text(
+                "image,caption\n" + "".join(f"{name},{said}\n" for name, said in photographs(table.parent, count))
+            )
+            run = Path(folder) / f"run-{count}"
+            peak = peak_anonymous("train", "caption", table, "--for", span, "--out", run, "--no-show")
+            summary = json.loads((run / "summary.json").read_text())
+            speed, waiting = summary["tokens_per_s"], summary["waiting"]
+            rows.append(f"| {count:,} | {peak / 1e6:,.0f} | {speed:,.0f} | {waiting:.1%} |")
+    return [
+        f"`elman train caption captions.csv --for {span}`, JPEGs of 256 by 256 pixels, each decoded for the first time",
+        "",
+        "| pictures | peak of anonymous memory, MB | tokens/s | waiting for pictures |",
+        "|---|---|---|---|",
+        *rows,
+    ]
+
+
+def photographs(folder: Path, count: int) -> Iterator[tuple[str, str]]:
+    """Files of pictures in a folder, and captions of them."""
+    chance = random.Random(0)
+    for number in range(count):
+        made = Image.frombytes("RGB", (8, 8), chance.randbytes(192)).resize((256, 256), Image.Resampling.BICUBIC)
+        name = f"{number}.jpg"
+        made.save(folder / name, quality=85)
+        yield name, f"picture {chance.choice(('one', 'two', 'three'))} of {chance.choice(('red', 'green', 'blue'))}"

@@ -1,0 +1,35 @@
+"""Grids of vectors: what every encoder gives of a picture, and where the places of one are."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """Gives a grid (B, L, D): L places, row by row from the top left, and at each D numbers, of which the last two say
+    where it is."""
+
+    size: int  # D
+
+
+def placed(grid: Tensor) -> Tensor:
+    """A grid (B, L, D) of a square picture, row by row from the top left, with two numbers more at each place, (B, L,
+    D + 2): where it is, across and down, from -1 to 1."""
+    side = math.isqrt(grid.shape[1])
+    line = torch.linspace(-1, 1, side, device=grid.device, dtype=grid.dtype)
+    where = torch.stack((line.repeat(side), line.repeat_interleave(side)), -1)
+    return torch.cat((grid, where.expand(len(grid), -1, -1)), -1)
+
+
+class Placed(Encoder):
+    """An encoder that is given the grid itself (B, L, D), found beforehand; it says where each place is."""
+
+    def __init__(self, numbers: int):
+        """numbers: D."""
+        super().__init__()
+        self.size = numbers + 2
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """(B, L, D) gives (B, L, D + 2)."""
+        return placed(grid.float())
