@@ -12,6 +12,10 @@
     python benchmarks/quality.py dates                                        translate: dates to ISO 8601
     python benchmarks/quality.py translation PATH/tatoeba_fra_eng.zip         translate: English to French
     python benchmarks/quality.py counting                                     generate: a^n b^n, how far it counts
+    python benchmarks/quality.py captions                                     caption: scenes, soft, hard, plain
+    python benchmarks/quality.py questions                                    vqa: scenes, by kind of question
+    python benchmarks/quality.py easy-vqa PATH/easy_vqa.zip                   vqa: the official test part
+    python benchmarks/quality.py pictures                                     memory and waiting, 100,000 pictures
 
 Each prints a table and writes it to benchmarks/results/. Everything runs through the command line, as a user would.
 """
@@ -22,15 +26,15 @@ import os
 import platform
 import random
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pictures
 import tables
 import torch
-from command import ELMAN, SEEDS, elman
+from command import SEEDS, elman, peak_anonymous
 from torch.nn import functional as F
 
 import elman as elman_package
@@ -43,7 +47,12 @@ TABLES = {
     "mnist": (tables.mnist, "5m"), "dates": (tables.dates, "1m"), "translation": (tables.translation, "10m"),
     "counting": (tables.counting, "30s"),
 }  # fmt: skip
-ALONE = ("gigabyte", "command-line", "dates", "counting")  # no path
+PICTURES = {
+    "captions": (pictures.captions, "10m"), "questions": (pictures.questions, "10m"),
+    "easy-vqa": (pictures.easy_vqa, "8m"), "pictures": (pictures.memory, "2m"),
+}  # fmt: skip
+TIMED = TABLES | PICTURES
+ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "questions", "pictures")  # no path
 
 
 def tinyshakespeare(text: Path, span: str, extra: list[str]) -> list[str]:
@@ -92,21 +101,8 @@ def gigabyte() -> list[str]:
         for turn in range(3):
             for name, text in texts.items():
                 run = Path(folder) / f"{name} {turn}"
-                words_of_command = [
-                    "train",
-                    "lm",
-                    text,
-                    "--hidden",
-                    "256",
-                    "--dropout",
-                    "0.1",
-                    "--steps",
-                    "400",
-                    "--out",
-                    run,
-                    "--no-show",
-                ]
-                peaks[name].append(peak_anonymous([*ELMAN, *map(str, words_of_command)]))
+                sizes = ("--hidden", "256", "--dropout", "0.1", "--steps", "400")
+                peaks[name].append(peak_anonymous("train", "lm", text, *sizes, "--out", run, "--no-show"))
                 speeds[name].append(json.loads((run / "summary.json").read_text())["tokens_per_s"])
         for name in texts:
             rows.append(f"| {name} | {statistics.median(speeds[name]):,.0f} | {max(peaks[name]) / 1e6:,.0f} |")
@@ -121,22 +117,6 @@ def gigabyte() -> list[str]:
         f"speed on 1 GB over speed on 1 MB, median of the pairs: {statistics.median(ratios):.3f} "
         f"({ratios[0]:.3f} to {ratios[-1]:.3f})",
     ]
-
-
-def peak_anonymous(command: list[str]) -> int:
-    """The highest RssAnon in bytes that a process reaches, read every 20 ms."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    highest = 0
-    while process.poll() is None:
-        try:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-        except FileNotFoundError:
-            break
-        highest = max([highest, *(int(line.split()[1]) * 1024 for line in status.splitlines() if "RssAnon" in line)])
-        time.sleep(0.02)
-    if process.wait():
-        raise RuntimeError(f"{command} failed")
-    return highest
 
 
 def command_line() -> list[str]:
@@ -242,11 +222,11 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("tinyshakespeare", "gigabyte", "command-line", "feed", "units", *TABLES))
+    parser.add_argument("what", choices=("tinyshakespeare", "gigabyte", "command-line", "feed", "units", *TIMED))
     parser.add_argument("path", type=Path, nargs="?")
     parser.add_argument("--for", dest="span")
     options, extra = parser.parse_known_args()
-    options.span = options.span or TABLES.get(options.what, (None, "60s"))[1]
+    options.span = options.span or TIMED.get(options.what, (None, "60s"))[1]
     if options.what not in ALONE and options.path is None:
         parser.error(f"{options.what} needs a path")
     lines = {
@@ -255,14 +235,14 @@ def main() -> None:
         "units": lambda: units(options.path, options.span, extra),
         "gigabyte": gigabyte,
         "command-line": command_line,
-        **{name: (lambda run=run: run(options.path, options.span)) for name, (run, _) in TABLES.items()},
+        **{name: (lambda run=run: run(options.path, options.span)) for name, (run, _) in TIMED.items()},
     }[options.what]()
     name = options.what + {
         "tinyshakespeare": f"-{options.span}",
         "units": f"-{options.path and options.path.stem}-{options.span}",
     }.get(options.what, "")
     typed = ["quality.py", options.what, *([options.path.name] if options.path else []),
-             *(["--for", options.span] if options.what in ("tinyshakespeare", "units", *TABLES) else [])]  # fmt: skip
+             *(["--for", options.span] if options.what in ("tinyshakespeare", "units", *TIMED) else [])]  # fmt: skip
     shown = "\n".join([f"# {name}", "", f"`python benchmarks/{' '.join(typed)}` on {machine()}", "", *lines])
     print(shown)
     RESULTS.mkdir(exist_ok=True)

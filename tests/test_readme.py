@@ -1,5 +1,6 @@
 """What README and docs tell people to type is typed here."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,6 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / "names" / f"{language}.txt").write_text("".join(f"{stem}{n}\n" for n in range(60)))
     pairs = [f"number {n}\tnombre {n}\n" for n in range(80)]
     (tmp_path / "pairs.txt").write_text("".join(pairs))
+    album(tmp_path)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "one.md").write_text(TEXT)
     subprocess.run(["gzip", "--keep", "book.txt"], cwd=tmp_path, check=True)
@@ -47,9 +50,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def album(home: Path) -> None:
+    """Photographs in a folder for each class, their captions as COCO has them, and one more."""
+    images, captions = list[dict](), list[dict]()
+    for number in range(40):
+        colour = ("red", "blue")[number % 2]
+        (home / "photos" / colour).mkdir(parents=True, exist_ok=True)
+        name = f"{colour}/{number}.jpg"
+        Image.new("RGB", (40, 30), colour).save(home / "photos" / name)
+        images.append({"id": number, "file_name": name})
+        captions.append({"id": number, "image_id": number, "caption": f"a {colour} photograph"})
+    (home / "captions.json").write_text(json.dumps({"images": images, "annotations": captions}))
+    Image.new("RGB", (40, 30), "red").save(home / "photo.jpg")
+
+
 def run(line: str) -> None:
     """Runs a line as it stands, but for seconds instead of minutes and in this Python."""
     line = re.sub(r"--for \S+", "--for 1s", line)
+    line = re.sub(r"builtin:scene\w+", r"\g<0>:count=100", line)
     if "train" in line or "compare" in line:
         line += " --hidden 16 --no-show" if "--resume" not in line else ""
         line += "" if "--for" in line else " --steps 3"

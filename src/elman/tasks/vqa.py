@@ -61,6 +61,7 @@ class Vqa(TableTask):
     kind: ClassVar[str] = "vqa"
     summary: ClassVar[str] = "answers to questions about pictures"
     unit: ClassVar[str] = "question"
+    rate: ClassVar[float] = 0.0015
     roles: ClassVar[tuple[str, ...]] = ("image", "question", "answer")
     takes: ClassVar[dict[str, tuple[type, ...]]] = {"image": (Picture,)}
     asks: ClassVar[tuple[str, ...]] = ("image", "question")
