@@ -12,7 +12,8 @@
     python benchmarks/quality.py dates                                        translate: dates to ISO 8601
     python benchmarks/quality.py translation PATH/tatoeba_fra_eng.zip         translate: English to French
     python benchmarks/quality.py counting                                     generate: a^n b^n, how far it counts
-    python benchmarks/quality.py captions                                     caption: scenes, soft, hard, plain
+    python benchmarks/quality.py captions                                     caption: scenes, soft and hard attention
+    python benchmarks/quality.py captions-plain                               caption: scenes, without attention
     python benchmarks/quality.py questions                                    vqa: scenes, by kind of question
     python benchmarks/quality.py easy-vqa PATH/easy_vqa.zip                   vqa: the official test part
     python benchmarks/quality.py pictures                                     memory and waiting, 100,000 pictures
@@ -48,11 +49,13 @@ TABLES = {
     "counting": (tables.counting, "30s"),
 }  # fmt: skip
 PICTURES = {
-    "captions": (pictures.captions, "10m"), "questions": (pictures.questions, "10m"),
+    "captions": (pictures.looking, "10m"), "captions-plain": (pictures.plain, "5m"),
+    "questions": (pictures.questions, "10m"),
     "easy-vqa": (pictures.easy_vqa, "8m"), "pictures": (pictures.memory, "2m"),
 }  # fmt: skip
 TIMED = TABLES | PICTURES
-ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "questions", "pictures")  # no path
+# those that take no path
+ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "captions-plain", "questions", "pictures")
 
 
 def tinyshakespeare(text: Path, span: str, extra: list[str]) -> list[str]:
