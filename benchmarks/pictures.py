@@ -4,7 +4,7 @@ import json
 import os
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from PIL import Image
 
 SCENES = "builtin:scenes:count=30000"
 QUESTIONS = "builtin:scene_questions:count=30000"
-LOOKING = {"soft": ("--decoder", "soft"), "hard": ("--decoder", "hard")}
-PLAIN = {way: ("--decoder", "plain", "--image-enters", way) for way in ("add", "state", "first")}
+LOOKING = ("--decoder", "soft"), ("--decoder", "hard")
+PLAIN = tuple(("--decoder", "plain", "--image-enters", way) for way in ("add", "state", "first"))
 FEW, MANY = 2_000, 100_000  # pictures of the two folders whose memory is compared
 
 
@@ -28,10 +28,10 @@ def plain(path: Path | None, span: str) -> list[str]:
     return captions(PLAIN, span)
 
 
-def captions(decoders: dict[str, tuple[str, ...]], span: str) -> list[str]:
+def captions(decoders: Sequence[tuple[str, ...]], span: str) -> list[str]:
     """Captions of scenes by some decoders."""
     lines = []
-    for words in decoders.values():
+    for words in decoders:
         found, summary = trained("caption", SCENES, span, *words)
         cells = [f"`{' '.join(words)}`", f"{summary['epochs']:.1f}", f"{found['loss']:.3f}"]
         for pair in ("seen", "unseen"):
@@ -48,8 +48,8 @@ def captions(decoders: dict[str, tuple[str, ...]], span: str) -> list[str]:
         "|---" * 10 + "|",
         *lines,
         "",
-        "True: a parser of the sentence finds it true of the scene. Attention: its share on the thing that is named when "
-        "the last word of its name is said, and how many times the share of the picture that the thing covers this is.",
+        "True: a parser of the sentence finds it true of the scene. Attention: its share on the thing that is named "
+        "when the last word of its name is said, and how many times the share of the picture that it covers this is.",
     ]
 
 
