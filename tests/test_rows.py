@@ -1,12 +1,16 @@
 """Batches of rows: every row once an epoch, in an order of its own, padded to the longest of its batch."""
 
+from itertools import groupby
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 
+from elman.data.pixels import Pixels, pixels
 from elman.data.rows import POOL, Ragged, Rows, padded
+from elman.data.scenes.picture import ScenePicture
 from elman.data.table import Table
 
 some = settings(deadline=None, derandomize=True, database=None, max_examples=50)
@@ -126,3 +130,38 @@ def test_rows_can_be_taken_by_their_numbers(chosen):
     batch = source([3, 1, 2], 2).take(np.array(chosen))
     assert batch["row"].tolist() == chosen
     assert batch["x_lengths"].tolist() == [[3, 1, 2][row] for row in chosen]
+
+
+def of_pictures(numbers, rows, by="image"):
+    """Row n has the scene of its number, so some have the same."""
+    scenes = [f"scene: small red circle 12,{10 + number}; large blue star 40,20" for number in numbers]
+    pictures = Pixels(list(map(ScenePicture, scenes)), 32, print)
+    table = Table("t.csv", {"image": scenes}, list(range(1, len(scenes) + 1)))
+    fields = {"image": pictures, "said": Ragged([np.arange(number) for number in numbers])}
+    return Rows(table, fields, rows, by), scenes
+
+
+@some
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), batches)
+def test_a_picture_is_in_a_batch_once_and_its_rows_stand_together(numbers, rows):
+    source, scenes = of_pictures(numbers, rows)
+    pairs = 0
+    for found in epoch(source, 0):
+        assert len(found["image"]) == len(found["image_of"].unique())
+        for row, place in zip(found["row"].tolist(), found["image_of"].tolist(), strict=True):
+            assert np.array_equal(found["image"][place], pixels(ScenePicture(scenes[row]).image(), 32))
+        pairs += len(found["image"])
+    assert pairs < len(set(scenes)) + len(source), "a picture is in two batches only where one ends and the next begins"
+    assert sorted(order(source, 1)) == list(range(len(numbers)))
+    assert len(numbers) < 10 or order(source, 0) != order(source, 1)
+
+
+def test_pictures_do_not_stand_together_where_others_decide():
+    numbers = [number % 10 for number in range(200)]
+    for by in ("said", None, "target"):  # the last is not there when a model is asked
+        source, scenes = of_pictures(numbers, 4, by)
+        names = [scenes[row] for row in order(source, 0)]
+        if by == "said":
+            assert all(len(each["said_lengths"].unique()) == 1 for each in epoch(source, 0))
+        else:
+            assert len([name for name, _ in groupby(names)]) > 100

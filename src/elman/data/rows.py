@@ -68,9 +68,9 @@ class Rows:
 
     def __init__(self, table: Table, fields: Mapping[str, Field], rows: int, by: str | None, seed: int = 0):
         """by: the field whose lengths are compared; where they are equal, those of the others are. If it has pictures,
-        all rows of one stand together instead, so that it need be seen only once. None: neither."""
+        all rows of one stand together instead, so that it need be seen only once. Without that field: neither."""
         self.table, self.fields, self.rows, self.by, self.seed = table, fields, rows, by, seed
-        first = fields[by] if by is not None else None
+        first = fields.get(by or "")
         self.pictures = first.numbers if isinstance(first, Pixels) else None
         ragged = {
             name: field for name, field in fields.items() if isinstance(field, Ragged) and isinstance(first, Ragged)
