@@ -177,3 +177,16 @@ def test_a_process_whose_source_is_still_held_at_the_end_does_not_wait_for_ever(
     words = [sys.executable, "-c", code, str(Path(__file__).parent)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=2 * WAIT, check=True)
     assert done.stdout == "done\n"
+
+
+class Dying(Places):
+    """A source for which there is never enough memory."""
+
+    def batch(self, epoch, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_told_in_one_line():
+    with pytest.raises(UserError, match="has ended") as told:
+        Ahead(Dying(), 1).batch(0, 0)
+    assert "\n" not in str(told.value)

@@ -72,10 +72,9 @@ class Rows:
         self.table, self.fields, self.rows, self.by, self.seed = table, fields, rows, by, seed
         first = fields.get(by or "")
         self.pictures = first.numbers if isinstance(first, Pixels) else None
-        ragged = {
-            name: field for name, field in fields.items() if isinstance(field, Ragged) and isinstance(first, Ragged)
-        }
-        order = sorted(ragged, key=lambda name: name == by)  # the one to sort by is last
+        ragged = {name: field for name, field in fields.items() if isinstance(field, Ragged)}
+        # the one to sort by is last
+        order = sorted(ragged, key=lambda name: name == by) if isinstance(first, Ragged) else []
         self.sizes = [np.array([len(value) for value in ragged[name].values]) for name in order]
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
