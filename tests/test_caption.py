@@ -94,7 +94,7 @@ def by_the_papers(task, grid, tokens):
         else:
             scores = np.array([
                 p["decoder.attention.v.weight"][0]
-                @ np.tanh(linear("decoder.attention.W", h) + linear("decoder.attention.U", place))
+                @ np.tanh(linear("decoder.attention.W", np.concatenate((h, x))) + linear("decoder.attention.U", place))
                 for place in grid
             ])  # fmt: skip
             alpha = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
@@ -197,13 +197,13 @@ def test_a_hard_decoder_draws_one_place_in_about_every_second_row_of_training_an
     task, given = make("hard", {}), batch()
     state = task.begin(given)
     with torch.no_grad():
-        one, looked = task.decoder.look(state)
+        one, looked = task.decoder.look(task.vectors(torch.tensor([1, 0, 2])), state)
     assert torch.equal(one.argmax(-1), looked["weights"].argmax(-1))
     assert torch.equal(one.sum(-1), torch.ones(3))
     assert set(one.unique().tolist()) == {0.0, 1.0}
     task.train()
     grid = torch.randn(400, 4, SIZE)
-    drawn, looked = task.decoder.look(task.decoder.begin(grid))
+    drawn, looked = task.decoder.look(torch.randn(400, 6), task.decoder.begin(grid))
     hard = (drawn == 1).any(-1)
     assert 120 < int(hard.sum()) < 280
     assert_close(drawn[~hard], looked["weights"][~hard])
@@ -230,7 +230,7 @@ def test_entropy_is_rewarded():
 def test_what_the_places_said_of_rows_that_are_looked_at_softly_does_not_count():
     task = make("hard", {"reinforce": 1.0, "entropy": 0.0}).train()
     state = task.decoder.begin(torch.randn(6, PLACES, SIZE)) | {"drawn": torch.tensor([[True], [False]] * 3)}
-    _, looked = task.decoder.look(state)
+    _, looked = task.decoder.look(torch.randn(6, 6), state)
     assert (looked["log_place"][0::2] < 0).all()
     assert torch.equal(looked["log_place"][1::2], torch.zeros(3))
 

@@ -19,9 +19,13 @@ SCORED = 128  # numbers from which a place is scored: the step's cost is mostly 
 
 
 class Soft(nn.Module):
-    """What is read is z = beta sum_i alpha_i a_i (section 4.2): alpha the softmax of v . tanh(W h + U a_i), beta a
-    number from 0 to 1, both from the state h before the step, which z enters beside the token. The head is given
-    tanh(x + L_h h + L_z z) (equation 7). The first state is made of the mean of the grid."""
+    """What is read is z = beta sum_i alpha_i a_i (section 4.2): alpha the softmax of v . tanh(W [h; x] + U a_i), beta a
+    number from 0 to 1 made of h, the state before the step, in which z enters beside the token x. The head is given
+    tanh(x + L_h h + L_z z) (equation 7). The first state is made of the mean of the grid.
+
+    That x has a say in alpha is not theirs: h does not know yet which word was said, so of several things that it might
+    have begun to name it could not look at the one that it did.
+    """
 
     def __init__(
         self, grid: int, embedding: int, hidden: int, cell: Any, layers: int, coverage: float = 0.0, **common: Any
@@ -29,7 +33,7 @@ class Soft(nn.Module):
         super().__init__()
         self.recurrent = Recurrent(embedding + grid, hidden, cell, layers, **common)
         self.first = nn.Linear(grid, layers * len(self.recurrent.initial(1)[0]) * hidden)
-        self.attention = Additive(hidden, grid, SCORED)
+        self.attention = Additive(hidden + embedding, grid, SCORED)
         self.gate = nn.Linear(hidden, 1)
         self.of_state, self.of_read = nn.Linear(hidden, embedding), nn.Linear(grid, embedding, bias=False)
         self.coverage = coverage
@@ -41,16 +45,17 @@ class Soft(nn.Module):
         made = tuple(tuple(next(values) for _ in layer) for layer in layers)
         return {"layers": made, "grid": grid, "keys": self.attention.keys(grid)}
 
-    def weights(self, state: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Where is looked (B, L), from 0 to 1 with the sum 1; and its logarithm."""
-        scores = self.attention.scores(state["layers"][-1][0][:, None], state["keys"])[:, 0]
+    def weights(self, x: Tensor, state: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """After the token x (B, E): where is looked (B, L), from 0 to 1 with the sum 1; and its logarithm."""
+        query = torch.cat((state["layers"][-1][0], x), -1)
+        scores = self.attention.scores(query[:, None], state["keys"])[:, 0]
         logs = wide(scores).log_softmax(-1)
         keep("attention", logs.exp()[:, None])
         return logs.exp(), logs
 
-    def look(self, state: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+    def look(self, x: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weights of the places (B, L) by which the grid is read; and what `penalty` needs."""
-        weights, _ = self.weights(state)
+        weights, _ = self.weights(x, state)
         return weights, {"weights": weights}
 
     def advance(
@@ -61,7 +66,7 @@ class Soft(nn.Module):
         return out, state
 
     def _advance(self, step: Any, x: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any], dict[str, Tensor]]:
-        weights, looked = self.look(state)
+        weights, looked = self.look(x, state)
         read = (weights.to(state["grid"].dtype)[:, None] @ state["grid"])[:, 0]
         read = torch.sigmoid(self.gate(state["layers"][-1][0])) * read
         y, layers = step(torch.cat((x, read), -1), state["layers"])
@@ -106,8 +111,8 @@ class Hard(Soft):
         state = super().begin(grid)
         return state | {"drawn": torch.rand(len(grid), 1, device=grid.device) < 0.5} if self.training else state
 
-    def look(self, state: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        weights, logs = self.weights(state)
+    def look(self, x: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        weights, logs = self.weights(x, state)
         places = torch.multinomial(weights.detach(), 1) if self.training else weights.argmax(-1, keepdim=True)
         one = F.one_hot(places[:, 0], weights.shape[1]).to(weights)
         if not self.training:

@@ -64,7 +64,6 @@ class Caption(Writer):
 
     kind: ClassVar[str] = "caption"
     summary: ClassVar[str] = "captions: a picture in, a sentence out"
-    rate: ClassVar[float] = 0.002
     roles: ClassVar[tuple[str, ...]] = ("image", "caption")
     takes: ClassVar[dict[str, tuple[type, ...]]] = {"image": (Picture,)}
     asks: ClassVar[tuple[str, ...]] = ("image",)
