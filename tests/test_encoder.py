@@ -111,7 +111,8 @@ def test_features_are_found_once_for_this_run_and_the_next(own_cache):
     field = Features(rows(7, 8, 7, 9), first.finder, told.append)
     assert field.workers == 0
     for batch in ([0, 2, 2], [1, 0, 3], [3, 1]):
-        found = field.take("image", np.array(batch))["image"]
+        taken = field.take("image", np.array(batch))
+        found = taken["image"][taken["image_of"]]
         assert found.shape == (len(batch), 4, 3)
         assert found.dtype == torch.float16
         assert found[:, 0, 0].tolist() == [[7, 8, 7, 9][row] for row in batch]
@@ -120,7 +121,7 @@ def test_features_are_found_once_for_this_run_and_the_next(own_cache):
     assert told == [f"the features of {FEW + 3} pictures by timm:some are kept in {file} (0.0 GB)"]
     second = Finding()
     field = Features(rows(7, 8, 7, 9), second.finder, told.append)
-    assert field.select(np.array([3, 0])).take("image", np.array([0, 1]))["image"][:, 1, 2].tolist() == [9, 7]
+    assert field.select(np.array([3, 0])).take("image", np.array([0, 1]))["image"][:, 1, 2].tolist() == [7, 9]
     assert second.seen == []
     for other, pictures in ((Finding("b"), rows(7, 8, 7, 9)), (Finding(), rows(7, 8, 7, 9, origin="there"))):
         Features(pictures, other.finder, told.append).take("image", np.array([0, 1]))
@@ -193,7 +194,8 @@ def test_a_model_with_kept_features_needs_no_timm_and_no_weights_of_it(monkeypat
     assert not [name for name, _ in task.named_parameters() if name.startswith("encoder")]
     grid = torch.rand(2, 9, 5).half()
     assert_close(task.encoder(grid), placed(grid.float()))
-    loss, _, _ = task.loss({"image": grid, "target": torch.tensor([[1, 2, 5], [0, 5, -100]])})
+    target = torch.tensor([[1, 2, 5], [0, 5, -100]])
+    loss, _, _ = task.loss({"image": grid, "image_of": torch.arange(2), "target": target})
     loss.backward()
     # to see other pictures it does
     fails(lambda: seeing.seen([Painted(1)], {"encoder": FROZEN}, print), "timm:some needs timm", "elman[timm]")

@@ -28,7 +28,8 @@ def digit(text: str) -> Truth:
 
 def line_start(text: str) -> Truth:
     """the first character of a line"""
-    return np.append(False, _newlines(text))[: len(text)], _lines(text)[1]
+    # of the first character it is not known, not even where it ends a line
+    return np.append(False, _newlines(text))[: len(text)], _lines(text)[1] & (np.arange(len(text)) > 0)
 
 
 def near_line_end(text: str) -> Truth:
