@@ -14,7 +14,7 @@ from elman.errors import UserError
 from elman.tasks.task import Batch, Source
 
 QUEUED = 4  # batches that each process makes ahead
-PATIENCE = 10.0  # seconds
+PATIENCE = 5.0  # seconds
 PLENTY = 2**62  # batches: there is no end
 
 
