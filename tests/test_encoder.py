@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from PIL import Image
+from test_pictures import fails
 from torch import nn
 from torch.testing import assert_close
 
@@ -20,7 +21,6 @@ from elman.data.picture import Picture
 from elman.data.picture_file import PictureFile
 from elman.data.place import Folder
 from elman.data.table import Table
-from elman.errors import UserError
 from elman.nets import timm_grid
 from elman.nets.residual import Residual
 from elman.nets.timm_grid import TimmGrid
@@ -28,16 +28,6 @@ from elman.nets.where import Placed, placed
 from elman.tasks import seeing
 from elman.tasks.caption import Caption
 from elman.tasks.vqa import VqaOptions
-
-
-def fails(call, *words):
-    with pytest.raises(UserError) as raised:
-        call()
-    message = str(raised.value)
-    assert "\n" not in message
-    assert all(word in message for word in words), message
-    return message
-
 
 # grids
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from elman.cells.tap import keep
 from elman.nets.attention import Additive, wide
 from elman.recurrent.layer import Recurrent
-from elman.recurrent.state import State
+from elman.recurrent.state import State, like
 
 SCORED = 128  # numbers from which a place is scored: the step's cost is mostly theirs
 
@@ -40,18 +40,21 @@ class Soft(nn.Module):
 
     def begin(self, grid: Tensor) -> dict[str, Any]:
         """The state before the first token."""
-        layers = self.recurrent.initial(len(grid))
-        values = iter(wide(torch.tanh(self.first(grid.mean(1)))).chunk(sum(map(len, layers)), -1))
-        made = tuple(tuple(next(values) for _ in layer) for layer in layers)
-        return {"layers": made, "grid": grid, "keys": self.attention.keys(grid)}
+        first = wide(torch.tanh(self.first(grid.mean(1))))
+        return {
+            "layers": like(self.recurrent.initial(len(grid)), first),
+            "grid": grid,
+            "keys": self.attention.keys(grid),
+        }
 
     def weights(self, x: Tensor, state: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """After the token x (B, E): where is looked (B, L), from 0 to 1 with the sum 1; and its logarithm."""
         query = torch.cat((state["layers"][-1][0], x), -1)
         scores = self.attention.scores(query[:, None], state["keys"])[:, 0]
         logs = wide(scores).log_softmax(-1)
-        keep("attention", logs.exp()[:, None])
-        return logs.exp(), logs
+        weights = logs.exp()
+        keep("attention", weights[:, None])
+        return weights, logs
 
     def look(self, x: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weights of the places (B, L) by which the grid is read; and what `penalty` needs."""

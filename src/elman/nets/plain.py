@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from elman.nets.attention import wide
 from elman.recurrent.layer import Recurrent
-from elman.recurrent.state import State
+from elman.recurrent.state import State, like
 
 Enters = Literal["add", "state", "first"]
 
@@ -34,8 +34,7 @@ class Plain(nn.Module):
         image = torch.tanh(self.image(grid.mean(1)))
         layers = self.recurrent.initial(len(grid))
         if self.enters == "state":
-            values = iter(wide(image).chunk(sum(map(len, layers)), -1))
-            return {"layers": tuple(tuple(next(values) for _ in layer) for layer in layers)}
+            return {"layers": like(layers, wide(image))}
         if self.enters == "first":
             return {"layers": self.recurrent(image[:, None], layers)[1]}
         return {"layers": layers, "image": image}

@@ -17,6 +17,12 @@ def over(state: State, function: Callable[[Tensor], Any]) -> State:
     return tuple(over(value, function) for value in state)
 
 
+def like(state: State, values: Tensor) -> State:
+    """A state of the same parts, tensors (B, H), made of values (B, N H) in their order."""
+    parts = iter(values.chunk(len(flatten(state)), -1))
+    return over(state, lambda _: next(parts))
+
+
 def detach(state: State) -> State:
     """The same values, cut off from the graph that made them."""
     return over(state, Tensor.detach)

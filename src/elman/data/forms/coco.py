@@ -1,7 +1,7 @@
 """Captions as COCO has them: https://cocodataset.org/#format-data."""
 
 from elman.data.content import Content
-from elman.data.forms.document import ID, TEXT, first, part, records, stripped, wanted
+from elman.data.forms.document import ID, TEXT, first, part, records, stripped, tell_bare, wanted
 from elman.data.forms.form import Form, How, Images, Rows, file_row
 from elman.errors import UserError
 
@@ -35,9 +35,7 @@ def _read(content: Content, how: How) -> Rows:
         columns["image"].append(name)
         columns["caption"].append(stripped(entry["caption"]))
         numbers.append(number)
-    bare = len(set(names.values()) - set(columns["image"]))
-    if bare:
-        how.notes.append(f"{content.name}: {bare:,} of {len(names):,} images have no caption, and are left out")
+    tell_bare(content, how, len(set(names.values()) - set(columns["image"])), len(names))
     below = part(content.path.stem)
     return Rows(columns, numbers, images=Images(paths={name: f"{below}/{name}" for name in names.values()}))
 

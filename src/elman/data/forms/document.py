@@ -51,6 +51,12 @@ def stripped(text: str | None) -> str | None:
     return text if text is None else text.strip()
 
 
+def tell_bare(content: Content, how: How, bare: int, images: int) -> None:
+    """Tells how many of the images have no caption, if any."""
+    if bare:
+        how.notes.append(f"{content.name}: {bare:,} of {images:,} images have no caption, and are left out")
+
+
 def part(stem: str) -> str:
     """What an annotation file calls its pictures: train2017 of captions_train2017."""
     return stem.rpartition("_")[2]

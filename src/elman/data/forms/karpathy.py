@@ -1,7 +1,7 @@
 """Captions with their parts, as Karpathy's split has them: https://cs.stanford.edu/people/karpathy/deepimagesent."""
 
 from elman.data.content import Content
-from elman.data.forms.document import TEXT, first, records, stripped, wanted, whole
+from elman.data.forms.document import TEXT, first, records, stripped, tell_bare, wanted, whole
 from elman.data.forms.flickr import FOLDERS
 from elman.data.forms.form import Form, How, Images, Rows
 from elman.data.part_names import SPLIT
@@ -29,8 +29,7 @@ def _read(content: Content, how: How) -> Rows:
                 columns["caption"].append(stripped(sentence["raw"]))
                 columns[SPLIT].append(MORE.get(named, named))
                 numbers.append(number)
-    if bare:
-        how.notes.append(f"{content.name}: {bare:,} of {len(paths):,} images have no caption, and are left out")
+    tell_bare(content, how, bare, len(paths))
     if rest:
         how.notes.append(f"{content.name}: {rest:,} images of the part restval count as train")
     return Rows(columns, numbers, images=Images(folders=FOLDERS, paths=paths))
