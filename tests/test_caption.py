@@ -1,7 +1,6 @@
 """Captions: the decoders are those of the papers, and no step knows the word that it is to say."""
 
 import itertools
-import os
 
 import numpy as np
 import pytest
@@ -30,11 +29,6 @@ DECODERS = [("soft", {}), ("hard", {}), *(("plain", {"enters": way}) for way in 
 some = pytest.mark.parametrize(("decoder", "how"), DECODERS)
 LETTERS = "vwxyz"
 CONFIG = {"tokens": {"caption": {"kind": "char", "vocabulary": list(LETTERS)}}}
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def make(decoder, how, seed=1, **options):
@@ -92,11 +86,10 @@ def by_the_papers(task, grid, tokens):
             h = step(np.concatenate((x, image)) if how["enters"] == "add" else x, h)
             out = np.tanh(linear("decoder.out", h))
         else:
-            scores = np.array([
-                p["decoder.attention.v.weight"][0]
-                @ np.tanh(linear("decoder.attention.W", np.concatenate((h, x))) + linear("decoder.attention.U", place))
-                for place in grid
-            ])  # fmt: skip
+            query, spread = linear("decoder.attention.W", np.concatenate((h, x))), np.sqrt(grid.var(1) + 1e-5)
+            normal = (grid - grid.mean(1, keepdims=True)) / spread[:, None]
+            keys = [linear("decoder.attention.U", place) for place in normal]
+            scores = np.array([query @ key / np.sqrt(len(key)) for key in keys])
             alpha = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
             beta = 1 / (1 + np.exp(-linear("decoder.gate", h)))
             read = beta * (grid[scores.argmax()] if kind == "hard" else alpha @ grid)
@@ -164,15 +157,31 @@ def test_what_stands_in_the_padding_reaches_neither_loss_nor_gradient(decoder, h
     assert_close(*map(list, gradients), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("kind", "told"), [("soft", 0.1), ("hard", 0.3)])
+def test_the_first_state_is_made_of_a_small_part_of_the_mean_while_training(kind, told):
+    decoder = make(kind, {}).decoder.train()
+    grid = torch.rand(500, 4, SIZE, requires_grad=True)
+    (gradient,) = torch.autograd.grad(decoder.begin(grid)["layers"][0][0].square().sum(), [grid])
+    assert float((gradient != 0).any(1).float().mean()) == pytest.approx(told, abs=0.01)
+
+
 def test_every_place_should_be_looked_at_as_often_as_every_other():
-    task, given = make("soft", {"coverage": 0.7}), batch()
+    task, given = make("soft", {"coverage": 0.7, "entropy": 0.0}), batch()
     counted = given["target"] != IGNORED
     weights_ = torch.rand(3, counted.shape[1], PLACES)
     expected = sum(
         (1 - weights_[row, : int(counted[row].sum()), place].sum()) ** 2 for row in range(3) for place in range(PLACES)
     )
-    found = task.decoder.penalty({"weights": weights_}, torch.zeros(counted.shape), counted)
+    looked = {"weights": weights_, "spread": torch.rand(counted.shape)}
+    found = task.decoder.penalty(looked, torch.zeros(counted.shape), counted)
     assert_close(found, 0.7 * expected / counted.sum(), rtol=1e-5, atol=0)
+
+
+def nowhere(rows, tokens):
+    """What is looked at, if nothing is."""
+    return {"weights": torch.zeros(rows, tokens, PLACES)} | dict.fromkeys(
+        ("spread", "log_place"), torch.zeros(rows, tokens)
+    )
 
 
 def test_reinforce_follows_the_gradient_of_the_expected_reward():
@@ -185,7 +194,7 @@ def test_reinforce_follows_the_gradient_of_the_expected_reward():
     decoder = make("hard", {"reinforce": 1.0, "entropy": 0.0}).decoder.train()
     total, rows = torch.zeros(2), 20_000
     places = torch.multinomial(score.detach().softmax(-1), rows, replacement=True)
-    looked = {"log_place": score.log_softmax(-1)[places][:, None], "spread": torch.zeros(rows, 1)}
+    looked = nowhere(rows, 1) | {"log_place": score.log_softmax(-1)[places][:, None]}
     decoder.baseline.fill_(-1.0)
     loss = decoder.penalty(looked, -reward[places][:, None], torch.ones(rows, 1, dtype=torch.bool))
     (total,) = torch.autograd.grad(loss, [score])
@@ -193,7 +202,26 @@ def test_reinforce_follows_the_gradient_of_the_expected_reward():
     assert float(decoder.baseline) == pytest.approx(0.9 * -1.0 + 0.1 * float(reward[places].mean()), abs=1e-5)
 
 
-def test_a_hard_decoder_draws_one_place_in_about_every_second_row_of_training_and_takes_the_likeliest_after():
+def test_a_place_answers_for_the_words_from_its_own_on():
+    decoder = make("hard", {"reinforce": 1.0, "entropy": 0.0}).decoder.train()
+    nats, said = torch.rand(2, 4), torch.randn(2, 4, requires_grad=True)
+    lengths = [4, 2]
+    counted = torch.arange(4) < torch.tensor(lengths)[:, None]
+    decoder.baseline.fill_(-0.3)
+    loss = decoder.penalty(nowhere(2, 4) | {"log_place": said}, nats, counted)
+    (gradient,) = torch.autograd.grad(loss, [said])
+    rewards = []
+    for row, length in enumerate(lengths):
+        for time in range(length):
+            shares = 0.5 ** np.arange(length - time)
+            reward = -(shares @ nats[row, time:length].numpy()) / shares.sum()
+            rewards.append(reward)
+            assert float(gradient[row, time]) == pytest.approx(-(reward + 0.3) / sum(lengths), abs=1e-6)
+        assert not gradient[row, length:].any()
+    assert float(decoder.baseline) == pytest.approx(0.9 * -0.3 + 0.1 * np.mean(rewards), abs=1e-6)
+
+
+def test_a_hard_decoder_draws_one_place_in_about_every_fifth_row_of_training_and_takes_the_likeliest_after():
     task, given = make("hard", {}), batch()
     state = task.begin(given)
     with torch.no_grad():
@@ -203,22 +231,25 @@ def test_a_hard_decoder_draws_one_place_in_about_every_second_row_of_training_an
     assert set(one.unique().tolist()) == {0.0, 1.0}
     task.train()
     grid = torch.randn(400, 4, SIZE)
-    drawn, looked = task.decoder.look(torch.randn(400, 6), task.decoder.begin(grid))
-    hard = (drawn == 1).any(-1)
-    assert 120 < int(hard.sum()) < 280
-    assert_close(drawn[~hard], looked["weights"][~hard])
+    state = task.decoder.begin(grid)
+    one, looked = task.decoder.look(torch.randn(400, 6), state)
+    hard = state["drawn"][:, 0]
+    assert 50 < int(hard.sum()) < 110
+    assert torch.equal(one[hard].max(-1).values, torch.ones(int(hard.sum())))
+    assert torch.equal(one[~hard], looked["weights"][~hard])
 
 
-def test_entropy_is_rewarded():
+@pytest.mark.parametrize(("kind", "how"), [("soft", {}), ("hard", {"reinforce": 0.0})])
+def test_entropy_is_rewarded(kind, how):
     torch.manual_seed(0)
     scores = torch.randn(2, 3, PLACES, requires_grad=True)
 
     def spread():
         return torch.distributions.Categorical(logits=scores).entropy()
 
-    decoder = make("hard", {"reinforce": 0.0, "entropy": 0.5}).decoder.train()
+    decoder = make(kind, how | {"entropy": 0.5}).decoder.train()
     counted, nats = torch.tensor([[1, 1, 0], [1, 0, 0]]).bool(), torch.rand(2, 3)
-    loss = decoder.penalty({"log_place": torch.zeros(2, 3), "spread": spread()}, nats, counted)
+    loss = decoder.penalty(nowhere(2, 3) | {"spread": spread()}, nats, counted)
     assert_close(loss, -0.5 * spread()[counted].mean())
     (gradient,) = torch.autograd.grad(loss, [scores])
     before = spread()
@@ -243,7 +274,7 @@ def test_what_the_places_said_of_rows_that_are_looked_at_softly_does_not_count()
 def test_the_gradient_is_right(kind, cell):
     torch.manual_seed(0)
     how = {} if kind == "soft" else {"enters": kind}
-    decoder = (Soft if kind == "soft" else Plain)(3, 4, 5, cell, 2, **how, backend="loop").double()
+    decoder = (Soft if kind == "soft" else Plain)(3, 4, 5, cell, 2, **how, backend="loop").double().eval()
     grid, x = torch.randn(2, 6, 3).double().requires_grad_(), torch.randn(2, 3, 4).double().requires_grad_()
     counted = torch.tensor([[1, 1, 1], [1, 1, 0]]).bool()
 

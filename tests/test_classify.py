@@ -4,7 +4,6 @@ import csv
 import io
 import itertools
 import json
-import os
 import random
 import re
 import shlex
@@ -31,11 +30,6 @@ from elman.training.api import load, train
 POOLS = sorted(POOLING)
 SMALL = {"hidden": 8, "embedding": 8, "dropout": 0.0, "precision": "float32", "device": "cpu", "show": False}
 FILLERS = ["the", "film", "plot", "cast", "was", "so", "very", "then", "and", "it"]
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def fit(path, out, kind="classify", **options):

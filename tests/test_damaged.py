@@ -2,7 +2,6 @@
 told in a line where one is met in training."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -19,11 +18,6 @@ from elman.training.run import Run
 
 TINY = {"hidden": 8, "embedding": 8, "rows": 4, "size": 16, "steps": 30, "warmup": 0, "precision": "float32",
         "device": "cpu", "show": False, "backend": "native", "valid": "0", "test": "0"}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def noise(kind, **how):

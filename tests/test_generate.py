@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import random
 
 import numpy as np
@@ -33,11 +32,6 @@ CONFIG = {
 TINY = {"hidden": 8, "embedding": 8, "rows": 16, "precision": "float32", "device": "cpu", "show": False}
 LEARN = TINY | {"hidden": 16, "rows": 64, "rate": 0.02, "dropout": 0.0, "warmup": 10, "steps": 300}
 EACH = {"Italy": "a", "Japan": "b", "Spain": "c"}  # what names are made of
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def make(labels=(3, 2), seed=1, **options):

@@ -24,9 +24,9 @@ from elman.data.table import Table
 from elman.data.tokens import BPETokens, CharTokens, WordTokens
 from elman.inspect.answered import Answered
 from elman.inspect.caption import captions, hardest, written
-from elman.inspect.caption import words as grouped
 from elman.inspect.look import Look, look, strips
 from elman.inspect.strip import DARK, Strip, lit
+from elman.inspect.strip import words as grouped
 from elman.tasks import pointing
 from elman.tasks.described import Described
 from elman.tasks.groups import groups, parted
@@ -196,15 +196,16 @@ def test_where_a_decoder_looked_is_what_was_recorded_while_it_wrote(made, name):
     assert made("plain").task.looked(batch, tokens) is None
 
 
-def test_where_a_join_looked_is_a_row_a_look(made):
+def test_where_a_join_looked_is_a_row_a_word_and_one_more(made):
     task = made("stacked").task
     source = task.source(made("stacked").config, "valid", None, None)
     batch = source.take(np.arange(4))
     found = task.looked(batch)
-    assert found.shape == (4, 2, 64)
-    assert_allclose(found.sum(-1).numpy(), 1, atol=1e-5)
-    alone = task.looked(source.take(np.array([2])))
-    assert_allclose(found[2:3].numpy(), alone.numpy(), atol=1e-5)
+    lengths = batch["question_lengths"]
+    assert found.shape == (4, max(lengths) + 1, 64)
+    assert_allclose(found.sum((1, 2)).numpy(), lengths + 1, atol=1e-4)
+    [alone] = task.looked(source.take(np.array([2])))
+    assert_allclose(found[2, [*range(lengths[2]), -1]].numpy(), alone.numpy(), atol=1e-5)
     assert made("product").task.looked(batch) is None
 
 

@@ -43,7 +43,13 @@ def dot(p, query, place):
     return query @ place
 
 
-SCORES = {"additive": additive, "general": general, "dot": dot}
+def scaled(p, query, place):
+    """Vaswani et al. 2017: q . k / sqrt(d); k of the place at mean 0 and variance 1."""
+    normal = (place - place.mean()) / np.sqrt(place.var() + 1e-5)
+    return (p["W"] @ query + p["W.bias"]) @ (p["U"] @ normal) / np.sqrt(SIZE)
+
+
+SCORES = {"additive": additive, "general": general, "dot": dot, "scaled": scaled}
 
 
 def made(kind, seed=0, places=5, sizes=(5, 2, 0), dtype=torch.float64, queries=3):

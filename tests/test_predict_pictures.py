@@ -17,14 +17,14 @@ from elman.tasks.tables import encoded
 from elman.tasks.unseen import named, unseen
 from elman.training.model import load
 
-SMALL = {"steps": 4, "hidden": 12, "embedding": 8, "precision": "float32", "device": "cpu", "show": False,
+SMALL = {"steps": 4, "seed": 1, "hidden": 12, "embedding": 8, "precision": "float32", "device": "cpu", "show": False,
          "rows": 32, "workers": 0}  # fmt: skip
 SCENE = "scene: small red circle 12,40; large blue star 40,20"
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    """What is hardly trained comes to no end."""
+    """What is hardly trained comes to no end (with this seed; with another it says nothing)."""
     monkeypatch.setattr("elman.tasks.caption.LONGEST", 6)
 
 

@@ -77,13 +77,17 @@ def run(line: str) -> None:
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+README, *DOCS = (page for page in PAGES if commands(page))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [README, *(pytest.param(page, marks=pytest.mark.slow) for page in DOCS)],
+    ids=lambda page: page.stem,
+)
 def test_the_commands_of_a_page_run(folder: Path, page: Path) -> None:
     (folder / "mine.py").write_text(blocks(ROOT / "docs" / "looking-inside.md", "python")[0])
     lines = commands(page)
-    if page.stem == "README":  # what stands on another page too is typed there
-        others = {line for other in PAGES if other != page for line in commands(other)}
-        lines = [line for line in lines if line not in others]
     made = {word for line in lines for word in re.findall(r"runs/\S+|RUN", line)} - {"runs/classify-reviews"}
     if made:
         for name in ("mine", "book"):

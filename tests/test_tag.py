@@ -1,7 +1,6 @@
 """Tagging: a word's tag from its sentence and its spelling, in any form that sentences come in."""
 
 import json
-import os
 import random
 import sys
 
@@ -37,11 +36,6 @@ BRUSSELS NNP B-NP B-LOC
 1996-08-22 CD I-NP O
 
 """
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def fit(path, out, **options):

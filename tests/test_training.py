@@ -82,12 +82,6 @@ def text(tmp_path):
     return path
 
 
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """Nobody pulls the plug here, and most of the time would go into waiting until that did no harm."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 def fit(text, out, **options):
     """A small training. Python's and NumPy's random states, which a cell of one's own may use, begin alike."""
     random.seed(1)

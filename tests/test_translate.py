@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import random
 import zipfile
 from collections import Counter
@@ -29,17 +28,13 @@ from elman.tasks.translate import Translate, TranslateOptions
 from elman.training import loop
 from elman.training.api import load, train
 
-KINDS = [("general", False), ("dot", False), ("none", False), ("additive", False), ("general", True), ("dot", True)]
+PLAINLY = ("general", "dot", "scaled", "none", "additive")
+KINDS = [*((kind, False) for kind in PLAINLY), ("general", True), ("dot", True)]
 SOURCES, TARGETS = 7, 5  # tokens; of the targets token 5 begins and ends
 CHARS = {"kind": "char", "vocabulary": list("abcdefg")}
 CONFIG = {"tokens": {"source": CHARS, "target": CHARS | {"vocabulary": list("vwxyz")}}, "reverse": False, "longest": 40}
 TINY = {"hidden": 8, "embedding": 8, "rows": 16, "precision": "float32", "device": "cpu", "show": False}
 WORDS = ("the", "old", "cat", "sat", "on", "a", "mat", "and", "saw", "two", "dogs", "run")
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def make(attention="general", input_feeding=False, seed=1, **options):
@@ -108,6 +103,11 @@ def by_the_papers(task, source, tokens):
         ),
         "general": lambda q, m: q @ linear("attention.W", m),
         "dot": lambda q, m: q @ m,
+        "scaled": lambda q, m: (
+            linear("attention.W", q)
+            @ linear("attention.U", (m - m.mean()) / np.sqrt(m.var() + 1e-5))
+            / math.sqrt(len(linear("attention.W", q)))
+        ),
         "none": lambda q, m: 0.0,
     }[kind]
 

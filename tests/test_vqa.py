@@ -3,9 +3,9 @@ nothing, and nothing is learnt of what cannot be said."""
 
 import json
 import math
-import os
 import random
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,18 +25,14 @@ from elman.data.scenes.picture import ScenePicture
 from elman.data.table import Table
 from elman.data.windows import IGNORED
 from elman.errors import UserError
-from elman.nets.stacked import JOINS, Stacked
+from elman.nets.stacked import JOINS
+from elman.recurrent.layer import Recurrent
 from elman.tasks.vqa import Vqa, VqaOptions
 from elman.training import loop
 from elman.training.api import train
 
 WORDS, ANSWERS = 7, 4
 joins = pytest.mark.parametrize("join", JOINS)
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def make(join="stacked", seed=1, **options):
@@ -66,29 +62,36 @@ def softmax(scores):
     return shares / shares.sum()
 
 
-def concatenated(linear, grid, words, question):
-    return np.maximum(0, linear("join.join", np.concatenate((sum(grid) / len(grid), question))))
+def even(x):
+    return (x - x.mean()) / np.sqrt(x.var() + 1e-5)
 
 
-def product(linear, grid, words, question):
+def concatenated(p, linear, grid, words, read):
+    return np.maximum(0, linear("join.join", np.concatenate((sum(grid) / len(grid), read[-1]))))
+
+
+def product(p, linear, grid, words, read):
     """Antol et al. 2015: both through a layer with tanh, multiplied element by element."""
-    return np.tanh(linear("join.image", sum(grid) / len(grid))) * np.tanh(linear("join.question", question))
+    return np.tanh(linear("join.image", sum(grid) / len(grid))) * np.tanh(linear("join.question", read[-1]))
 
 
-def stacked(linear, grid, words, question):
-    """Yang et al. 2016, u' = u + what is read by p = softmax(w . h_i); heard first is a part of the question, as in
-    Hudson & Manning 2018, and h_i is a place in the light of it, as in Perez et al. 2018."""
-    u, seen = np.tanh(linear("join.question", question)), []
-    for look in ("join.looks.0", "join.looks.1"):
-        of_words = softmax(np.array([linear(f"{look}.hear", u) @ word for word in words]))
-        heard = np.tanh(linear(f"{look}.heard", sum(share * word for share, word in zip(of_words, words, strict=True))))
-        z = np.concatenate((heard, u))
-        h = [np.maximum(0, (1 + linear(f"{look}.gain", z)) * linear(f"{look}.places", v) + linear(f"{look}.shift", z))
-             for v in grid]  # fmt: skip
-        p = softmax(np.array([linear(f"{look}.score", each)[0] for each in h]))
-        u = u + np.maximum(0, linear(f"{look}.read", sum(share * each for share, each in zip(p, h, strict=True))))
-        seen.append(p)
-    return u, seen
+def stacked(p, linear, grid, words, read):
+    """A word looks by scaled products (Vaswani et al. 2017), and a second rnn reads it and what it saw. Then Yang et
+    al. 2016, u + what is read by softmax(w . h_i), h_i being a place in the light of u, as in Perez et al. 2018."""
+    grid, seen, s = [np.concatenate((even(v[:-2]), 4 * v[-2:])) for v in grid], [], np.zeros(8)
+    keys = [linear("join.attention.U", even(v)) for v in grid]
+    for word, all_ in zip(words, read, strict=True):
+        query = linear("join.attention.W", np.concatenate((even(word), even(all_))))
+        seen.append(softmax(np.array([query @ key / np.sqrt(len(key)) for key in keys])))
+        saw = sum(share * v for share, v in zip(seen[-1], grid, strict=True))
+        s = ORACLES["rnn"](p, np.concatenate((even(word), saw)), s)["h"]
+    u = even(linear("join.question", even(read[-1])))
+    h = [np.maximum(0, (1 + linear("join.gain", u)) * linear("join.places", v) + linear("join.shift", u)) for v in grid]
+    shares = softmax(np.array([linear("join.score", each)[0] for each in h]))
+    found = np.concatenate((even(s), sum(share * v for share, v in zip(shares, grid, strict=True))))
+    lit = (1 + linear("join.found_gain", u)) * linear("join.found", found) + linear("join.found_shift", u)
+    told = linear("join.read", sum(share * each for share, each in zip(shares, h, strict=True)))
+    return u + np.maximum(0, told) + np.maximum(0, lit), [*seen, shares]
 
 
 @joins
@@ -106,15 +109,20 @@ def test_the_logits_and_the_places_are_those_of_the_papers(join):
         grids, found = task.encoder(given["image"]).double().numpy(), task.logits(given)
     assert grids.shape == (4, 16, 130)
     for row, grid in enumerate(grids):
-        h, words = np.zeros(8), []
-        for word in given["question"][row, : given["question_lengths"][row]]:
+        h, words, read, length = np.zeros(8), [], [], int(given["question_lengths"][row])
+        for word in given["question"][row, :length]:
             h = ORACLES["rnn"](weights(task.recurrent.cells[0]), p["lookup.weight"][word], h)["h"]
-            words.append(np.concatenate((p["lookup.weight"][word], h)))
-        both = {"concatenated": concatenated, "product": product, "stacked": stacked}[join](linear, grid, words, h)
+            words.append(p["lookup.weight"][word])
+            read.append(h)
+        second = weights(task.join.recurrent.cells[0]) if join == "stacked" else {}
+        both = {"concatenated": concatenated, "product": product, "stacked": stacked}[join](
+            second, linear, grid, words, read
+        )
         if join == "stacked":
             both, seen = both
-            assert_allclose(recorded["attention"][row], seen, atol=1e-5)
-            assert_allclose(task.looked(given)[row], seen, atol=1e-5)
+            for places in (recorded["attention"][row], task.looked(given)[row]):
+                assert_allclose(places[[*range(length), -1]], seen, atol=1e-5)
+                assert not places[length:-1].any()
         assert_allclose(found["both"][row], head("head", both), atol=1e-4)
         assert_allclose(found["question"][row], head("alone.question", h), atol=1e-4)
         assert_allclose(found["image"][row], head("alone.image", grid.mean(0)), atol=1e-4)
@@ -125,24 +133,11 @@ def test_the_logits_and_the_places_are_those_of_the_papers(join):
 @joins
 def test_the_gradient_is_right(join):
     torch.manual_seed(0)
-    module = JOINS[join](3, 2, 5, 4).double()
-    sizes = ((2, 6, 3), (2, 4, 2), (2, 5))
-    grid, words, question = (torch.randn(size).double().requires_grad_() for size in sizes)
-    past = torch.tensor([[False] * 4, [False, False, True, True]])
-    given = [grid, words, question, *module.parameters()]
-    assert gradcheck(lambda grid, words, question, *_: module(grid, words, past, question), given)
-
-
-def test_each_look_is_of_its_own():
-    torch.manual_seed(0)
-    once, thrice = Stacked(3, 2, 5, 4, 1), Stacked(3, 2, 5, 4, 3)
-    assert [len(list(module.looks)) for module in (once, thrice)] == [1, 3]
-    with record() as seen:
-        past = torch.zeros(2, 4, dtype=torch.bool)
-        thrice(torch.randn(2, 6, 3), torch.randn(2, 4, 2), past, torch.randn(2, 5))
-    assert seen["attention"].shape == (2, 3, 6)
-    assert_close(seen["attention"].sum(-1), torch.ones(2, 3))
-    assert (seen["attention"][:, 0] - seen["attention"][:, 1]).abs().max() > 1e-4
+    module = JOINS[join](5, 2, 3, partial(Recurrent, hidden_size=3, cell="rnn", backend="loop")).double()
+    sizes, lengths = ((2, 6, 5), (2, 4, 2), (2, 4, 3), (2, 3)), torch.tensor([4, 2])
+    given = [torch.randn(size).double().requires_grad_() for size in sizes]
+    inputs = [*given, *module.parameters()]
+    assert gradcheck(lambda grid, words, read, question, *_: module(grid, words, read, lengths, question), inputs)
 
 
 # the loss
@@ -150,7 +145,8 @@ def test_each_look_is_of_its_own():
 
 @joins
 def test_what_stands_in_the_padding_reaches_neither_loss_nor_gradient(join):
-    task, given = make(join), batch()
+    task, given = make(join).double(), batch()
+    task.encoder.float().register_forward_hook(lambda module, pixels, grid: grid.double())
     past = torch.arange(given["question"].shape[1]) >= given["question_lengths"][:, None]
     other = given | {"question": torch.cat((given["question"].masked_fill(past, 6), torch.full((4, 3), 6)), 1)}
     losses = [task.loss(each)[0] for each in (given, other)]

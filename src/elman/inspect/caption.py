@@ -13,7 +13,7 @@ from elman.inspect.chart import COLOURS, axes, styled
 from elman.inspect.curves import training
 from elman.inspect.look import Look
 from elman.inspect.panel import Panel, table
-from elman.inspect.strip import PAGE, Strip
+from elman.inspect.strip import PAGE, Strip, words
 from elman.tasks.caption import Caption
 from elman.tasks.described import Described
 from elman.tasks.pointing import Pointed, figures
@@ -23,6 +23,7 @@ from elman.training.model import Model
 TAKES = ("text", "length")
 DRAWN, HARDEST = 3, 12  # strips of each kind; pictures in the table
 WHOLE = "A plain decoder sees the picture as a whole, so there is nowhere that it looks."
+SILENT = "No word was said, so it looked nowhere."
 
 
 def panels(model: Model, look: Look) -> Iterator[Panel]:
@@ -147,7 +148,7 @@ def strips_panel(here: Answered, task: Caption, said: Described, ordered: list[i
     about = f"{len(chance)} pictures drawn at random" + (f", then the {len(hard)} hardest" if hard else "")
     says = (
         f"{about}. Each word stands above where was looked before it was said: what was not looked at lies in the dark."
-        if any(strip.steps for strip in found) else f"{WHOLE} {about}, and what is said of them."
+        if any(strip.steps for strip in found) else f"{blind(task)} {about}, and what is said of them."
     )  # fmt: skip
     if any(strip.framed for strip in found):
         says += " The frame is the place that was taken."
@@ -194,7 +195,12 @@ def strips(model: Model, rows: Table, answers: list[Answer]) -> list[Strip] | st
     rows = model.task.opened(rows)
     found = looked(model.task, model.config["data"], rows, [answer["caption"] for answer in answers],
                    [str(picture) for picture in rows.columns["image"]])  # fmt: skip
-    return found if any(strip.steps for strip in found) else WHOLE
+    return found if any(strip.steps for strip in found) else blind(model.task)
+
+
+def blind(task: Caption) -> str:
+    """Why no strip of its captions shows a look."""
+    return WHOLE if task.config()["decoder"] == "plain" else SILENT
 
 
 def written(tokens: Tokens, text: str) -> list[int]:
@@ -205,18 +211,4 @@ def written(tokens: Tokens, text: str) -> list[int]:
     found = list[int]()
     for number, part in enumerate(text.split(tokens.decode([tokens.unknown]))):
         found += [tokens.unknown] * bool(number) + (tokens.encode(part, "replace") if part.strip() else [])
-    return found
-
-
-def words(tokens: Tokens, ids: list[int], weights: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """The words of a text, each with where was looked (L,) when it was begun, from that of each token (T, L)."""
-    found, decode, blank = list[tuple[str, np.ndarray]](), tokens.decoder(), True
-    for token, seen in zip(ids, weights, strict=False):
-        piece = decode(token)
-        if piece.strip():
-            if blank or piece[0].isspace() or token == tokens.unknown:
-                found.append((piece.strip(), seen))
-            else:
-                found[-1] = found[-1][0] + piece.strip(), found[-1][1]
-        blank = not piece or piece[-1].isspace()
     return found

@@ -13,6 +13,7 @@ from matplotlib.font_manager import FontProperties
 from PIL import Image, ImageDraw
 
 from elman.data.picture import Picture
+from elman.data.tokens import Tokens
 from elman.inspect import painting
 from elman.inspect.answered import shortened
 from elman.inspect.chart import literal, png, styled
@@ -99,3 +100,17 @@ def lit(plain: Image.Image, weights: np.ndarray, framed: bool = False) -> Image.
         box = (across * wide, down * high, (across + 1) * wide - 1, (down + 1) * high - 1)
         ImageDraw.Draw(made).rectangle([round(edge) for edge in box], outline=FRAME, width=max(1, plain.width // 90))
     return made
+
+
+def words(tokens: Tokens, ids: list[int], weights: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """The words of a text, each with where was looked (L,) when it was begun, from that of each token (T, L)."""
+    found, decode, blank = list[tuple[str, np.ndarray]](), tokens.decoder(), True
+    for token, seen in zip(ids, weights, strict=False):
+        piece = decode(token)
+        if piece.strip():
+            if blank or piece[0].isspace() or token == tokens.unknown:
+                found.append((piece.strip(), seen))
+            else:
+                found[-1] = found[-1][0] + piece.strip(), found[-1][1]
+        blank = not piece or piece[-1].isspace()
+    return found

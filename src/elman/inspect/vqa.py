@@ -8,13 +8,14 @@ from matplotlib.figure import Figure
 
 from elman.data.rows import Rows
 from elman.data.table import Table
+from elman.data.tokens import from_config
 from elman.inspect.answered import Answered, shortened
 from elman.inspect.chart import COLOURS, axes, literal, styled
 from elman.inspect.confusion import Confusion, coloured, counted
 from elman.inspect.curves import training
 from elman.inspect.look import Look
 from elman.inspect.panel import Panel, Picture, escape, table
-from elman.inspect.strip import PAGE, Strip
+from elman.inspect.strip import PAGE, Strip, words
 from elman.tasks.groups import parted
 from elman.tasks.task import Answer, to
 from elman.tasks.vqa import Vqa
@@ -144,9 +145,8 @@ def attention_panel(here: Answered) -> Panel:
     found = strips(here.model, here.source.table.take(rows), [here.answers[row] for row in rows])
     if isinstance(found, str):
         return Panel("attention", "Where it looks", found)
-    looks = len(found[0].steps)
-    says = (f"{len(found)} questions drawn at random, each with its picture and where was looked, {looks} times: what "
-            "was not looked at lies in the dark.")  # fmt: skip
+    says = (f"{len(found)} questions drawn at random, each with its picture and where was looked at each word, and in "
+            "the end: what was not looked at lies in the dark.")  # fmt: skip
     questions = [{"question": here.column("question")[row], "answer": here.column("answer")[row],
                   "said": here.answers[row]["answer"]} for row in rows]  # fmt: skip
     return Panel("attention", "Where it looks", says, {"questions": questions},
@@ -176,7 +176,8 @@ def strips(model: Model, rows: Table, answers: list[Answer]) -> list[Strip] | st
     assert isinstance(task, Vqa)
     rows = task.opened(rows)
     fields = task.inputs(rows, model.config["data"], lambda line: None)
-    weights = task.looked(to(Rows(rows, fields, len(rows), None).take(np.arange(len(rows))), model.device))
+    batch = Rows(rows, fields, len(rows), None).take(np.arange(len(rows)))
+    weights, tokens = task.looked(to(batch, model.device)), from_config(model.config["data"]["tokens"])
     if weights is None:
         return BLIND
     found = list[Strip]()
@@ -185,6 +186,7 @@ def strips(model: Model, rows: Table, answers: list[Answer]) -> list[Strip] | st
         below = ", ".join(f"{answer} {chance:.2f}" for answer, chance in likely)
         if "answer" in rows.columns:
             below += f"; true is: {rows.columns['answer'][row]}"
-        steps = [(f"look {number}", seen) for number, seen in enumerate(looks, 1)]
+        ids = batch["question"][row, : batch["question_lengths"][row]].tolist()
+        steps = [*words(tokens, ids, looks), ("the whole", looks[-1])]
         found.append(Strip(rows.columns["image"][row], rows.columns["question"][row], steps, below))
     return found

@@ -5,6 +5,7 @@ Shapes: B rows, T queries, S places of the memory, Q size of a query, M size of 
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from elman.cells.tap import keep
 
@@ -14,6 +15,11 @@ LOWEST = torch.finfo(torch.float32).min  # and not minus infinity: a row of leng
 def wide(x: Tensor) -> Tensor:
     """In float32 at least."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def even(x: Tensor) -> Tensor:
+    """Vectors (..., N) at mean 0 and variance 1 (Ba, Kiros & Hinton 2016)."""
+    return F.layer_norm(x, x.shape[-1:])
 
 
 def shares(scores: Tensor, past: Tensor) -> Tensor:
@@ -82,4 +88,21 @@ class Dot(Attention):
         return query @ keys.transpose(1, 2)
 
 
-ATTENTION: dict[str, type[Attention]] = {"additive": Additive, "general": General, "dot": Dot}
+class Scaled(Attention):
+    """W q . U n(m) / sqrt(size) (Vaswani et al. 2017, equation 1); n is `even`, or else what all places have in common
+    would hide in what they differ."""
+
+    def __init__(self, query: int, memory: int, size: int):
+        super().__init__()
+        self.W, self.U = nn.Linear(query, size), nn.Linear(memory, size, bias=False)
+        for each in (self.W, self.U):  # large enough that scores differ from the first step on
+            nn.init.normal_(each.weight, std=each.in_features**-0.5)
+
+    def keys(self, memory: Tensor) -> Tensor:
+        return self.U(even(memory))
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        return self.W(query) @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5
+
+
+ATTENTION: dict[str, type[Attention]] = {"additive": Additive, "general": General, "dot": Dot, "scaled": Scaled}

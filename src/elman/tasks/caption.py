@@ -49,10 +49,10 @@ class CaptionOptions(SeeingOptions, TokenOptions):
     """Where the picture enters a plain decoder: as a term of every step, as the first state, or as the first input."""
     coverage: CountFloat = 0.0
     """How much every place should be looked at as often as every other (doubly stochastic attention); soft only."""
-    reinforce: CountFloat = 0.1
+    reinforce: CountFloat = 0.02
     """How much a drawn place is learned by how well the words went; hard only."""
-    entropy: CountFloat = 0.002
-    """How much attention is kept spread; hard only."""
+    entropy: float | None = None
+    """How much attention is kept spread; below 0 it is made narrow."""
     rows: PositiveInt = 64
     """Captions of a batch."""
     smoothing: ShareFloat = 0.0
@@ -145,10 +145,11 @@ class Caption(Writer):
         assert options.embedding is not None
         assert options.hidden is not None
         assert options.dropout is not None
+        entropy = {} if options.entropy is None else {"entropy": options.entropy}
         how = {
             "plain": {"enters": options.image_enters},
-            "soft": {"coverage": options.coverage},
-            "hard": {"reinforce": options.reinforce, "entropy": options.entropy},
+            "soft": {"coverage": options.coverage} | entropy,
+            "hard": {"reinforce": options.reinforce} | entropy,
         }[options.decoder]
         task = cls(
             len(from_config(data.config["tokens"]["caption"])), options.embedding, options.hidden, options.cell,

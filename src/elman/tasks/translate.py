@@ -38,9 +38,9 @@ class TranslateOptions(TokenOptions, TableTaskOptions):
     """The column that is translated; the first of two when not given."""
     target_column: str | None = None
     """The column that it is translated to; the second of two when not given."""
-    attention: Literal["general", "dot", "additive", "none"] = "general"
-    """How the decoder looks back at the source: q W m or q m (Luong 2015), v tanh(W q + U m) (Bahdanau 2015), or only
-    through the encoder's last state (Sutskever 2014)."""
+    attention: Literal["general", "dot", "scaled", "additive", "none"] = "general"
+    """How the decoder looks back at the source: q W m or q m (Luong 2015), W q . U m scaled (Vaswani 2017), v tanh(W q
+    + U m) (Bahdanau 2015), or only through the encoder's last state (Sutskever 2014)."""
     input_feeding: bool = False
     """Give the decoder what it read from the source at the step before (Luong 2015): step by step, so slower."""
     bidirectional: bool = True

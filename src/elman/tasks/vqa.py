@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -88,8 +89,11 @@ class Vqa(TableTask):
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._config["cell"] = stored(cell)
         self.encoder, self.lookup = seeing.encoder(encoder), lookup(vocabulary, embedding)
-        self.recurrent = Recurrent(embedding, hidden, cell, layers, dropout=dropout, residual=residual, backend=backend)
-        self.join = JOINS[join](self.encoder.size, embedding + hidden, hidden, hidden)
+        recurrence = partial(
+            Recurrent, hidden_size=hidden, cell=cell, layers=layers, dropout=dropout, residual=residual, backend=backend
+        )
+        self.recurrent = recurrence(embedding)
+        self.join = JOINS[join](self.encoder.size, embedding, hidden, partial(recurrence, name="seen"))
         self.head = _head(hidden, hidden, answers)
         # what each of the two gives away alone; they learn beside the model and it does not learn from them
         self.alone = nn.ModuleDict(
@@ -164,10 +168,8 @@ class Vqa(TableTask):
         x = drop(self.lookup(batch["question"]), self.dropout, self.training)
         lengths = batch["question_lengths"]
         y, state = self.recurrent(x, lengths=lengths)
-        question, words = state[-1][0], torch.cat((x.to(y.dtype), y), -1)
-        past = torch.arange(x.shape[1], device=lengths.device) >= lengths[:, None]
-        grid = self.encoder(batch["image"])[batch["image_of"]]
-        both = self.head(drop(self.join(grid, words, past, question), self.dropout, self.training))
+        question, grid = state[-1][0], self.encoder(batch["image"])[batch["image_of"]]
+        both = self.head(drop(self.join(grid, x, y, lengths, question), self.dropout, self.training))
         alone = {"question": question.detach(), "image": grid.mean(1).detach()}
         return {"both": both.float()} | {name: self.alone[name](seen).float() for name, seen in alone.items()}
 
@@ -193,7 +195,8 @@ class Vqa(TableTask):
         ]  # fmt: skip
 
     def looked(self, batch: Batch) -> Tensor | None:
-        """Where is looked (B, looks, L), from 0 to 1 with the sum 1; None for a join without attention."""
+        """Where is looked (B, T + 1, L), by each word and in the end by the whole question, from 0 to 1 with the sum 1,
+        or 0 past the end of a question; None for a join without attention."""
         with torch.inference_mode(), record() as seen:
             self.eval().logits(batch)
         return seen.take("attention")
