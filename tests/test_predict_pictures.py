@@ -121,6 +121,25 @@ def test_what_is_asked_in_a_file_has_no_pictures(runs, place, elman):
     assert one["probabilities"] == pytest.approx(alone["probabilities"], rel=1e-4)
 
 
+def test_damaged_pictures_of_a_file_are_left_out_when_asked(runs, place, elman):
+    with open("in.csv", "a", encoding="utf-8") as file:
+        file.write("cut.jpg,is there a star?\nphoto.jpg,how many circles?\n")
+    done = elman("predict", runs / "stacked", "--file", "in.csv")
+    assert (done.code, done.out) == (2, "")
+    assert "cut.jpg" in done.err
+    done = elman("predict", runs / "stacked", "--file", "in.csv", "--skip-bad", "--out", "out.csv")
+    assert done.code == 0
+    assert "1 bad row left out, the first: in.csv row 4" in done.err
+    assert [line.split(",")[1] for line in (place / "out.csv").read_text().splitlines()[1:]] == [
+        "is there a star?", "how many circles?", "how many circles?",
+    ]  # fmt: skip
+
+
+def test_a_path_is_asked_like_its_name(runs, place):
+    model = load(runs / "soft")
+    assert model.predict(Path("photo.jpg")) == model.predict([Path("photo.jpg")]) == model.predict("photo.jpg")
+
+
 def test_the_pictures_of_a_file_may_stand_elsewhere(runs, place, elman):
     (place / "far").mkdir()
     for name in ("photo.jpg", "other.png"):

@@ -50,7 +50,8 @@ class Asking:
     json: bool = False
     """Print everything that is known of an answer, as a line of JSON each."""
     skip_bad: bool = False
-    """Leave rows of the file without a value unanswered, and count them, instead of stopping."""
+    """Leave rows of the file that cannot be read out, and those without a value unanswered, and count both, instead of
+    stopping."""
     sample: bool = False
     """Draw the answers of a translator instead of searching for the likeliest."""
     seed: CountInt = 0
@@ -160,7 +161,7 @@ def _unused(path: Path) -> Path:
 def _file(model: Model, name: str, asking: Asking) -> Table:
     """The rows of a file, read as those of the run were."""
     trained = restore(TableOptions, model.config["options"])
-    how = replace(trained, form="auto", encoding=asking.encoding, skip_bad=False, images=asking.images)
+    how = replace(trained, form="auto", encoding=asking.encoding, skip_bad=asking.skip_bad, images=asking.images)
     rows = table.read([name], how)
     tell(*rows.notes)
     return replace(rows, notes=[])
