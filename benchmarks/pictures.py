@@ -64,14 +64,13 @@ def questions(path: Path | None, span: str) -> list[str]:
     """Questions about scenes, by kind."""
     found, summary = trained("vqa", QUESTIONS, span)
     ways = ("accuracy", "prior", "question_only", "image_only")
-    rows = [
-        ("all", found),
-        *found["by_kind"].items(),
-        *((f"{pair} pairs", of) for pair, of in found["by_pair"].items()),
-    ]
+    rows = [("all", found)]
+    for pair, of in found["by_pair"].items():
+        rows += [(f"{pair} pairs", of), *((f"{pair} pairs, {kind}", some) for kind, some in of["by_kind"].items())]
     return [
         f"`elman train vqa {QUESTIONS} --for {span}`, {summary['epochs']:.1f} epochs, "
-        f"{summary['parameters']:,} parameters, then `elman eval RUN --split test`; one seed",
+        f"{summary['parameters']:,} parameters, then `elman eval RUN --split test`: 3,000 scenes with pairs of colour "
+        "and shape that training shows, and 3,000 that are asked about a pair that it never shows; one seed",
         "",
         "| questions | accuracy | the most frequent answer | question alone | picture alone |",
         "|---|---|---|---|---|",

@@ -679,6 +679,26 @@ FAULTS = [
         "self.predict(rows",
         "test_predict_pictures.py -k while_training",
     ),
+    (
+        "tasks/vqa.py",
+        'words = batch["question"][:, 1:]',
+        'words = batch["question"][:, :-1]',
+        "test_vqa.py -k next_word",
+    ),
+    (
+        "tasks/vqa.py",
+        "self.next_word * told / there.sum()",
+        "self.next_word * told / count",
+        "test_vqa.py -k next_word",
+    ),
+    ("nets/stacked.py", "self.of_state(y) + self.of_seen(saw)", "self.of_state(y)", "test_vqa.py -k the_places"),
+    ("tasks/vqa.py", "priors, columns[:number], name)", "priors, columns[:number])", "test_vqa.py -k of_a_pair"),
+    (
+        "cli/predict.py",
+        "skip_bad=asking.skip_bad, images",
+        "skip_bad=False, images",
+        "test_predict_pictures.py -k damaged",
+    ),
     ("data/typed.py", "os.path.abspath(picture.where)", "picture.where", "test_predict_pictures.py -k found_again"),
 ]
 

@@ -196,16 +196,16 @@ def test_where_a_decoder_looked_is_what_was_recorded_while_it_wrote(made, name):
     assert made("plain").task.looked(batch, tokens) is None
 
 
-def test_where_a_join_looked_is_a_row_a_word_and_one_more(made):
+def test_where_a_join_looked_is_a_row_a_word_and_two_more(made):
     task = made("stacked").task
     source = task.source(made("stacked").config, "valid", None, None)
     batch = source.take(np.arange(4))
     found = task.looked(batch)
     lengths = batch["question_lengths"]
-    assert found.shape == (4, max(lengths) + 1, 64)
-    assert_allclose(found.sum((1, 2)).numpy(), lengths + 1, atol=1e-4)
+    assert found.shape == (4, max(lengths) + 2, 64)
+    assert_allclose(found.sum((1, 2)).numpy(), lengths + 2, atol=1e-4)
     [alone] = task.looked(source.take(np.array([2])))
-    assert_allclose(found[2, [*range(lengths[2]), -1]].numpy(), alone.numpy(), atol=1e-5)
+    assert_allclose(found[2, [*range(lengths[2]), -2, -1]].numpy(), alone.numpy(), atol=1e-5)
     assert made("product").task.looked(batch) is None
 
 

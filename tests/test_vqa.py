@@ -5,6 +5,7 @@ import json
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -77,21 +78,32 @@ def product(p, linear, grid, words, read):
 
 def stacked(p, linear, grid, words, read):
     """A word looks by scaled products (Vaswani et al. 2017), and a second rnn reads it and what it saw. Then Yang et
-    al. 2016, u + what is read by softmax(w . h_i), h_i being a place in the light of u, as in Perez et al. 2018."""
-    grid, seen, s = [np.concatenate((even(v[:-2]), 4 * v[-2:])) for v in grid], [], np.zeros(8)
+    al. 2016, u + what is read by softmax(w . h_i), h_i being a place in the light of u, as in Perez et al. 2018; and a
+    product of the words and of where was looked."""
+    grid, seen, ahead, s = [np.concatenate((even(v[:-2]), 4 * v[-2:])) for v in grid], [], [], np.zeros(8)
     keys = [linear("join.attention.U", even(v)) for v in grid]
     for word, all_ in zip(words, read, strict=True):
         query = linear("join.attention.W", np.concatenate((even(word), even(all_))))
         seen.append(softmax(np.array([query @ key / np.sqrt(len(key)) for key in keys])))
-        saw = sum(share * v for share, v in zip(seen[-1], grid, strict=True))
+        saw = mean(seen[-1], grid)
         s = ORACLES["rnn"](p, np.concatenate((even(word), saw)), s)["h"]
-    u = even(linear("join.question", even(read[-1])))
+        ahead.append(np.tanh(even(word) + linear("join.of_state", s) + linear("join.of_seen", saw)))
+    bag = even(sum(even(word) for word in words))
+    u = even(linear("join.question", np.concatenate((even(read[-1]), bag))))
     h = [np.maximum(0, (1 + linear("join.gain", u)) * linear("join.places", v) + linear("join.shift", u)) for v in grid]
-    shares = softmax(np.array([linear("join.score", each)[0] for each in h]))
-    found = np.concatenate((even(s), sum(share * v for share, v in zip(shares, grid, strict=True))))
-    lit = (1 + linear("join.found_gain", u)) * linear("join.found", found) + linear("join.found_shift", u)
-    told = linear("join.read", sum(share * each for share, each in zip(shares, h, strict=True)))
-    return u + np.maximum(0, told) + np.maximum(0, lit), [*seen, shares]
+    scores = np.array([linear("join.score", each) for each in h])
+    one, two = softmax(scores[:, 0]), softmax(scores[:, 1])
+    told = linear("join.read", np.concatenate((mean(one, h), mean(two, h))))
+    first, second = mean(one, grid), mean(two, grid)
+    found = linear("join.found", np.concatenate((even(s), first, second)))
+    lit = (1 + linear("join.found_gain", u)) * found + linear("join.found_shift", u)
+    where = linear("join.where", np.concatenate((first[-2:], second[-2:])))
+    sides = linear("join.sides", linear("join.bag", bag) * where)
+    return u + np.maximum(0, told) + np.maximum(0, lit) + sides, [*seen, one, two], ahead
+
+
+def mean(shares, values):
+    return sum(share * value for share, value in zip(shares, values, strict=True))
 
 
 @joins
@@ -119,15 +131,17 @@ def test_the_logits_and_the_places_are_those_of_the_papers(join):
             second, linear, grid, words, read
         )
         if join == "stacked":
-            both, seen = both
+            both, seen, ahead = both
+            assert_allclose(found["next"][row, :length], ahead @ p["lookup.weight"].T, atol=1e-4)
             for places in (recorded["attention"][row], task.looked(given)[row]):
-                assert_allclose(places[[*range(length), -1]], seen, atol=1e-5)
-                assert not places[length:-1].any()
+                assert_allclose(places[[*range(length), -2, -1]], seen, atol=1e-5)
+                assert not places[length:-2].any()
         assert_allclose(found["both"][row], head("head", both), atol=1e-4)
         assert_allclose(found["question"][row], head("alone.question", h), atol=1e-4)
         assert_allclose(found["image"][row], head("alone.image", grid.mean(0)), atol=1e-4)
     if join != "stacked":
         assert task.looked(given) is None
+        assert "next" not in found
 
 
 @joins
@@ -137,7 +151,11 @@ def test_the_gradient_is_right(join):
     sizes, lengths = ((2, 6, 5), (2, 4, 2), (2, 4, 3), (2, 3)), torch.tensor([4, 2])
     given = [torch.randn(size).double().requires_grad_() for size in sizes]
     inputs = [*given, *module.parameters()]
-    assert gradcheck(lambda grid, words, read, question, *_: module(grid, words, read, lengths, question), inputs)
+
+    def joined(grid, words, read, question, *_):
+        return tuple(each for each in module(grid, words, read, lengths, question) if each is not None)
+
+    assert gradcheck(joined, inputs)
 
 
 # the loss
@@ -160,10 +178,26 @@ def test_what_one_alone_says_teaches_the_model_nothing(join):
     task, given = make(join).train(), batch()
     shared = [weight for name, weight in task.named_parameters() if not name.startswith("alone")]
     ours = torch.autograd.grad(task.loss(given)[0], shared)
-    plain = torch.autograd.grad(F.cross_entropy(task.logits(given)["both"], given["target"]), shared)
+    plain = torch.autograd.grad(F.cross_entropy(task.logits(given)["both"], given["target"]), shared,
+                                materialize_grads=True)  # fmt: skip
     assert_close(list(ours), list(plain), rtol=1e-4, atol=1e-7)
     alone = torch.autograd.grad(task.loss(given)[0], list(task.alone.parameters()))
     assert all(gradient.abs().max() > 0 for gradient in alone)
+
+
+def test_the_next_word_of_a_question_counts_in_the_loss():
+    without, given = make().train(), batch()
+    chances, found = without.logits(given)["next"].log_softmax(-1).detach(), []
+    for row, length in enumerate(given["question_lengths"].tolist()):
+        found += [-float(chances[row, t, given["question"][row, t + 1]]) for t in range(length - 1)]
+    assert len(found) == 6
+    loss, _, sums = make(next_word=0.7).train().loss(given)
+    plain, _, same = without.loss(given)
+    assert float((loss - plain).detach()) == pytest.approx(0.7 * sum(found) / 6, rel=1e-4)
+    assert sums == same
+    one = {name: value[:, :1] if name == "question" else value for name, value in given.items()}
+    one["question_lengths"] = torch.ones(4, dtype=torch.int64)  # no word is next
+    assert_close(make(next_word=0.7).train().loss(one)[0], without.loss(one)[0])
 
 
 def test_answers_that_cannot_be_said_do_not_count_in_the_loss():
@@ -230,6 +264,19 @@ def test_the_figures_by_hand():
     }
     del answers[0], answers[1]  # those that were not asked
     assert make().figures(held, answers, {"priors": priors})["accuracy"] == 0.5
+
+
+def test_the_figures_of_a_pair_are_given_by_kind():
+    held = rows(("p", "is it?", "no", "is"), ("q", "is it?", "yes", "is"), ("p", "how many?", "2", "count"),
+                ("q", "how many?", "3", "count"))  # fmt: skip
+    held = replace(held, columns=held.columns | {"pair": ["seen", "unseen", "seen", "unseen"]})
+    answers = {row: dict.fromkeys(("answer", "question_only", "image_only"), said)
+               for row, said in enumerate(("no", "no", "2", "3"))}  # fmt: skip
+    figures = make().figures(held, answers, {"priors": {"": "2", "is": "yes", "count": "3"}})
+    pairs = {pair: {kind: (each["accuracy"], each["prior"]) for kind, each in of["by_kind"].items()}
+             for pair, of in figures["by_pair"].items()}  # fmt: skip
+    assert pairs == {"seen": {"is": (1.0, 0.0), "count": (1.0, 0.0)}, "unseen": {"is": (0.0, 1.0), "count": (1.0, 1.0)}}
+    assert {pair: of["accuracy"] for pair, of in figures["by_pair"].items()} == {"seen": 1.0, "unseen": 0.5}
 
 
 # it learns, and only what can be known

@@ -146,7 +146,7 @@ def attention_panel(here: Answered) -> Panel:
     if isinstance(found, str):
         return Panel("attention", "Where it looks", found)
     says = (f"{len(found)} questions drawn at random, each with its picture and where was looked at each word, and in "
-            "the end: what was not looked at lies in the dark.")  # fmt: skip
+            "the end twice: what was not looked at lies in the dark.")  # fmt: skip
     questions = [{"question": here.column("question")[row], "answer": here.column("answer")[row],
                   "said": here.answers[row]["answer"]} for row in rows]  # fmt: skip
     return Panel("attention", "Where it looks", says, {"questions": questions},
@@ -187,6 +187,6 @@ def strips(model: Model, rows: Table, answers: list[Answer]) -> list[Strip] | st
         if "answer" in rows.columns:
             below += f"; true is: {rows.columns['answer'][row]}"
         ids = batch["question"][row, : batch["question_lengths"][row]].tolist()
-        steps = [*words(tokens, ids, looks), ("the whole", looks[-1])]
+        steps = [*words(tokens, ids, looks), ("the whole", looks[-2]), ("and again", looks[-1])]
         found.append(Strip(rows.columns["image"][row], rows.columns["question"][row], steps, below))
     return found

@@ -22,6 +22,12 @@ def even(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
 
 
+def strong(layer: nn.Linear) -> nn.Linear:
+    """Its outputs vary as much as its inputs, not a third, so that products of them differ from the first step on."""
+    nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+    return layer
+
+
 def shares(scores: Tensor, past: Tensor) -> Tensor:
     """The softmax over the last axis, 0 where `past` says that there is nothing; in float32 at least."""
     return wide(scores).masked_fill(past, LOWEST).softmax(-1).masked_fill(past, 0.0)
@@ -94,9 +100,7 @@ class Scaled(Attention):
 
     def __init__(self, query: int, memory: int, size: int):
         super().__init__()
-        self.W, self.U = nn.Linear(query, size), nn.Linear(memory, size, bias=False)
-        for each in (self.W, self.U):  # large enough that scores differ from the first step on
-            nn.init.normal_(each.weight, std=each.in_features**-0.5)
+        self.W, self.U = strong(nn.Linear(query, size)), strong(nn.Linear(memory, size, bias=False))
 
     def keys(self, memory: Tensor) -> Tensor:
         return self.U(even(memory))

@@ -1,7 +1,7 @@
 """Questions about pictures: a question and a picture in, one of the known answers out."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -23,7 +23,7 @@ from elman.data.windows import IGNORED
 from elman.errors import UserError
 from elman.nets.lookup import lookup
 from elman.nets.stacked import JOINS
-from elman.options import PositiveInt
+from elman.options import CountFloat, PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
@@ -52,6 +52,8 @@ class VqaOptions(SeeingOptions, TokenOptions):
     """How question and picture meet: side by side, multiplied, or by attention over the places of the picture."""
     answers: PositiveInt = 1000
     """So many of the most frequent answers can be said."""
+    next_word: CountFloat = 1.0
+    """How much each word of a question is learned to be told from the picture and the words before it; stacked only."""
     rows: PositiveInt = 128
     """Questions of a batch."""
 
@@ -83,6 +85,7 @@ class Vqa(TableTask):
         residual: bool = False,
         backend: str = "auto",
         encoder: dict[str, Any] = seeing.USUAL,
+        next_word: float = 0.0,
     ):
         """encoder: see `elman.tasks.seeing`."""
         super().__init__()
@@ -99,7 +102,7 @@ class Vqa(TableTask):
         self.alone = nn.ModuleDict(
             {"question": _head(hidden, hidden, answers), "image": _head(self.encoder.size, hidden, answers)}
         )
-        self.dropout = dropout
+        self.next_word, self.dropout = next_word, dropout
 
     def config(self) -> dict[str, Any]:
         return self._config
@@ -157,30 +160,38 @@ class Vqa(TableTask):
         task = cls(
             len(data.config["labels"]), len(from_config(data.config["tokens"])), options.embedding, options.hidden,
             options.cell, options.layers, options.join, options.dropout, options.residual,
-            options.backend, data.config["encoder"],
+            options.backend, data.config["encoder"], options.next_word,
         )  # fmt: skip
         seeing.begin(task.encoder, data.config["encoder"])
         return task
 
     def logits(self, batch: Batch) -> dict[str, Tensor]:
         """image (N, 3, S, S), whose (B,) each is, question (B, T) and question_lengths (B,) give the logits (B, K) of
-        the answers from `both`, from the `question` alone and from the `image` alone."""
+        the answers from `both`, from the `question` alone and from the `image` alone; and of the words that are `next`
+        (B, T, V), if the join tells them."""
         x = drop(self.lookup(batch["question"]), self.dropout, self.training)
         lengths = batch["question_lengths"]
         y, state = self.recurrent(x, lengths=lengths)
         question, grid = state[-1][0], self.encoder(batch["image"])[batch["image_of"]]
-        both = self.head(drop(self.join(grid, x, y, lengths, question), self.dropout, self.training))
-        alone = {"question": question.detach(), "image": grid.mean(1).detach()}
-        return {"both": both.float()} | {name: self.alone[name](seen).float() for name, seen in alone.items()}
+        joined, ahead = self.join(grid, x, y, lengths, question)
+        found = {"both": self.head(drop(joined, self.dropout, self.training)).float()}
+        for name, seen in (("question", question), ("image", grid.mean(1))):
+            found[name] = self.alone[name](seen.detach()).float()
+        return found if ahead is None else found | {"next": F.linear(ahead, self.lookup.weight).float()}
 
     def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
         """image, question, question_lengths; target (B,), IGNORED where the answer is none that can be said. What is
         logged is of both."""
         logits, target = self.logits(batch), batch["target"]
-        nats = {name: F.cross_entropy(each, target, ignore_index=IGNORED, reduction="sum")
-                for name, each in logits.items()}  # fmt: skip
+        nats = {name: F.cross_entropy(logits[name], target, ignore_index=IGNORED, reduction="sum")
+                for name in ("both", *self.alone)}  # fmt: skip
         count, right = (target != IGNORED).sum(), (logits["both"].argmax(-1) == target).sum()
         loss = torch.stack(list(nats.values())).sum() / count.clamp(min=1)  # of a batch there may be nothing to say
+        if "next" in logits:
+            words = batch["question"][:, 1:]
+            there = torch.arange(1, words.shape[1] + 1, device=words.device) < batch["question_lengths"][:, None]
+            told = F.cross_entropy(logits["next"][:, :-1][there], words[there].long(), reduction="sum")
+            loss = loss + self.next_word * told / there.sum().clamp(min=1)
         return loss, None, {"nats": nats["both"].detach(), "tokens": count, "right": right}
 
     def answers(self, batch: Batch, config: dict[str, Any], **how: Any) -> list[Answer]:
@@ -195,8 +206,8 @@ class Vqa(TableTask):
         ]  # fmt: skip
 
     def looked(self, batch: Batch) -> Tensor | None:
-        """Where is looked (B, T + 1, L), by each word and in the end by the whole question, from 0 to 1 with the sum 1,
-        or 0 past the end of a question; None for a join without attention."""
+        """Where is looked (B, T + 2, L), by each word and in the end twice by the whole question, from 0 to 1 with the
+        sum 1, or 0 past the end of a question; None for a join without attention."""
         with torch.inference_mode(), record() as seen:
             self.eval().logits(batch)
         return seen.take("attention")
@@ -224,13 +235,9 @@ class Vqa(TableTask):
 
     def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
         """accuracy, of the answers from both; prior, of always saying the most frequent answer of training;
-        question_only, image_only; by_kind: the same of each kind of question, the prior being its own; by_pair."""
-        priors, figures = config["priors"], dict[str, Any](_shares(rows, answers, config["priors"]))
-        for column in self.besides:
-            if apart := parted(rows, column, answers):
-                found = {name: {row: answers[row] for row in some} for name, some in apart.items()}
-                figures[f"by_{column}"] = {name: _shares(rows, each, priors, name) for name, each in found.items()}
-        return figures
+        question_only, image_only; by_kind: the same of each kind of question, the prior being its own; by_pair: the
+        same of each pair, by_kind included."""
+        return _figures(rows, answers, config["priors"], self.besides)
 
     def sampler(self, config: dict[str, Any]) -> Callable[[int], str] | None:
         shown = config.get("shown", ())
@@ -245,11 +252,21 @@ class Vqa(TableTask):
         return write if shown else None
 
 
-def _shares(rows: Table, answers: dict[int, Answer], priors: dict[str, str], kind: str = "") -> dict[str, float]:
+def _figures(
+    rows: Table, answers: dict[int, Answer], priors: dict[str, str], columns: Sequence[str], kind: str = ""
+) -> dict[str, Any]:
+    """Of some answers, then apart by what stands in each of the columns, and there by the columns before it."""
     true, prior = rows.columns["answer"], priors.get(kind, priors[""])
     right = {name: [answer[key] == true[row] for row, answer in answers.items()] for name, key in WAYS.items()}
     right["prior"] = [prior == true[row] for row in answers]
-    return {name: float(np.mean(values)) for name, values in right.items()}
+    found: dict[str, Any] = {name: float(np.mean(values)) for name, values in right.items()}
+    for number, column in enumerate(columns):
+        if apart := parted(rows, column, answers):
+            found[f"by_{column}"] = {
+                name: _figures(rows, {row: answers[row] for row in some}, priors, columns[:number], name)
+                for name, some in apart.items()
+            }
+    return found
 
 
 def _head(size: int, hidden: int, answers: int) -> nn.Module:

@@ -73,7 +73,7 @@ class Model:
         self, rows: Iterable[Any] | Table, tell: Callable[[str], None] = lambda line: None, **how: Any
     ) -> list[Answer]:
         """What the model says of each row: of texts, paths of pictures, arrays (T, F) or lists of words, or of a table
-        whose columns are what the task asks for. `how`: for a translator `search=Search(beam=5)`, see `elman.decode`."""
+        whose columns are what the task asks for. `how`: for a translator `search=Search(beam=5)`, see `decode`."""
         if not isinstance(rows, Table):
             values = [rows] if isinstance(rows, str | Path) else list(rows)
             rows = Table("the input", {(self.task.asks or ("input",))[0]: values}, list(range(1, len(values) + 1)))
