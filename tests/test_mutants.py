@@ -5,6 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from mutants import FAULTS, planted
+
+
+def test_every_fault_still_has_a_place() -> None:
+    for fault in FAULTS:
+        planted(fault)
 
 
 @pytest.mark.slow
