@@ -43,12 +43,7 @@ FAULTS = [
     ("cells/trace.py", "kind, inputs = kind[1:], inputs[::-1]", "kind = kind[1:]", CELLS),
     ("cells/trace.py", 'raise NotTraceable("a branch on a value")', "return True", CELLS),
     # recurrence
-    (
-        "recurrent/loop.py",
-        "device=lengths.device)[:, None] < lengths",
-        "device=lengths.device)[:, None] <= lengths",
-        LAYER,
-    ),
+    ("recurrent/lengths.py", ">= lengths", "> lengths", LAYER),
     (
         "recurrent/loop.py",
         "torch.cat((span.fresh[:, 1:], torch.zeros_like(span.fresh[:, :1])), 1)",
@@ -58,8 +53,8 @@ FAULTS = [
     ("recurrent/native.py", "second = torch.cat((second[: -len(vector)], vector))", "pass", LAYER),
     ("recurrent/native.py", "back = span.lengths[:, None] - 1 - times", "back = span.lengths[:, None] - times", LAYER),
     ("recurrent/layer.py", "if self.residual and layer > 0:", "if self.residual:", LAYER),
-    ("recurrent/layer.py", "x = x.masked_fill(past[..., None], 0.0)", "pass", LAYER),
-    ("recurrent/layer.py", "fresh & ~past", "fresh", LAYER),
+    ("recurrent/layer.py", "x = x.masked_fill(ended[..., None], 0.0)", "pass", LAYER),
+    ("recurrent/layer.py", "fresh & ~ended", "fresh", LAYER),
     ("recurrent/state.py", "return over(state, Tensor.detach)", "return state", LAYER),
     # streams and truncation
     (
@@ -261,8 +256,8 @@ FAULTS = [
     ("data/rows.py", "key=lambda name: name == by", "key=lambda name: name != by", ROWS),
     (
         "nets/attention.py",
-        "return wide(scores).masked_fill(past, LOWEST).softmax(-1).masked_fill(past, 0.0)",
-        "return wide(scores).masked_fill(past, -torch.inf).softmax(-1)",
+        "return wide(scores).masked_fill(ended, LOWEST).softmax(-1).masked_fill(ended, 0.0)",
+        "return wide(scores).masked_fill(ended, -torch.inf).softmax(-1)",
         NETS,
     ),
     ("nets/pooling.py", "each[:, 0] for each in backward", "each[:, -1] for each in backward", NETS),
@@ -693,6 +688,7 @@ FAULTS = [
         "self.next_word * told / count",
         "test_vqa.py -k next_word",
     ),
+    ("tasks/vqa.py", 'batch["question_lengths"] - 1', 'batch["question_lengths"]', "test_vqa.py -k next_word"),
     ("nets/stacked.py", "self.of_state(y) + self.of_seen(saw)", "self.of_state(y)", "test_vqa.py -k the_places"),
     ("tasks/vqa.py", "priors, columns[:number], name)", "priors, columns[:number])", "test_vqa.py -k of_a_pair"),
     (

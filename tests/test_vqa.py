@@ -132,7 +132,7 @@ def test_the_logits_and_the_places_are_those_of_the_papers(join):
         )
         if join == "stacked":
             both, seen, ahead = both
-            assert_allclose(found["next"][row, :length], ahead @ p["lookup.weight"].T, atol=1e-4)
+            assert_allclose(found["ahead"][row, :length], ahead, atol=1e-5)
             for places in (recorded["attention"][row], task.looked(given)[row]):
                 assert_allclose(places[[*range(length), -2, -1]], seen, atol=1e-5)
                 assert not places[length:-2].any()
@@ -141,7 +141,7 @@ def test_the_logits_and_the_places_are_those_of_the_papers(join):
         assert_allclose(found["image"][row], head("alone.image", grid.mean(0)), atol=1e-4)
     if join != "stacked":
         assert task.looked(given) is None
-        assert "next" not in found
+        assert "ahead" not in found
 
 
 @joins
@@ -187,7 +187,8 @@ def test_what_one_alone_says_teaches_the_model_nothing(join):
 
 def test_the_next_word_of_a_question_counts_in_the_loss():
     without, given = make().train(), batch()
-    chances, found = without.logits(given)["next"].log_softmax(-1).detach(), []
+    ahead, words = without.logits(given)["ahead"].detach(), without.lookup.weight.detach()
+    chances, found = (ahead @ words.T).log_softmax(-1), []
     for row, length in enumerate(given["question_lengths"].tolist()):
         found += [-float(chances[row, t, given["question"][row, t + 1]]) for t in range(length - 1)]
     assert len(found) == 6

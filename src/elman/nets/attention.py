@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.tap import keep
+from elman.recurrent.lengths import past
 
 LOWEST = torch.finfo(torch.float32).min  # and not minus infinity: a row of length 0 has a gradient, of 0
 
@@ -28,9 +29,9 @@ def strong(layer: nn.Linear) -> nn.Linear:
     return layer
 
 
-def shares(scores: Tensor, past: Tensor) -> Tensor:
-    """The softmax over the last axis, 0 where `past` says that there is nothing; in float32 at least."""
-    return wide(scores).masked_fill(past, LOWEST).softmax(-1).masked_fill(past, 0.0)
+def shares(scores: Tensor, ended: Tensor) -> Tensor:
+    """The softmax over the last axis, 0 where `ended` says that there is nothing; in float32 at least."""
+    return wide(scores).masked_fill(ended, LOWEST).softmax(-1).masked_fill(ended, 0.0)
 
 
 class Attention(nn.Module):
@@ -47,8 +48,7 @@ class Attention(nn.Module):
     def forward(self, query: Tensor, keys: Tensor, memory: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What is read (B, T, M), and the weights (B, T, S), 0 past the `lengths` (B,) of the memory. Recorded as
         `attention`."""
-        past = torch.arange(memory.shape[1], device=memory.device) >= lengths[:, None]
-        weights = shares(self.scores(query, keys), past[:, None])
+        weights = shares(self.scores(query, keys), past(lengths, memory.shape[1])[:, None])
         keep("attention", weights)
         return weights.to(memory.dtype) @ memory, weights
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from elman.cells.tap import keep
 from elman.nets.attention import shares
+from elman.recurrent.lengths import past
 
 
 class Last(nn.Module):
@@ -40,8 +41,8 @@ class Max(nn.Module):
 
     def forward(self, y: Tensor, lengths: Tensor) -> Tensor:
         """y (B, T, D H) gives (B, D H); 0 for a row of length 0."""
-        past = _past(y, lengths)
-        highest = y.masked_fill(past[..., None], -torch.inf).amax(1)
+        ended = past(lengths.to(y.device), y.shape[1])
+        highest = y.masked_fill(ended[..., None], -torch.inf).amax(1)
         return highest.masked_fill((lengths == 0)[:, None].to(y.device), 0.0)
 
 
@@ -55,14 +56,9 @@ class Weighted(nn.Module):
 
     def forward(self, y: Tensor, lengths: Tensor) -> Tensor:
         """y (B, T, D H) gives (B, D H)."""
-        weights = shares(self.v(torch.tanh(self.W(y))).squeeze(-1), _past(y, lengths))
+        weights = shares(self.v(torch.tanh(self.W(y))).squeeze(-1), past(lengths.to(y.device), y.shape[1]))
         keep("attention", weights)
         return (weights.to(y.dtype)[:, None] @ y).squeeze(1)
-
-
-def _past(y: Tensor, lengths: Tensor) -> Tensor:
-    """(B, T): what is padding."""
-    return torch.arange(y.shape[1], device=y.device) >= lengths.to(y.device)[:, None]
 
 
 POOLING: dict[str, type[nn.Module]] = {"last": Last, "mean": Mean, "max": Max, "attention": Weighted}

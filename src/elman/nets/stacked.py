@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from elman.cells.tap import keep
 from elman.nets.attention import Scaled, even, strong, wide
 from elman.recurrent.layer import Recurrent
+from elman.recurrent.lengths import past
 
 LOOKS = 2  # of the whole question
 SCORED = 128  # numbers by which a word and a place are compared
@@ -85,7 +86,7 @@ class Stacked(nn.Module):
         y, state = self.recurrent(torch.cat((words, saw), -1), lengths=lengths)
         ahead = torch.tanh(words + self.of_state(y) + self.of_seen(saw))
 
-        there = (torch.arange(words.shape[1], device=lengths.device) < lengths[:, None])[..., None]
+        there = ~past(lengths, words.shape[1])[..., None]
         bag = even((words * there).sum(1))
         known = even(self.question(torch.cat((question, bag), -1)))
         seen = torch.relu((1 + self.gain(known))[:, None] * self.places(grid) + self.shift(known)[:, None])

@@ -15,6 +15,7 @@ from elman.recurrent.backend import Backend, Choice, Span, States, choose
 from elman.recurrent.decoder import Decoder
 from elman.recurrent.dropout import dropout
 from elman.recurrent.fused import Fused
+from elman.recurrent.lengths import past
 from elman.recurrent.loop import Loop
 from elman.recurrent.native import Native
 from elman.recurrent.state import State, over
@@ -109,9 +110,9 @@ class Recurrent(nn.Module):
         fresh = None if fresh is None else fresh.to(x.device)
         if lengths is not None:
             lengths = lengths.to(x.device, torch.int64)
-            past = torch.arange(x.shape[1], device=x.device) >= lengths[:, None]
-            x = x.masked_fill(past[..., None], 0.0)  # what stands in the padding, NaN too, must reach no gradient
-            fresh = None if fresh is None else fresh & ~past
+            ended = past(lengths, x.shape[1])
+            x = x.masked_fill(ended[..., None], 0.0)  # what stands in the padding, NaN too, must reach no gradient
+            fresh = None if fresh is None else fresh & ~ended
         initial = self.initial(len(x))
         state = initial if state is None else state
         after: list[States] = []

@@ -10,6 +10,7 @@ from elman.cells.cell import Cell
 from elman.cells.tap import Listener, Record, holding, listening, recording, tap, watched
 from elman.cells.trace import NotTraceable, trace
 from elman.recurrent.backend import Span, States
+from elman.recurrent.lengths import past
 
 
 class Loop:
@@ -24,7 +25,7 @@ class Loop:
         shares = cell.project(span.x).unbind(1)
         order = range(len(shares))
         times = order[::-1] if span.reverse else order
-        alive = None if span.lengths is None else _alive(span.lengths, len(shares))
+        alive = None if span.lengths is None else ~past(span.lengths, len(shares))[..., None]
         fresh = starts(span)
         step, state, outputs = _step(cell), span.state, dict[int, Tensor]()
         with Watch(span.place, watched()) as watch:
@@ -36,9 +37,9 @@ class Loop:
                 if alive is None:
                     state, outputs[t] = new, new[0]
                 else:
-                    state = tuple(torch.where(alive[t], a, b) for a, b in zip(new, state, strict=True))
-                    outputs[t] = torch.where(alive[t], new[0], 0.0)
-                watch.keep(t, None if alive is None else alive[t])
+                    state = tuple(torch.where(alive[:, t], a, b) for a, b in zip(new, state, strict=True))
+                    outputs[t] = torch.where(alive[:, t], new[0], 0.0)
+                watch.keep(t, None if alive is None else alive[:, t])
         # under autocast a cell may compute in bf16; what is carried on has the precision of the weights
         return torch.stack([outputs[t] for t in order], 1), tuple(value.to(cell.W.dtype) for value in state)
 
@@ -52,11 +53,6 @@ class Loop:
             return state
 
         return advance
-
-
-def _alive(lengths: Tensor, steps: int) -> Tensor:
-    """(T, B, 1): whether a row has not ended before the step."""
-    return (torch.arange(steps, device=lengths.device)[:, None] < lengths).unsqueeze(-1)
 
 
 def starts(span: Span) -> Tensor | None:

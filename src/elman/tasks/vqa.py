@@ -26,6 +26,7 @@ from elman.nets.stacked import JOINS
 from elman.options import CountFloat, PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
+from elman.recurrent.lengths import past
 from elman.recurrent.state import State
 from elman.tasks import seeing
 from elman.tasks.groups import parted
@@ -167,8 +168,8 @@ class Vqa(TableTask):
 
     def logits(self, batch: Batch) -> dict[str, Tensor]:
         """image (N, 3, S, S), whose (B,) each is, question (B, T) and question_lengths (B,) give the logits (B, K) of
-        the answers from `both`, from the `question` alone and from the `image` alone; and of the words that are `next`
-        (B, T, V), if the join tells them."""
+        the answers from `both`, from the `question` alone and from the `image` alone; and what tells the words `ahead`
+        (B, T, E), if the join has it."""
         x = drop(self.lookup(batch["question"]), self.dropout, self.training)
         lengths = batch["question_lengths"]
         y, state = self.recurrent(x, lengths=lengths)
@@ -177,7 +178,7 @@ class Vqa(TableTask):
         found = {"both": self.head(drop(joined, self.dropout, self.training)).float()}
         for name, seen in (("question", question), ("image", grid.mean(1))):
             found[name] = self.alone[name](seen.detach()).float()
-        return found if ahead is None else found | {"next": F.linear(ahead, self.lookup.weight).float()}
+        return found if ahead is None else found | {"ahead": ahead}
 
     def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
         """image, question, question_lengths; target (B,), IGNORED where the answer is none that can be said. What is
@@ -187,10 +188,11 @@ class Vqa(TableTask):
                 for name in ("both", *self.alone)}  # fmt: skip
         count, right = (target != IGNORED).sum(), (logits["both"].argmax(-1) == target).sum()
         loss = torch.stack(list(nats.values())).sum() / count.clamp(min=1)  # of a batch there may be nothing to say
-        if "next" in logits:
+        if "ahead" in logits:
             words = batch["question"][:, 1:]
-            there = torch.arange(1, words.shape[1] + 1, device=words.device) < batch["question_lengths"][:, None]
-            told = F.cross_entropy(logits["next"][:, :-1][there], words[there].long(), reduction="sum")
+            there = ~past(batch["question_lengths"] - 1, words.shape[1])
+            chances = F.linear(logits["ahead"][:, :-1][there], self.lookup.weight).float()
+            told = F.cross_entropy(chances, words[there].long(), reduction="sum")
             loss = loss + self.next_word * told / there.sum().clamp(min=1)
         return loss, None, {"nats": nats["both"].detach(), "tokens": count, "right": right}
 
