@@ -80,7 +80,7 @@ def stacked(p, linear, grid, words, read):
     """A word looks by scaled products (Vaswani et al. 2017), and a second rnn reads it and what it saw. Then Yang et
     al. 2016, u + what is read by softmax(w . h_i), h_i being a place in the light of u, as in Perez et al. 2018; and a
     product of the words and of where was looked."""
-    grid, seen, ahead, s = [np.concatenate((even(v[:-2]), 4 * v[-2:])) for v in grid], [], [], np.zeros(8)
+    grid, seen, ahead, s = [np.concatenate((v[:-2], 4 * v[-2:])) for v in grid], [], [], np.zeros(8)
     keys = [linear("join.attention.U", even(v)) for v in grid]
     for word, all_ in zip(words, read, strict=True):
         query = linear("join.attention.W", np.concatenate((even(word), even(all_))))

@@ -31,14 +31,14 @@ class Soft(nn.Module):
     mean is dropped before it makes the first state.
 
     coverage: how much every place should be looked at as often as every other. entropy: how much evenly spread weights
-    count; below 0 as here they become narrow.
+    count; below 0 they become narrow, but on anything, if they do before it is known where to look.
     """
 
     forgotten: ClassVar[float] = 0.9  # of the mean, in training: what the first state were told, nobody would look for
 
     def __init__(
         self, grid: int, embedding: int, hidden: int, cell: Any, layers: int,
-        coverage: float = 0.0, entropy: float = -0.003, **common: Any,
+        coverage: float = 0.0, entropy: float = 0.0, **common: Any,
     ):  # fmt: skip
         super().__init__()
         self.recurrent = Recurrent(embedding + grid, hidden, cell, layers, **common)

@@ -25,13 +25,14 @@ class Residual(Encoder):
 
 
 class Block(nn.Module):
-    """Two convolutions around which what went in is added to what comes out; the picture becomes half as wide."""
+    """Two convolutions around which what went in is added to what comes out; the picture becomes half as wide. What is
+    halved is taken in squares that do not overlap, so that a place lies in the middle of all that it sees."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
-        self.first = nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False)
+        self.first = nn.Conv2d(inputs, outputs, 2, 2, bias=False)
         self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.beside = nn.Conv2d(inputs, outputs, 1, 2, bias=False)
+        self.beside = nn.Conv2d(inputs, outputs, 2, 2, bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:

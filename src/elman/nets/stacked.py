@@ -78,7 +78,7 @@ class Stacked(nn.Module):
     def forward(self, grid: Tensor, words: Tensor, read: Tensor, lengths: Tensor, question: Tensor) -> Joined:
         """grid (B, L, D), words (B, T, E), all that was read at each (B, T, Q), lengths (B,) and question (B, Q) give
         (B, Q), and (B, T, E) for the words that are next."""
-        grid = torch.cat((even(grid[..., :-2]), FAR * grid[..., -2:]), -1).to(read.dtype)
+        grid = torch.cat((grid[..., :-2], FAR * grid[..., -2:]), -1).to(read.dtype)
         words, read, question = even(words), even(read), even(question)
         scores = self.attention.scores(torch.cat((words, read), -1), self.attention.keys(grid))
         of_words = wide(scores).softmax(-1)
