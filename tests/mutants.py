@@ -445,7 +445,12 @@ FAULTS = [
         "found.transpose(2, 3).flatten(2).transpose(1, 2)",
         "test_encoder.py",
     ),
-    ("nets/residual.py", "(inputs, outputs, 2, 2, bias", "(inputs, outputs, 3, 2, 1, bias", "test_encoder.py -k middle"),
+    (
+        "nets/residual.py",
+        "(inputs, outputs, 2, 2, bias",
+        "(inputs, outputs, 3, 2, 1, bias",
+        "test_encoder.py -k middle",
+    ),
     ("nets/where.py", "even(grid)", "grid", "test_encoder.py -k each_place"),
     ("tasks/seeing.py", "if options.encoder != RESIDUAL:", "if False:", "test_encoder.py"),
     ("tasks/seeing.py", "if options.fine_tune:", "if False:", "test_encoder.py"),
