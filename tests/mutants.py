@@ -99,10 +99,11 @@ FAULTS = [
     # training
     (
         "training/loop.py",
-        "torch.nn.utils.clip_grads_with_norm_(task.parameters(), options.clip, norm)",
+        "torch.nn.utils.clip_grads_with_norm_(task.parameters(), clip, norm)",
         "pass",
         TRAINING,
     ),
+    ("training/loop.py", "options.clip or task.clip", "options.clip or 1.0", "test_training.py -k clipping"),
     (
         "training/loop.py",
         "                if progress.index == 0:\n                    state = None",
@@ -478,7 +479,15 @@ FAULTS = [
         "test_cider.py",
     ),
     ("nets/stacked.py", "return known + torch.relu(", "return torch.relu(", "test_vqa.py -k papers"),
-    ("nets/stacked.py", "FAR * grid[..., -2:]", "grid[..., -2:]", "test_vqa.py -k papers"),
+    (
+        "nets/stacked.py",
+        "transpose(1, 2), gone[:, None])",
+        "transpose(1, 2), gone[:, None] & False)",
+        "test_vqa.py -k padding",
+    ),
+    ("nets/stacked.py", "(roles @ saw[..., -2:])", "looked[..., -2:]", "test_vqa.py -k papers"),
+    ("nets/where.py", "linspace(-FAR, FAR, side", "linspace(-1, 1, side", "test_encoder.py -k each_place"),
+    ("nets/residual.py", "outputs, around, 1, around // 2", "outputs, 3, 1, 1", "test_encoder.py -k middle"),
     ("nets/stacked.py", "saw), -1), lengths=lengths)", "saw), -1))", "test_vqa.py -k padding"),
     ("nets/stacked.py", "(of_words * there, of_whole)", "(of_words, of_whole)", "test_vqa.py -k papers"),
     ("nets/stacked.py", "even((words * there).sum(1))", "even(words.sum(1))", "test_vqa.py -k padding"),

@@ -280,6 +280,14 @@ def test_clipping_by_norm_shortens_the_gradient_and_logs_the_norm_before(text, t
     assert_close(clipped, [gradient * 0.01 / norm for gradient in raw], rtol=1e-4, atol=1e-9)
 
 
+def test_clipping_begins_where_the_task_says_if_nothing_is_said(text, tmp_path, monkeypatch):
+    asked, norm = first_gradients(text, tmp_path / "asked", clip=0.01)
+    monkeypatch.setattr(LM, "clip", 0.01)
+    usual, logged = first_gradients(text, tmp_path / "usual")
+    assert logged == norm
+    assert_close(usual, asked, rtol=0, atol=0)
+
+
 def test_clipping_by_value_bounds_every_value_and_logs_the_norm_before(text, tmp_path):
     raw, norm = first_gradients(text, tmp_path / "raw", clip=1e9)
     clipped, logged = first_gradients(text, tmp_path / "clipped", clip=0.01, clip_by="value")

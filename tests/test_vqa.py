@@ -80,7 +80,7 @@ def stacked(p, linear, grid, words, read):
     """A word looks by scaled products (Vaswani et al. 2017), and a second rnn reads it and what it saw. Then Yang et
     al. 2016, u + what is read by softmax(w . h_i), h_i being a place in the light of u, as in Perez et al. 2018; and a
     product of the words and of where was looked."""
-    grid, seen, ahead, s = [np.concatenate((v[:-2], 4 * v[-2:])) for v in grid], [], [], np.zeros(8)
+    seen, ahead, s = [], [], np.zeros(8)
     keys = [linear("join.attention.U", even(v)) for v in grid]
     for word, all_ in zip(words, read, strict=True):
         query = linear("join.attention.W", np.concatenate((even(word), even(all_))))
@@ -97,7 +97,9 @@ def stacked(p, linear, grid, words, read):
     first, second = mean(one, grid), mean(two, grid)
     found = linear("join.found", np.concatenate((even(s), first, second)))
     lit = (1 + linear("join.found_gain", u)) * found + linear("join.found_shift", u)
-    where = linear("join.where", np.concatenate((first[-2:], second[-2:])))
+    roles = np.array([linear("join.role", even(all_)) for all_ in read])
+    there = [mean(places, grid)[-2:] for places in seen]
+    where = linear("join.where", np.concatenate([mean(softmax(role), there) for role in roles.T]))
     sides = linear("join.sides", linear("join.bag", bag) * where)
     return u + np.maximum(0, told) + np.maximum(0, lit) + sides, [*seen, one, two], ahead
 

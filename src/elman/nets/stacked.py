@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from elman.cells.tap import keep
-from elman.nets.attention import Scaled, even, strong, wide
+from elman.nets.attention import Scaled, even, shares, strong, wide
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.lengths import past
 
 LOOKS = 2  # of the whole question
 SCORED = 128  # numbers by which a word and a place are compared
-FAR = 4.0  # what the two numbers that say where a place is are multiplied by, lest all the others drown them
 
 Recurrence = Callable[[int], Recurrent]  # of inputs of a size
 Joined = tuple[Tensor, Tensor | None]  # what the answer is made of; and what each next word can be, or None
@@ -57,11 +56,11 @@ class Stacked(nn.Module):
     recurrence, q = sum_i p_i v_i. u is made of the question and of the sum b of its words. Recorded as `attention`: a
     row a word, 0 past the end, and in the last two rows those of the whole question.
 
-    Two things make it learn within minutes. Whether a thing is left of another depends on one word times where was
-    looked, a few numbers of many, among which it would drown: so C (W b * U [x; x']) is added, x being the place in q
-    (low-rank bilinear pooling, Kim et al. 2017). And a question says what is in the picture, while answers are few
-    words to learn to look from: what the second recurrence knows after each word, and what the word saw, should tell
-    the next, as in a caption (Xu et al. 2015, equation 7).
+    Two things make it learn within minutes. Whether a thing is left of another depends on one word times where two
+    others looked, a few numbers of many, among which it would drown: so C (W b * U [x; x']) is added (low-rank bilinear
+    pooling, Kim et al. 2017), x being where its words looked, of which each counts by a softmax over them. And a
+    question says what is in the picture, while answers are few words to learn to look from: what the second recurrence
+    knows after each word, and what the word saw, should tell the next, as in a caption (Xu et al. 2015, equation 7).
     """
 
     def __init__(self, grid: int, word: int, question: int, recurrence: Recurrence):
@@ -73,32 +72,33 @@ class Stacked(nn.Module):
         self.score, self.read = nn.Linear(question, LOOKS, bias=False), nn.Linear(LOOKS * question, question)
         self.found, self.found_gain, self.found_shift = nn.Linear(question + LOOKS * grid, question), *_light(question)
         self.bag, self.where = strong(nn.Linear(word, question)), strong(nn.Linear(LOOKS * 2, question))
-        self.sides = nn.Linear(question, question)
+        self.sides, self.role = nn.Linear(question, question), strong(nn.Linear(question, LOOKS, bias=False))
 
     def forward(self, grid: Tensor, words: Tensor, read: Tensor, lengths: Tensor, question: Tensor) -> Joined:
         """grid (B, L, D), words (B, T, E), all that was read at each (B, T, Q), lengths (B,) and question (B, Q) give
         (B, Q), and (B, T, E) for the words that are next."""
-        grid = torch.cat((grid[..., :-2], FAR * grid[..., -2:]), -1).to(read.dtype)
-        words, read, question = even(words), even(read), even(question)
+        grid, words, read, question = grid.to(read.dtype), even(words), even(read), even(question)
         scores = self.attention.scores(torch.cat((words, read), -1), self.attention.keys(grid))
         of_words = wide(scores).softmax(-1)
         saw = of_words.to(grid.dtype) @ grid
         y, state = self.recurrent(torch.cat((words, saw), -1), lengths=lengths)
         ahead = torch.tanh(words + self.of_state(y) + self.of_seen(saw))
 
-        there = ~past(lengths, words.shape[1])[..., None]
+        gone = past(lengths, words.shape[1])
+        there = ~gone[..., None]
         bag = even((words * there).sum(1))
         known = even(self.question(torch.cat((question, bag), -1)))
         seen = torch.relu((1 + self.gain(known))[:, None] * self.places(grid) + self.shift(known)[:, None])
         of_whole = wide(self.score(seen)).softmax(1).transpose(1, 2)
         keep("attention", torch.cat((of_words * there, of_whole), 1))
 
-        shares = of_whole.to(grid.dtype)
-        looked = shares @ grid
+        weights = of_whole.to(grid.dtype)
+        looked = weights @ grid
         found = self.found(torch.cat((even(state[-1][0]), looked.flatten(1)), -1))
         found = torch.relu((1 + self.found_gain(known)) * found + self.found_shift(known))
-        sides = self.sides(self.bag(bag) * self.where(looked[..., -2:].flatten(1)))
-        return known + torch.relu(self.read((shares @ seen).flatten(1))) + found + sides, ahead
+        roles = shares(self.role(read).transpose(1, 2), gone[:, None]).to(grid.dtype)
+        sides = self.sides(self.bag(bag) * self.where((roles @ saw[..., -2:]).flatten(1)))
+        return known + torch.relu(self.read((weights @ seen).flatten(1))) + found + sides, ahead
 
 
 def _light(size: int) -> tuple[nn.Linear, nn.Linear]:

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from elman.nets.attention import even
 
+FAR = 4.0  # from the middle of a picture to its sides: were it 1, all other numbers would drown the two that say where
+
 
 class Encoder(nn.Module):
     """Gives a grid (B, L, D): L places, row by row from the top left, and at each D numbers, of which the last two say
@@ -17,10 +19,10 @@ class Encoder(nn.Module):
 
 def placed(grid: Tensor) -> Tensor:
     """A grid (B, L, D) of a square picture, row by row from the top left, `even` at each place, and with two numbers
-    more, (B, L, D + 2): where it is, across and down, from -1 to 1. Were what is empty near 0, it would cost nothing to
-    look there as well, and attention would stay spread."""
+    more, (B, L, D + 2): where it is, across and down, from -FAR to FAR. Were what is empty near 0, it would cost
+    nothing to look there as well, and attention would stay spread."""
     side = math.isqrt(grid.shape[1])
-    line = torch.linspace(-1, 1, side, device=grid.device, dtype=grid.dtype)
+    line = torch.linspace(-FAR, FAR, side, device=grid.device, dtype=grid.dtype)
     where = torch.stack((line.repeat(side), line.repeat_interleave(side)), -1)
     return torch.cat((even(grid), where.expand(len(grid), -1, -1)), -1)
 

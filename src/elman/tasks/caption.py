@@ -68,7 +68,7 @@ class Caption(Writer):
     takes: ClassVar[dict[str, tuple[type, ...]]] = {"image": (Picture,)}
     asks: ClassVar[tuple[str, ...]] = ("image",)
     besides: ClassVar[tuple[str, ...]] = ("pair",)
-    by: ClassVar[str | None] = "target"
+    by: ClassVar[str | None] = None  # the norms of a batch of one length would tell it
     writes: ClassVar[str] = "caption"
     answer: ClassVar[str] = "caption"
     Options: ClassVar[type[TableTaskOptions]] = CaptionOptions

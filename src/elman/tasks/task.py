@@ -93,6 +93,7 @@ class Task(nn.Module, ABC):
     summary: ClassVar[str] = ""
     unit: ClassVar[str] = "token"  # of what the loss is the mean over
     rate: ClassVar[float] = 0.01  # learning rate where none is given
+    clip: ClassVar[float] = 1.0  # where the gradient is clipped if nothing is said
     next_step: ClassVar[str] = "let it write: elman sample"  # what to do with a trained model
     asks: ClassVar[tuple[str, ...]] = ()  # what `elman predict` needs of each row: text, source, image, ...
     Options: ClassVar[type]

@@ -66,6 +66,7 @@ class Vqa(TableTask):
     summary: ClassVar[str] = "answers to questions about pictures"
     unit: ClassVar[str] = "question"
     rate: ClassVar[float] = 0.0015
+    clip: ClassVar[float] = 10.0
     roles: ClassVar[tuple[str, ...]] = ("image", "question", "answer")
     takes: ClassVar[dict[str, tuple[type, ...]]] = {"image": (Picture,)}
     asks: ClassVar[tuple[str, ...]] = ("image", "question")

@@ -78,7 +78,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
     reporter, device = reporter or Silent(), find_device(options.device)
     precision = find_precision(options.precision, device)
     task.to(device).train()
-    highest = options.rate or task.rate
+    highest, clip = options.rate or task.rate, options.clip or task.clip
     optimizer = torch.optim.AdamW(
         task.parameters(), highest, BETAS, weight_decay=options.decay, fused=device.type in ("cpu", "cuda")
     )
@@ -95,7 +95,7 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
 
     def check() -> None:
         if not all(torch.isfinite(weight).all() for weight in task.parameters()):
-            raise Diverged(_diverged("a weight", progress, highest, options.clip, run))
+            raise Diverged(_diverged("a weight", progress, highest, clip, run))
 
     def save() -> None:
         tensors = _optimizer_tensors(optimizer), flatten(state)
@@ -152,12 +152,12 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
             if not torch.isfinite(norm + loss.detach()):
                 progress.step += 1
                 what = f"the loss ({loss.item():g}) or the norm of its gradient ({norm.item():g})"
-                raise Diverged(_diverged(what, progress, highest, options.clip, run))
+                raise Diverged(_diverged(what, progress, highest, clip, run))
             if options.clip_by == "norm":
-                torch.nn.utils.clip_grads_with_norm_(task.parameters(), options.clip, norm)
+                torch.nn.utils.clip_grads_with_norm_(task.parameters(), clip, norm)
             else:
-                torch.nn.utils.clip_grad_value_(task.parameters(), options.clip)
-            meter.clip(norm > options.clip)
+                torch.nn.utils.clip_grad_value_(task.parameters(), clip)
+            meter.clip(norm > clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             progress.step += 1

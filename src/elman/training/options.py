@@ -26,8 +26,8 @@ class TrainOptions:
     """Updates until the rate is reached; at most a tenth of the training."""
     decay: CountFloat = 0.1
     """Weight decay of AdamW."""
-    clip: PositiveFloat = 1.0
-    """Where the gradient is clipped."""
+    clip: PositiveFloat | None = None
+    """Where the gradient is clipped. If not given, the task's own."""
     clip_by: Literal["norm", "value"] = "norm"
     """Clip the norm of the whole gradient, or each of its values."""
     accumulate: PositiveInt = 1
