@@ -155,8 +155,8 @@ def test_an_encoder_that_was_not_asked_for_is_residual():
     assert seeing.asked(VqaOptions()) == seeing.USUAL == {"name": "residual", "size": 64}
     assert seeing.asked(VqaOptions(size=32)) == {"name": "residual", "size": 32}
     assert isinstance(seeing.encoder(seeing.USUAL), Residual)
-    older = seeing.seen([Painted(3)], {"size": 16}, print)
-    assert older.take("image", np.array([0]))["image"].shape == (1, 3, 16, 16)
+    smaller = seeing.seen([Painted(3)], {"encoder": {"name": "residual", "size": 16}}, print)
+    assert smaller.take("image", np.array([0]))["image"].shape == (1, 3, 16, 16)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "residual:64", "", "timm", "timm:", "Residual"])

@@ -126,9 +126,8 @@ def asked(options: SeeingOptions) -> dict[str, Any]:
 
 
 def seen(pictures: Sequence[Picture], config: dict[str, Any], tell: Tell) -> Field:
-    """What the encoder is given of each picture. `config` is that of the data; that of an older run has but a size."""
-    which = config["encoder"] if "encoder" in config else USUAL | {"size": config["size"]}
-    return _kind(which["name"]).field(pictures, which, tell)
+    """What the encoder is given of each picture. `config` is that of the data."""
+    return _kind(config["encoder"]["name"]).field(pictures, config["encoder"], tell)
 
 
 def familiar(pictures: Sequence[Picture]) -> dict[str, Any]:
