@@ -13,7 +13,7 @@ from elman.data.picture import Picture
 from elman.data.store import Store, kept
 from elman.data.tokens import Tell
 
-SMALL = 128 * 2**20  # bytes of pixels that memory may hold
+SMALL = 32 * 2**20  # bytes of pixels of a part that memory may hold
 
 
 class Pixels:
