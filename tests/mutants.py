@@ -205,7 +205,7 @@ FAULTS = [
     ("inspect/plain_text.py", "paragraph, quotation = match.end(), None", "paragraph = match.end()", TEXTS),
     ("inspect/stretches.py", '& (self.depth(f"?{kind}") == 0)', "", TEXTS),
     ("training/vitals.py", "if status.progress < EARLY", "if False", "test_vitals.py"),
-    ("training/loop.py", "meter.clip(norm > clip)", "meter.clip(norm < options.clip)", "test_vitals.py"),
+    ("training/loop.py", "meter.clip(norm > clip)", "meter.clip(norm < clip)", "test_vitals.py"),
     # tables
     ("data/split.py", "place >= held", "place >= test", TABLE),
     ("data/split.py", "return value.tobytes()", "return str(id(value)).encode()", TABLE),

@@ -28,8 +28,8 @@ class TokenOptions:
 
     tokens: Unit | None = None
     """What a token is: a character, a raw byte, a word, or a piece of a word that comes often (bpe). If not given what
-    suits the task: words to classify, pieces to translate (characters where the targets have no spaces), else
-    characters."""
+    suits the task: words to classify, for captions and for questions, pieces to translate (characters where the
+    targets have no spaces), else characters."""
     vocabulary: PositiveInt | None = None
     """How many words, or pieces, are tokens: the words that come twice, or 4,000 pieces, when not given."""
     lower: bool = False
