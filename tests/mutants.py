@@ -36,6 +36,7 @@ FAULTS = [
     ("cells/slstm.py", "i, f = exp(log_i - m), exp(kept - m)", "i, f = exp(log_i), exp(kept - m)", CELLS),
     ("cells/minimal.py", "h = f / (f + i) * h", "h = f * h", CELLS),
     # the contract of a cell
+    ("user_file.py", "loader = _Loader(", "loader = SourceFileLoader(", "test_cells.py -k beside"),
     ("cells/cell.py", "F.linear(of, self._matrix", "F.linear(of * 1.0001, self._matrix", CELLS),
     ("cells/cell.py", "return F.linear(x, self.W, self.b)", "return F.linear(x, self.W)", CELLS),
     ("cells/cell.py", "for rows in matrix.split(size):", "for rows in [matrix]:", CELLS),

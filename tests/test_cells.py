@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import sys
 from typing import Literal, get_args, get_origin
 
 import numpy as np
@@ -774,6 +775,12 @@ def test_what_is_no_cell_is_refused(wrong):
 
 def test_a_cell_file_that_is_missing_is_named(tmp_path):
     told(lambda: find(f"{tmp_path}/absent.py:Leaky"), "absent.py", "does not exist")
+
+
+def test_nothing_is_left_beside_a_cell_file(leaky, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    make(f"{leaky}:Leaky", I, H)
+    assert list(leaky.parent.iterdir()) == [leaky]
 
 
 def test_a_class_that_the_cell_file_lacks_is_told_with_the_nearest_one(leaky):

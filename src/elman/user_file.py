@@ -2,23 +2,32 @@
 
 import importlib.util
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 from elman.errors import UserError
 
 
+class _Loader(SourceFileLoader):
+    """Leaves nothing beside the user's file."""
+
+    def set_data(self, path: str, data: object, *, _mode: int = 0) -> None:
+        """Where bytecode would be written."""
+
+
 def run_file(path: Path, what: str) -> ModuleType:
     """Runs the file and returns it as a module. Where it fails, the error names its line; `what` is what it holds."""
     if not path.is_file():
         raise UserError(f"the {what} file {path} does not exist")
-    spec = importlib.util.spec_from_file_location(f"elman_user_{path.stem}", path.absolute())
+    name = f"elman_user_{path.stem}"
+    loader = _Loader(name, str(path.absolute()))
+    spec = importlib.util.spec_from_loader(name, loader)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where Python looks for a class's source and the names in its annotations
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:
         line = _line_in(error, path)
         told = error.msg if isinstance(error, SyntaxError) else error
