@@ -4,9 +4,9 @@ import math
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -19,8 +19,10 @@ from elman.tasks.task import Data, Source, Task, to
 from elman.training.ahead import Ahead
 from elman.training.device import Precision, find_device, find_precision
 from elman.training.evaluate import evaluate
+from elman.training.meter import Meter
 from elman.training.options import TrainOptions
-from elman.training.reporter import Reporter, Silent, Status
+from elman.training.progress import Progress
+from elman.training.reporter import Reporter, Silent
 from elman.training.run import Run, Training, random_states, set_random_states
 from elman.training.schedule import Stretch
 from elman.training.vitals import Vitals, same
@@ -48,26 +50,6 @@ class Interrupted(Stopped):
 
 class Diverged(Stopped):
     """The loss or its gradient is not finite; the message says at which step and what is kept."""
-
-
-@dataclass
-class Progress:
-    """Where a training is: all of it that is no tensor."""
-
-    stretch: dict[str, Any]
-    step: int = 0  # updates
-    epoch: int = 0
-    index: int = 0  # of the next batch in the epoch
-    tokens: int = 0
-    seconds: float = 0.0  # of training, looks at the validation part included
-    busy: float = 0.0  # without them
-    waited: float = 0.0  # of these, without a batch to train on
-    part: int | None = None  # batches of the validation part that a look takes
-    best: float | None = None
-    best_step: int = 0
-    worse: int = 0  # looks since the best
-    looked: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("step", "epoch", "seconds", "tokens"), 0))
-    finished: bool = False
 
 
 def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Reporter | None = None) -> dict[str, Any]:
@@ -189,67 +171,6 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
         run.log(meter.read(progress, len(source), 1.0, seen, torch.zeros(()), 0.0).line() | {"end": True})
         run.save_summary(summary)
     return summary
-
-
-class Meter:
-    """The figures of training since they were last read."""
-
-    def __init__(self, unit: str, device: torch.device, progress: Progress, share: float):
-        self.unit, self.device, self.began, self.share = unit, device, progress.seconds, share
-        self._restart(progress)
-
-    def _restart(self, progress: Progress) -> None:
-        self.nats = torch.zeros((), device=self.device)
-        self.count = torch.zeros((), device=self.device)
-        self.clipped, self.updates = torch.zeros((), device=self.device), 0
-        self.since, self.tokens = progress.seconds, progress.tokens
-        self.busy, self.waited = progress.busy, progress.waited
-
-    def add(self, counts: dict[str, Tensor]) -> None:
-        """Adds what a batch's `loss` counted; nothing is read back from the device."""
-        self.nats += counts["nats"]
-        self.count += counts["tokens"]
-
-    def clip(self, clipped: Tensor) -> None:
-        """Counts an update, and whether the norm of its gradient was above the bound."""
-        self.clipped += clipped
-        self.updates += 1
-
-    def seconds(self, progress: Progress) -> float:
-        """Since the last reading."""
-        return progress.seconds - self.since
-
-    def read(
-        self,
-        progress: Progress,
-        batches: int,
-        share: float,
-        seen: Mapping[str, float],
-        norm: Tensor,
-        rate: float,
-        stuck: float = 0.0,
-    ) -> Status:
-        """The status; the next reading begins here."""
-        spent, gone = progress.seconds - self.began, share - self.share
-        status = Status(
-            step=progress.step,
-            epoch=progress.epoch + progress.index / batches,
-            progress=share,
-            seconds=progress.seconds,
-            seconds_left=spent * (1 - share) / gone if gone > 0 else None,
-            loss=float(self.nats / self.count) if float(self.count) else math.nan,
-            val_loss=seen.get("loss"),
-            tokens_per_s=(progress.tokens - self.tokens) / max(progress.busy - self.busy, 1e-9),
-            grad_norm=float(norm),
-            clipped=float(self.clipped) / max(1, self.updates),
-            stuck=stuck,
-            rate=rate,
-            waiting=(progress.waited - self.waited) / max(progress.busy - self.busy, 1e-9),
-            val_accuracy=seen.get("accuracy"),
-            unit=self.unit,
-        )
-        self._restart(progress)
-        return status
 
 
 def _begin(
