@@ -96,7 +96,7 @@ def trained(kind: str, data: str, span: str, *words: str) -> tuple[dict[str, Any
     """What `elman eval` gives for the test part of a run, and the run's summary."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        elman("train", kind, data, *words, "--for", span, "--out", run, "--no-show")
+        elman("train", kind, data, *words, "--for", span, "--out", run, "--no-preview")
         found = json.loads(elman("eval", run, "--split", "test", "--json"))
         return found, json.loads((run / "summary.json").read_text())
 
@@ -113,7 +113,7 @@ def memory(path: Path | None, span: str) -> list[str]:
                 "image,caption\n" + "".join(f"{name},{said}\n" for name, said in photographs(table.parent, count))
             )
             run = Path(folder) / f"run-{count}"
-            peak = peak_anonymous("train", "caption", table, "--for", span, "--out", run, "--no-show")
+            peak = peak_anonymous("train", "caption", table, "--for", span, "--out", run, "--no-preview")
             summary = json.loads((run / "summary.json").read_text())
             speed, waiting = summary["tokens_per_s"], summary["waiting"]
             rows.append(f"| {count:,} | {peak / 1e6:,.0f} | {speed:,.0f} | {waiting:.1%} |")

@@ -64,7 +64,7 @@ def tinyshakespeare(text: Path, span: str, extra: list[str]) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
             run = Path(folder) / str(seed)
-            elman("train", "lm", text, "--for", span, "--seed", str(seed), "--out", run, "--no-show", *extra)
+            elman("train", "lm", text, "--for", span, "--seed", str(seed), "--out", run, "--no-preview", *extra)
             summary = json.loads((run / "summary.json").read_text())
             reset = json.loads(elman("eval", run, "--reset", "256", "--json"))["loss"]
             losses.append(summary["val_loss"])
@@ -105,7 +105,7 @@ def gigabyte() -> list[str]:
             for name, text in texts.items():
                 run = Path(folder) / f"{name} {turn}"
                 sizes = ("--hidden", "256", "--dropout", "0.1", "--steps", "400")
-                peaks[name].append(peak_anonymous("train", "lm", text, *sizes, "--out", run, "--no-show"))
+                peaks[name].append(peak_anonymous("train", "lm", text, *sizes, "--out", run, "--no-preview"))
                 speeds[name].append(json.loads((run / "summary.json").read_text())["tokens_per_s"])
         for name in texts:
             rows.append(f"| {name} | {statistics.median(speeds[name]):,.0f} | {max(peaks[name]) / 1e6:,.0f} |")
@@ -127,7 +127,9 @@ def command_line() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         text, run = Path(folder) / "text.txt", Path(folder) / "run"
         text.write_text("".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz \n", k=100_000)))
-        elman("train", "lm", text, "--hidden", "256", "--embedding", "64", "--steps", "20", "--out", run, "--no-show")
+        elman(
+            "train", "lm", text, "--hidden", "256", "--embedding", "64", "--steps", "20", "--out", run, "--no-preview"
+        )
         helps = [clock(lambda: elman("--help")) for _ in range(7)]
         # two lengths: their difference leaves out what it takes to start and to load
         lengths = (1_000, 41_000)
@@ -188,7 +190,7 @@ def units(text: Path, span: str, extra: list[str]) -> list[str]:
     """A model of the text, unless there is one, and the best unit for each property of 100,000 held-out characters."""
     run = Path("runs") / f"units-{text.stem}-{span}"
     if not (run / "summary.json").exists():
-        elman("train", "lm", text, "--for", span, "--out", run, "--no-show", *extra)
+        elman("train", "lm", text, "--for", span, "--out", run, "--no-preview", *extra)
     elman("inspect", run, "--length", "100000")
     found = json.loads((run / "report.json").read_text("utf-8"))["units"]["properties"]
     summary = json.loads((run / "summary.json").read_text())

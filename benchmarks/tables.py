@@ -15,16 +15,16 @@ import torch
 from command import SEEDS, elman
 
 import elman as elman_package
+from elman.metrics.translation import Scores, references
 from elman.options import build
 from elman.tasks.classify import Classify, ClassifyOptions
-from elman.tasks.scores import Scores, references
 from elman.tasks.translate import Translate, TranslateOptions
 
 LONG = 10  # words from which a sentence is long
 ANY, LONGER = 2_000, 1_000  # test sentences
 RESAMPLES = 300
 LOOKS = ("general", "none")
-COUNTING = ("--hidden", "16", "--dropout", "0", "--rate", "0.01", "--decay", "0", "--precision", "float32")
+COUNTING = ("--hidden", "16", "--dropout", "0", "--lr", "0.01", "--weight-decay", "0", "--precision", "float32")
 
 
 def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], grams: dict[str, Any]) -> list[str]:
@@ -55,7 +55,7 @@ def trained(span: str, *words: str | Path) -> Iterator[tuple[int, dict[str, Any]
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
             run = Path(folder) / str(seed)
-            elman("train", *words, "--for", span, "--seed", str(seed), "--out", run, "--no-show")
+            elman("train", *words, "--for", span, "--seed", str(seed), "--out", run, "--no-preview")
             found = json.loads(elman("eval", run, "--split", "test", "--json"))
             yield seed, found, json.loads((run / "summary.json").read_text())
 
@@ -101,9 +101,9 @@ def trec(path: Path, span: str) -> list[str]:
 
 def names(path: Path, span: str) -> list[str]:
     """Surnames of 18 languages, identical rows once; a folder with one file a language."""
-    parts, _, _ = Classify.parts([str(path)], build(ClassifyOptions, {"merge": True}))
+    parts, _, _ = Classify.parts([str(path)], build(ClassifyOptions, {"deduplicate": True}))
     texts = parts["test"].columns["text"]
-    lines = classified(span, [path, "--merge", "--tokens", "char"], {"merge": True}, LETTERS)
+    lines = classified(span, [path, "--deduplicate", "--tokens", "char"], {"deduplicate": True}, LETTERS)
     ceiling = len(set(texts)) / len(texts)
     told = (
         f"A name of several languages can be said right for one only: of {len(texts):,} test rows at most {ceiling:.4f}"
@@ -145,11 +145,11 @@ def idx(path: Path) -> np.ndarray:
 def dates(path: Path | None, span: str) -> list[str]:
     """Dates in many spellings to ISO 8601, generated."""
     lines, scores = [], list[float]()
-    for seed, found, _ in trained(span, "translate", "builtin:dates", "--rate", "0.002"):
+    for seed, found, _ in trained(span, "translate", "builtin:dates", "--lr", "0.002"):
         scores.append(found["exact"])
         lines.append(f"| {seed} | {found['exact']:.4f} | {found['sources']:,} |")
     return [
-        f"`elman train translate builtin:dates --rate 0.002 --for {span} --seed N`",
+        f"`elman train translate builtin:dates --lr 0.002 --for {span} --seed N`",
         "",
         "| seed | exact | test dates |",
         "|---|---|---|",
@@ -172,7 +172,7 @@ def translation(path: Path, span: str) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         for attention in LOOKS:
             run = Path(folder) / attention
-            elman("train", "translate", path, "--attention", attention, "--for", span, "--out", run, "--no-show")
+            elman("train", "translate", path, "--attention", attention, "--for", span, "--out", run, "--no-preview")
             summary = json.loads((run / "summary.json").read_text())
             about.append(f"{attention}: {summary['parameters']:,} parameters, {summary['epochs']:.1f} epochs, "
                          f"validation {summary['val_loss']:.3f} nats a token")  # fmt: skip
@@ -223,7 +223,7 @@ def counting(path: Path | None, span: str) -> list[str]:
             for seed in SEEDS:
                 run = Path(folder) / f"{cell}-{seed}"
                 elman("train", "generate", "builtin:anbn", "--cell", cell, *COUNTING, "--for", span, "--seed",
-                      str(seed), "--out", run, "--no-show")  # fmt: skip
+                      str(seed), "--out", run, "--no-preview")  # fmt: skip
                 reached.append(counted(run))
             lines.append(f"| {cell} | {' | '.join(map(str, reached))} |")
     return [

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from elman.data import split, table
-from elman.data.forms import FORMS
+from elman.data.formats import FORMS
 from elman.data.table import TableOptions
 from elman.errors import UserError
 
@@ -211,8 +211,8 @@ def test_flickr8k_with_only_a_list_of_the_test_part(tmp_path):
 def test_lines_of_flickr8k_that_are_not_whole(tmp_path):
     files = flickr() | {"bad.txt": CAPTIONS + "no caption here\n"}
     path = laid(tmp_path, files, False) + "bad.txt"
-    fails(path, "row 9 is no picture, # and a number", form="flickr8k")
-    assert len(read(path, form="flickr8k", skip_bad=True)) == 8
+    fails(path, "row 9 is no picture, # and a number", format="flickr8k")
+    assert len(read(path, format="flickr8k", skip_bad=True)) == 8
     (tmp_path / "pairs.txt").write_text("one#1\tun\ntwo#2\tdeux\n")
     assert list(read(tmp_path / "pairs.txt").columns) == ["1", "2"]  # no pictures
 
@@ -353,16 +353,16 @@ def test_a_zip_of_many_members_that_is_no_set_asks_for_one(tmp_path):
     laid(tmp_path, {"a.csv": "x,y\n1,2\n", "b.csv": "x,y\n1,2\n"}, True)
     for form in ("auto", "csv", "coco"):
         fails(tmp_path / "set.zip", *(["2 members", "a.csv, b.csv", "set.zip:MEMBER"] if form != "coco" else []),
-              form=form)  # fmt: skip
+              format=form)  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["coco", "karpathy", "vqa", "clevr", "easy-vqa"])
 @pytest.mark.parametrize("content", ['{"other": []}', "[1, 2]", "no JSON", '{"images": {}, "questions": 3}', "[[1]]"])
 def test_a_form_that_the_file_does_not_have(tmp_path, form, content):
     path = laid(tmp_path, {"x.json": content}, False) + "x.json"
-    fails(path, "x.json", form=form)
+    fails(path, "x.json", format=form)
     if content != "[[1]]":
-        fails(path, "x.json is no ", "expected", form=form)
+        fails(path, "x.json is no ", "expected", format=form)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

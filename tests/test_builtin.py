@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from elman.data import builtin
 from elman.data.builtin import datasets, generate
 from elman.data.builtin.chance import Chance
-from elman.data.picture import Picture
+from elman.data.image import LazyImage
 from elman.errors import UserError
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
@@ -51,7 +51,7 @@ def part(spec, split):
 def inputs(columns):
     """What each row is about. Rows about one picture stand together and count once."""
     first = next(iter(columns.values()))
-    if isinstance(first[0], Picture):
+    if isinstance(first[0], LazyImage):
         return [name for name, _ in groupby(map(str, first))]
     return [value if isinstance(value, str) else " ".join(value) for value in first]
 
@@ -280,7 +280,7 @@ def test_rows_say_what_is_true_of_them(name):
 @given(seed=seeds, count=st.integers(20, 60))
 def test_as_many_different_rows_as_asked_for(name, seed, count):
     data = datasets()[name]
-    options = {"longest": 10} if name in WITH_PARTS else {}
+    options = {"max_length": 10} if name in WITH_PARTS else {}
     found = data.rows(seed, count, **options)
     assert list(found) == COLUMNS[data.kind] + MORE.get(name, [])
     assert len({len(values) for values in found.values()}) == 1
@@ -342,7 +342,7 @@ def test_dyck_cannot_be_told_by_counting():
 def test_balanced_texts_of_a_length_are_all_as_likely():
     shapes = Counter()
     for seed in range(3000):
-        first, second = rows(f"dyck:count=2,seed={seed},longest=6")
+        first, second = rows(f"dyck:count=2,seed={seed},max_length=6")
         balanced = first if first["label"] == "balanced" else second
         shapes[balanced["text"].translate(str.maketrans("[]", "()"))] += 1
     counts = [count for shape, count in shapes.items() if len(shape) == 6]
@@ -362,7 +362,7 @@ def test_dates_come_in_many_spellings():
 
 
 @some
-@given(longest=st.integers(1, 40), more=st.integers(0, 100), letters=st.integers(2, 26), seed=seeds)
+@given(max_length=st.integers(1, 40), more=st.integers(0, 100), letters=st.integers(2, 26), seed=seeds)
 def test_anbn_has_every_n_in_one_part(longest, more, letters, seed):
     found = datasets()["anbn"].rows(seed, 2 * longest + more, longest, letters)
     sizes = {"train": [], "valid": [], "test": []}
@@ -431,9 +431,9 @@ def test_options_are_taken():
     assert rows("dates:count=7,seed=3") == rows("dates:seed=3,count=7")
     assert rows("dates:seed=0") == rows("dates") == rows("dates:")
     assert max(len(row["source"]) for row in rows("copy:longest=30")) == 30
-    assert {len(row["text"]) for row in part("dyck:count=200,longest=8", "test")} == {10, 12, 14, 16}
-    assert {len(row["text"]) for row in part("parity:count=60,longest=8", "train")} <= set(range(1, 9))
-    assert rows("anbn:count=6,longest=1,letters=3")[-1] == {"text": "aabbcc", "split": "test"}
+    assert {len(row["text"]) for row in part("dyck:count=200,max_length=8", "test")} == {10, 12, 14, 16}
+    assert {len(row["text"]) for row in part("parity:count=60,max_length=8", "train")} <= set(range(1, 9))
+    assert rows("anbn:count=6,max_length=1,letters=3")[-1] == {"text": "aabbcc", "split": "test"}
 
 
 @pytest.mark.parametrize("name", datasets())
@@ -477,10 +477,10 @@ def test_a_new_file_is_found(tmp_path, monkeypatch):
         ("builtin:dates:count=0", "builtin:dates has count=0: count must be a number above 0, as in count=20000"),
         ("builtin:dates:seed=-1", "builtin:dates has seed=-1: seed must be 0 or more"),
         ("builtin:dates:count=5,count=6", "builtin:dates is given count twice, 5 and 6: say it once"),
-        ("builtin:copy:longest=2", "builtin:copy has longest=2: longest must be 3 or more, as in longest=10"),
-        ("builtin:dyck:longest=7", "builtin:dyck has longest=7: longest must be an even number above 0"),
-        ("builtin:dyck:longest=0", "builtin:dyck has longest=0: longest must be an even number above 0"),
-        ("builtin:parity:longest=0", "builtin:parity has longest=0: longest must be a number above 0"),
+        ("builtin:copy:longest=2", "builtin:copy has max_length=2: longest must be 3 or more, as in max_length=10"),
+        ("builtin:dyck:longest=7", "builtin:dyck has max_length=7: longest must be an even number above 0"),
+        ("builtin:dyck:longest=0", "builtin:dyck has max_length=0: longest must be an even number above 0"),
+        ("builtin:parity:longest=0", "builtin:parity has max_length=0: longest must be a number above 0"),
         ("builtin:anbn:letters=27", "builtin:anbn has letters=27: letters must be from 2 to 26, as in letters=2"),
         ("builtin:anbn:letters=1", "builtin:anbn has letters=1: letters must be from 2 to 26"),
         ("builtin:anbn:count=199", "builtin:anbn:count=199: 199 rows are too few for n up to 200: give a count of 200"),

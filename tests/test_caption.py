@@ -17,8 +17,8 @@ from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling
 from elman.decode.search import Search
 from elman.errors import UserError
-from elman.nets.looking import Hard, Soft
-from elman.nets.plain import Plain
+from elman.nets.attention_decoder import Hard, Soft
+from elman.nets.pooled_decoder import Plain
 from elman.tasks.caption import Caption
 from elman.training import loop
 from elman.training.api import load, train
@@ -42,14 +42,14 @@ def make(decoder, how, seed=1, **options):
     return task
 
 
-def batch(rows=3, seed=0):
+def batch(batch_size=3, seed=0):
     draw = np.random.default_rng(seed)
-    image = torch.from_numpy(draw.integers(0, 256, (rows, 3, 64, 64)).astype(np.uint8))
-    target = torch.full((rows, rows + 2), IGNORED)
-    for row in range(rows):
+    image = torch.from_numpy(draw.integers(0, 256, (batch_size, 3, 64, 64)).astype(np.uint8))
+    target = torch.full((batch_size, batch_size + 2), IGNORED)
+    for row in range(batch_size):
         words = torch.from_numpy(draw.integers(0, TOKENS, row + 2))
         target[row, : row + 2], target[row, row + 2 :][:1] = words, TOKENS
-    return {"image": image, "image_of": torch.arange(rows), "target": target, "row": torch.arange(rows)}
+    return {"image": image, "image_of": torch.arange(batch_size), "target": target, "row": torch.arange(batch_size)}
 
 
 def alone(given, row, times=1):
@@ -387,7 +387,7 @@ def test_places_are_recorded_one_row_of_weights_a_word():
 
 SAID = [f"a {size} {colour} {shape}" for size in ("small", "large") for colour in ("red", "blue")
         for shape in ("circle", "square")]  # fmt: skip
-TINY = {"hidden": 32, "embedding": 24, "rows": 8, "size": 16, "rate": 0.01, "warmup": 5, "dropout": 0.0, "show": False,
+TINY = {"hidden": 32, "embedding": 24, "batch_size": 8, "image_size": 16, "lr": 0.01, "warmup": 5, "dropout": 0.0, "preview": False,
         "precision": "float32", "device": "cpu", "backend": "native", "valid": "0", "test": "0"}  # fmt: skip
 
 
@@ -421,7 +421,9 @@ def test_a_few_pictures_are_learnt_by_heart(tmp_path, decoder, how):
 @pytest.mark.parametrize(("decoder", "how"), [("soft", {}), ("hard", {}), ("plain", {"enters": "state"})])
 def test_a_training_that_was_stopped_ends_as_an_unbroken_one_whatever_makes_its_batches(tmp_path, decoder, how):
     path = album(tmp_path)
-    options = TINY | named(decoder, how) | {"rows": 3, "steps": 9, "eval_every": 3, "dropout": 0.3, "valid": "0.3"}
+    options = (
+        TINY | named(decoder, how) | {"batch_size": 3, "steps": 9, "eval_every": 3, "dropout": 0.3, "valid": "0.3"}
+    )
     train("caption", path, out=tmp_path / "unbroken", **options, workers=0)
     train("caption", path, out=tmp_path / "ahead", **options, workers=1)
     assert_same(tmp_path / "ahead", tmp_path / "unbroken", "another process")

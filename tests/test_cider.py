@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from elman.tasks.cider import Cider
+from elman.metrics.cider import Cider
 
 some = settings(deadline=None, derandomize=True, database=None, max_examples=150)
 texts = st.lists(st.sampled_from("abcde"), min_size=1, max_size=8).map(" ".join)

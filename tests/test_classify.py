@@ -28,12 +28,12 @@ from elman.training import loop
 from elman.training.api import load, train
 
 POOLS = sorted(POOLING)
-SMALL = {"hidden": 8, "embedding": 8, "dropout": 0.0, "precision": "float32", "device": "cpu", "show": False}
+SMALL = {"hidden": 8, "embedding": 8, "dropout": 0.0, "precision": "float32", "device": "cpu", "preview": False}
 FILLERS = ["the", "film", "plot", "cast", "was", "so", "very", "then", "and", "it"]
 
 
 def fit(path, out, kind="classify", **options):
-    return train(kind, path, out=out, **(SMALL | {"steps": 20, "rate": 0.02} | options))
+    return train(kind, path, out=out, **(SMALL | {"steps": 20, "lr": 0.02} | options))
 
 
 def ordered(count, seed=0):
@@ -150,7 +150,7 @@ def test_classes_are_weighed_in_the_loss_and_not_in_what_is_logged():
 
 def test_balanced_classes_weigh_alike_in_all(tmp_path):
     rows = [(f"text {number}", "rare" if number % 5 == 0 else "often") for number in range(60)]
-    options = ClassifyOptions(valid="0", test="0", balance=True)
+    options = ClassifyOptions(valid="0", test="0", class_weights=True)
     options, data = Classify.prepare([str(written(tmp_path / "t.csv", rows))], options)
     assert data.config["labels"] == ["often", "rare"]
     np.testing.assert_allclose(Classify.new(options, data).weights, [60 / (2 * 48), 60 / (2 * 12)])
@@ -184,7 +184,7 @@ def test_the_figures_are_those_of_their_definitions(pairs):
 
 
 def test_verdicts_are_learned_by_heart(tmp_path):
-    trained = fit("builtin:verdicts:count=160", tmp_path / "run", steps=150, rate=0.03, hidden=16, valid="0", test="0")
+    trained = fit("builtin:verdicts:count=160", tmp_path / "run", steps=150, lr=0.03, hidden=16, valid="0", test="0")
     assert accuracy(trained, "train") > 0.9
 
 
@@ -228,7 +228,7 @@ def test_only_the_training_part_is_learned_from(tmp_path):
 @pytest.mark.parametrize("options", [{"tokens": "char"}, {"tokens": "bpe", "vocabulary": 300}, {"layers": 2}])
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path, options):
     path = written(tmp_path / "t.csv", ordered(60))
-    options = {"steps": 14, "eval_every": 5, "dropout": 0.3, "rows": 8, "pooling": "attention", **options}
+    options = {"steps": 14, "eval_every": 5, "dropout": 0.3, "batch_size": 8, "pooling": "attention", **options}
     fit(path, tmp_path / "unbroken", **options)
     with interrupt_after(9), pytest.raises(loop.Interrupted):
         fit(path, tmp_path / "run", **options)
@@ -317,7 +317,7 @@ def place(tmp_path_factory):
     tagged = [(f"the dog{number} runs", "D N V") for number in range(40)]
     fit(written(folder / "tags.csv", tagged, ("words", "tags")), folder / "tagger", "tag", steps=3, spelling=8)
     (folder / "text.txt").write_text("the cat sat on a mat and saw two dogs run by, " * 20)
-    fit(folder / "text.txt", folder / "lm", "lm", steps=3, rows=4, window=8)
+    fit(folder / "text.txt", folder / "lm", "lm", steps=3, batch_size=4, seq_len=8)
     np.savez(folder / "x.npz", **dict(zip("xy", waves()[:2], strict=True)))
     fit(folder / "x.npz", folder / "waves", steps=3)
     texts = ["good and bad", "  ", "bad then so good", "good bad", "", "bad good"]
@@ -415,10 +415,10 @@ def test_rows_of_a_folder_get_each_their_own_answer(elman, place, tmp_path):
 
 
 def test_what_is_longer_is_cut_and_told(elman, place, tmp_path):
-    trained = fit(place / "t.csv", tmp_path / "run", steps=2, longest=4)
+    trained = fit(place / "t.csv", tmp_path / "run", steps=2, max_length=4)
     done = elman("predict", tmp_path / "run", "good and then so bad", "bad")
     assert (done.code, len(done.out.splitlines())) == (0, 2)
-    assert "1 of 2 rows are longer than --longest 4 and were cut" in done.err
+    assert "1 of 2 rows are longer than --max-length 4 and were cut" in done.err
     long, short = trained.predict(["good and then so bad and it", "good and then so"])
     assert long == short
     assert all(len(value) <= 4 for value in trained.task.source(trained.config, "train", None, None).values("input"))

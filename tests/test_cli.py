@@ -17,7 +17,15 @@ from types import SimpleNamespace
 import pytest
 
 TEXT = "the cat sat on a mat and saw two dogs run by, " * 20
-SMALL = ("--hidden=8", "--embedding=8", "--rows=4", "--window=8", "--precision=float32", "--device=cpu", "--no-show")
+SMALL = (
+    "--hidden=8",
+    "--embedding=8",
+    "--batch-size=4",
+    "--seq-len=8",
+    "--precision=float32",
+    "--device=cpu",
+    "--no-preview",
+)
 OWN = """
 import torch
 import elman
@@ -191,12 +199,12 @@ MISTAKES = [
     (f"{TRAIN} --hidden 8.5", "--hidden; 8.5"),
     (f"{TRAIN} --hiden 8", "--hiden; --hidden"),
     (f"{TRAIN} --rnn_size 8", "--rnn-size|--rnn_size; --hidden"),
-    (f"{TRAIN} --batch-size=8", "--batch-size; --rows"),
-    (f"{TRAIN} --learning_rate 0.1", "--learning-rate|--learning_rate; --rate"),
-    (f"{TRAIN} --seq_length 50", "--seq-length|--seq_length; --window"),
+    (f"{TRAIN} --batch-size=8", "--batch-size; --batch-size"),
+    (f"{TRAIN} --learning_rate 0.1", "--learning-rate|--learning_rate; --lr"),
+    (f"{TRAIN} --seq_length 50", "--seq-length|--seq_length; --seq-len"),
     (
-        f"{TRAIN} --hidden 0 --layers -1 --rows 0 --window -2 --rate 0 --clip nan --valid 1 --dropout 1.5 --epochs 0",
-        "--hidden 0; --layers -1; --rows 0; --window -2; --rate 0; --clip nan; --valid 1; --dropout 1.5; --epochs 0",
+        f"{TRAIN} --hidden 0 --layers -1 --batch-size 0 --seq-len -2 --lr 0 --clip nan --valid 1 --dropout 1.5 --epochs 0",
+        "--hidden 0; --layers -1; --batch-size 0; --seq-len -2; --lr 0; --clip nan; --valid 1; --dropout 1.5; --epochs 0",
     ),
     ("train lm text.txt --out new --for soon", "soon; 90s"),
     ("train lm text.txt --out new --for 0s", "0s"),
@@ -220,7 +228,7 @@ MISTAKES = [
     (f"{TRAIN} --config typo.toml", "hiden; typo.toml; hidden"),
     (f"{TRAIN} --config bad.toml", "bad.toml; TOML; line 1"),
     (f"{TRAIN} --config latin.txt", "latin.txt; TOML"),
-    (f"{TRAIN} --config wrong.toml --rows 0", "--hidden 0; --rate -1.5; --rows 0"),
+    (f"{TRAIN} --config wrong.toml --batch-size 0", "--hidden 0; --lr -1.5; --batch-size 0"),
     ("sample runs/lm-txt", "runs/lm-txt; did you mean; runs/lm-text"),
     ("sample lm-text", "lm-text; did you mean; runs/lm-text"),
     ("sample text.txt", "text.txt; not a run"),
@@ -230,8 +238,8 @@ MISTAKES = [
     ("sample --prompt Über", "'Ü'; --unknown; skip; replace"),
     ("sample --primetext the", "--primetext; --prompt"),
     ("sample --unknown drop", "drop; skip"),
-    ("sample --length 0 --temperature -1 --top-k 0 --top-p 2 --streams 0 --pace 0",
-     "--length 0; --temperature -1; --top-k 0; --top-p 2; --streams 0; --pace 0"),
+    ("sample --length 0 --temperature -1 --top-k 0 --top-p 2 --num-samples 0 --chars-per-second 0",
+     "--length 0; --temperature -1; --top-k 0; --top-p 2; --num-samples 0; --chars-per-second 0"),
     ("sample --weights first", "first; best; last"),
     ("sample --device gpu0", "gpu0; cpu"),
     ("eval --split test", "runs/lm-text; test; --text"),
@@ -247,7 +255,7 @@ MISTAKES = [
     ("sample --hold c3=1", "c3; 1.c.137"),
     ("sample --paint 1.c.8", "8; 0 to 7"),
     ("sample --paint 2.c.1", "2.c; 1.c"),
-    ("sample --paint 1.c.1 --streams 2", "--paint; --streams 2"),
+    ("sample --paint 1.c.1 --num-samples 2", "--paint; --num-samples 2"),
     ("inspect runs/lm-txt", "runs/lm-txt; did you mean; runs/lm-text"),
     ("inspect text.txt", "text.txt; not a run"),
     ("inspect cut", "cut/model.safetensors; damaged"),
@@ -319,9 +327,7 @@ def test_where_there_is_no_run_yet_it_is_said_how_to_make_one(elman, tmp_path):
 
 def test_a_loss_that_is_not_finite_is_one_line_and_code_1(elman, tmp_path):
     (tmp_path / "text.txt").write_text(TEXT)
-    done = elman(
-        "train", "lm", "text.txt", "--rate=1e30", "--warmup=0", "--steps=50", "--out=run", *SMALL, cwd=tmp_path
-    )
+    done = elman("train", "lm", "text.txt", "--lr=1e30", "--warmup=0", "--steps=50", "--out=run", *SMALL, cwd=tmp_path)
     assert done.code == 1
     (line,) = done.err.splitlines()
     assert "not finite" in line
@@ -354,7 +360,7 @@ def test_every_verb_explains_itself(elman, tmp_path, verb):
     assert (done.code, done.err) == (0, "")
     assert verb in done.out
     if verb == "train lm":
-        for word in ("--for", "--epochs", "--steps", "--cell", "--resume", "--out", "--config", "--back", "cosine"):
+        for word in ("--for", "--epochs", "--steps", "--cell", "--resume", "--out", "--config", "--bptt", "cosine"):
             assert word in done.out
 
 
@@ -364,7 +370,7 @@ def test_the_version_is_told(elman, tmp_path):
 
 def test_training_tells_what_it_does_and_what_to_type_next(elman, tmp_path):
     (tmp_path / "text.txt").write_text(TEXT)
-    words = [word for word in SMALL if word != "--no-show"]
+    words = [word for word in SMALL if word != "--no-preview"]
     done = elman("train", "lm", "text.txt", "--steps=30", *words, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
     for word in ("parameters", "fused", "float32", "cpu", "validation", "bits", "tokens/s", "left", "  | "):
@@ -405,7 +411,7 @@ def test_what_came_through_a_pipe_is_gone_on_with(tmp_path):
     done = subprocess.run(train, cwd=tmp_path, input=TEXT, text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     # the encoded text is kept: nothing is piped in this time
-    again = command("train", "lm", "--resume=run", "--steps=3", "--no-show")
+    again = command("train", "lm", "--resume=run", "--steps=3", "--no-preview")
     done = subprocess.run(again, cwd=tmp_path, stdin=subprocess.DEVNULL, text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert summary(tmp_path / "run")["steps"] == 7
@@ -430,7 +436,7 @@ def test_options_may_stand_in_a_file_and_the_command_line_wins(elman, place, tmp
     options = json.loads((tmp_path / "run" / "config.json").read_text())["options"]
     assert summary(tmp_path / "run")["steps"] == 2
     assert {name: options[name] for name in ("hidden", "cell", "rows", "window", "show")} == {
-        "hidden": 8, "cell": "gru", "rows": 4, "window": 8, "show": False,
+        "hidden": 8, "cell": "gru", "batch_size": 4, "seq_len": 8, "preview": False,
     }  # fmt: skip
     assert "  | " not in done.out
 
@@ -476,7 +482,7 @@ def test_greedy_and_seeded_samples_are_the_same_each_time(elman, place):
     assert sample("--greedy", "--length=40") == sample("--greedy", "--length=40", "--seed=3")
     seeded = sample("--seed=3", "--length=40", "--prompt=the ")
     assert seeded == sample("--seed=3", "--length=40", "--prompt=the ")
-    assert seeded == sample("--seed=3", "--length=40", "--prompt=the ", "--pace=4000")
+    assert seeded == sample("--seed=3", "--length=40", "--prompt=the ", "--chars-per-second=4000")
     assert seeded != sample("--seed=4", "--length=40", "--prompt=the ")
     assert sample("--length=40") != sample("--length=40")
 
@@ -493,7 +499,7 @@ def test_a_sample_has_exactly_the_length_asked_for(elman, place):
 
 
 def test_several_streams_are_written_one_after_the_other(elman, place):
-    texts = elman("sample", "--streams=3", "--length=20", "--prompt=a ", "--seed=1", cwd=place).out.split("\n\n")
+    texts = elman("sample", "--num-samples=3", "--length=20", "--prompt=a ", "--seed=1", cwd=place).out.split("\n\n")
     assert [len(text.rstrip("\n")) for text in texts] == [22, 22, 22]
     assert all(text.startswith("a ") for text in texts)
     assert len(set(texts)) == 3
@@ -502,7 +508,7 @@ def test_several_streams_are_written_one_after_the_other(elman, place):
 def test_a_sample_ends_with_its_stop(elman, place):
     written = elman("sample", "--stop= ", "--length=2000", "--seed=1", cwd=place).out
     assert written.index(" ") == len(written) - 2
-    streams = elman("sample", "--stop= ", "--length=2000", "--streams=2", "--seed=1", cwd=place).out
+    streams = elman("sample", "--stop= ", "--length=2000", "--num-samples=2", "--seed=1", cwd=place).out
     assert all(text.rstrip("\n").index(" ") == len(text.rstrip("\n")) - 1 for text in streams.split("\n\n"))
 
 
@@ -535,7 +541,7 @@ def test_a_reader_that_has_enough_is_no_error(place, words):
 
 
 def test_ctrl_c_ends_a_slow_sample_without_a_traceback(place):
-    process = spawn("sample", "--pace=20", "--length=2000", "--seed=1", cwd=place)
+    process = spawn("sample", "--chars-per-second=20", "--length=2000", "--seed=1", cwd=place)
     process.stdout.read(3)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()

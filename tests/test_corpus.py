@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from elman.data import corpus
-from elman.data.tokens import ByteTokens, CharTokens, from_config, narrowest
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT
+from elman.tokenizers.registry import ByteTokenizer, CharTokenizer, from_config, narrowest
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
 some = settings(deadline=None, derandomize=True, database=None, max_examples=60, suppress_health_check=busy)
@@ -90,7 +90,7 @@ def test_bytes_come_back_as_they_are(content, size):
     with folder() as here, read_by(size):
         read = corpus.read([put(here, content)], "byte")
     assert bytes(read.ids.tolist()) == content
-    assert isinstance(read.tokens, ByteTokens)
+    assert isinstance(read.tokens, ByteTokenizer)
 
 
 ENCODINGS = {
@@ -511,7 +511,7 @@ def test_a_pattern_that_means_nothing_is_a_user_error(tmp_path, pattern):
 
 
 def test_another_text_is_read_with_the_tokens_of_a_model(tmp_path):
-    tokens = CharTokens("dcba\n")
+    tokens = CharTokenizer("dcba\n")
     with read_by(2):
         ids = corpus.read_with(tokens, put(tmp_path, "abba\ncd"))
     assert ids.tolist() == [3, 2, 2, 3, 4, 1, 0]
@@ -519,29 +519,29 @@ def test_another_text_is_read_with_the_tokens_of_a_model(tmp_path):
 
 def test_another_text_has_the_encoding_that_is_asked_for(tmp_path):
     path = put(tmp_path, b"\xe9a\xe9")
-    assert corpus.read_with(CharTokens("aé"), path, "latin-1").tolist() == [1, 0, 1]
-    assert corpus.read_with(ByteTokens(), path).tolist() == [0xE9, 0x61, 0xE9]
+    assert corpus.read_with(CharTokenizer("aé"), path, "latin-1").tolist() == [1, 0, 1]
+    assert corpus.read_with(ByteTokenizer(), path).tolist() == [0xE9, 0x61, 0xE9]
     with pytest.raises(UserError, match="byte 0xe9 at offset 0"):
-        corpus.read_with(CharTokens("aé"), path)
+        corpus.read_with(CharTokenizer("aé"), path)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_a_character_that_the_model_never_saw_is_named(tmp_path, size):
     path = put(tmp_path, "aba\U0001f600bé")
     with read_by(size), pytest.raises(UserError, match=r"the model never saw .*U\+(1F600|00E9)"):
-        corpus.read_with(CharTokens("ab"), path)
+        corpus.read_with(CharTokenizer("ab"), path)
 
 
 @pytest.mark.parametrize("size", [1, 100])
 def test_a_character_that_is_left_out_is_told_once(tmp_path, size):
     told = []
     with read_by(size):
-        ids = corpus.read_with(CharTokens("ab"), put(tmp_path, "aébéa"), "utf-8", "skip", told.append)
+        ids = corpus.read_with(CharTokenizer("ab"), put(tmp_path, "aébéa"), "utf-8", "skip", told.append)
     assert (ids.tolist(), told) == ([0, 1, 0], ["left out: 'é' (U+00E9), which the model never saw"])
 
 
 def test_a_character_that_was_replaced_once_is_still_unknown():
-    tokens = CharTokens("ab")
+    tokens = CharTokenizer("ab")
     assert tokens.array("aéb", "replace").tolist() == [0, 0, 1]
     assert tokens.array("aéb", "skip").tolist() == [0, 1]
     with pytest.raises(UserError, match=r"never saw 'é' \(U\+00E9\):"):
@@ -551,13 +551,13 @@ def test_a_character_that_was_replaced_once_is_still_unknown():
 def test_another_text_may_be_a_folder_and_must_be_there(tmp_path):
     for name in "ab":
         put(tmp_path, name, name)
-    assert corpus.read_with(CharTokens("ba"), str(tmp_path)).tolist() == [1, 0]
+    assert corpus.read_with(CharTokenizer("ba"), str(tmp_path)).tolist() == [1, 0]
     with pytest.raises(UserError, match="does not exist"):
-        corpus.read_with(CharTokens("ba"), str(tmp_path / "c"))
+        corpus.read_with(CharTokenizer("ba"), str(tmp_path / "c"))
 
 
 def test_another_text_is_not_kept(tmp_path):
-    corpus.read_with(CharTokens("ab"), put(tmp_path, "ab"))
+    corpus.read_with(CharTokenizer("ab"), put(tmp_path, "ab"))
     assert not Path(os.environ["ELMAN_CACHE"], "corpora").exists()
 
 
@@ -566,7 +566,7 @@ def test_another_text_is_not_kept(tmp_path):
 
 def encode(text, vocabulary, unknown):
     """The text that is left of a text, and the lines told."""
-    lines, tokens = [], CharTokens(vocabulary)
+    lines, tokens = [], CharTokenizer(vocabulary)
     return tokens.decode(tokens.encode(text, unknown, lines.append)), lines
 
 
@@ -577,7 +577,7 @@ def test_the_tokens_of_a_known_text_need_nothing_unknown():
 
 def test_unknown_characters_are_an_error_that_names_them():
     with pytest.raises(UserError) as raised:
-        CharTokens("ab").encode("a\u00e9\U0001f600a\u00e9")
+        CharTokenizer("ab").encode("a\u00e9\U0001f600a\u00e9")
     assert str(raised.value) == (
         "the model never saw 'é' (U+00E9), '\U0001f600' (U+1F600): take it out, or pass --unknown skip or replace"
     )
@@ -585,7 +585,7 @@ def test_unknown_characters_are_an_error_that_names_them():
 
 def test_of_many_unknown_characters_some_are_named_and_the_rest_counted():
     with pytest.raises(UserError, match=r"'b' .*'c' .*'d' .*'e' .*'f' \(U\+0066\) and 3 more:"):
-        CharTokens("a").encode("ihgfedcba")
+        CharTokenizer("a").encode("ihgfedcba")
 
 
 def test_unknown_characters_can_be_left_out():
@@ -630,14 +630,14 @@ def test_whatever_is_written_is_replaced_character_by_character(text, vocabulary
 
 
 def test_every_token_of_characters_is_written_at_once():
-    decode = CharTokens("a漢\U0001f600").decoder()
+    decode = CharTokenizer("a漢\U0001f600").decoder()
     assert [decode(token) for token in (2, 0, 1)] == ["\U0001f600", "a", "漢"]
 
 
 @some
 @given(st.text())
 def test_a_character_of_several_bytes_is_written_with_its_last(text):
-    tokens = ByteTokens()
+    tokens = ByteTokenizer()
     decode, written = tokens.decoder(), []
     for char in text:
         *first, last = tokens.encode(char)
@@ -648,22 +648,22 @@ def test_a_character_of_several_bytes_is_written_with_its_last(text):
 
 
 def test_bytes_that_are_no_character_are_written_as_a_sign():
-    decode = ByteTokens().decoder()
+    decode = ByteTokenizer().decoder()
     assert "".join(decode(token) for token in b"a\xffb\xe6\xbcc\xe6\xbc\xa2") == "a\ufffdb\ufffdc漢"
-    assert ByteTokens().decode(b"a\xffb") == "a\ufffdb"
+    assert ByteTokenizer().decode(b"a\xffb") == "a\ufffdb"
 
 
 def test_each_decoder_of_bytes_has_a_memory_of_its_own():
-    first, second = ByteTokens().decoder(), ByteTokens().decoder()
+    first, second = ByteTokenizer().decoder(), ByteTokenizer().decoder()
     assert (first(0xC3), second(0xC3), first(0xA9), second(0xA8)) == ("", "", "é", "è")
 
 
 def test_a_name_that_is_not_utf8_is_encoded_as_its_bytes():
-    assert ByteTokens().encode(os.fsdecode(b"caf\xe9")) == list(b"caf\xe9")  # as it comes from a command line
+    assert ByteTokenizer().encode(os.fsdecode(b"caf\xe9")) == list(b"caf\xe9")  # as it comes from a command line
 
 
 @pytest.mark.parametrize(
-    "tokens", [CharTokens(SCRIPTS[:5]), CharTokens("\U0001f600é\0"), CharTokens("oeh", True), ByteTokens()]
+    "tokens", [CharTokenizer(SCRIPTS[:5]), CharTokenizer("\U0001f600é\0"), CharTokenizer("oeh", True), ByteTokenizer()]
 )
 def test_tokens_are_the_same_after_a_round_through_a_run_folder(tokens):
     again = from_config(tokens.to_config())
@@ -675,5 +675,5 @@ def test_tokens_are_the_same_after_a_round_through_a_run_folder(tokens):
 
 
 def test_all_characters_of_many_texts_are_tokens():
-    assert CharTokens.of_texts(["ba", "", "\U0001f600a"]).vocabulary == "ab\U0001f600"
-    assert CharTokens.of_texts(iter(["bA", "É"]), lower=True).vocabulary == "abé"
+    assert CharTokenizer.of_texts(["ba", "", "\U0001f600a"]).vocabulary == "ab\U0001f600"
+    assert CharTokenizer.of_texts(iter(["bA", "É"]), lower=True).vocabulary == "abé"

@@ -16,8 +16,8 @@ from elman.errors import UserError
 from elman.training.api import load, train
 from elman.training.run import Run
 
-TINY = {"hidden": 8, "embedding": 8, "rows": 4, "size": 16, "steps": 30, "warmup": 0, "precision": "float32",
-        "device": "cpu", "show": False, "backend": "native", "valid": "0", "test": "0"}  # fmt: skip
+TINY = {"hidden": 8, "embedding": 8, "batch_size": 4, "image_size": 16, "steps": 30, "warmup": 0, "precision": "float32",
+        "device": "cpu", "preview": False, "backend": "native", "valid": "0", "test": "0"}  # fmt: skip
 
 
 def noise(kind, **how):

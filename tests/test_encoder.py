@@ -17,15 +17,15 @@ from torch.testing import assert_close
 
 import elman
 from elman.data.features import FEW, Features, Finder
-from elman.data.picture import Picture
-from elman.data.picture_file import PictureFile
-from elman.data.place import Folder
+from elman.data.filesystem import Folder
+from elman.data.image import LazyImage
+from elman.data.image_file import ImageFile
 from elman.data.table import Table
 from elman.nets import timm_grid
+from elman.nets.grid import Placed, placed
 from elman.nets.residual import Residual
 from elman.nets.timm_grid import TimmGrid
-from elman.nets.where import Placed, placed
-from elman.tasks import seeing
+from elman.tasks import vision as vision
 from elman.tasks.caption import Caption
 from elman.tasks.vqa import VqaOptions
 
@@ -78,7 +78,7 @@ def test_a_place_lies_in_the_middle_of_what_it_sees():
 # features that are kept
 
 
-class Painted(Picture):
+class Painted(LazyImage):
     """A picture of one colour, by default as good as a file."""
 
     def __init__(self, number, origin="here"):
@@ -106,7 +106,7 @@ class Finding:
 
 
 def rows(*numbers, origin="here", more=FEW):
-    """Pictures, and as many more as it takes for them to be worth a file."""
+    """Images, and as many more as it takes for them to be worth a file."""
     return [Painted(number, origin) for number in (*numbers, *range(100, 100 + more))]
 
 
@@ -152,20 +152,20 @@ def test_a_feature_that_is_too_large_is_the_largest_number_there_is():
 
 
 def test_an_encoder_that_was_not_asked_for_is_residual():
-    assert seeing.asked(VqaOptions()) == seeing.USUAL == {"name": "residual", "size": 64}
-    assert seeing.asked(VqaOptions(size=32)) == {"name": "residual", "size": 32}
-    assert isinstance(seeing.encoder(seeing.USUAL), Residual)
-    smaller = seeing.seen([Painted(3)], {"encoder": {"name": "residual", "size": 16}}, print)
+    assert vision.asked(VqaOptions()) == vision.USUAL == {"name": "residual", "image_size": 64}
+    assert vision.asked(VqaOptions(size=32)) == {"name": "residual", "image_size": 32}
+    assert isinstance(vision.encoder(vision.USUAL), Residual)
+    smaller = vision.seen([Painted(3)], {"encoder": {"name": "residual", "image_size": 16}}, print)
     assert smaller.take("image", np.array([0]))["image"].shape == (1, 3, 16, 16)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "residual:64", "", "timm", "timm:", "Residual"])
 def test_a_word_that_is_no_encoder(name):
-    fails(lambda: seeing.asked(VqaOptions(encoder=name)), f"'{name}'", "residual", "timm:NAME")
+    fails(lambda: vision.asked(VqaOptions(encoder=name)), f"'{name}'", "residual", "timm:NAME")
 
 
 def test_only_an_encoder_of_timm_is_fine_tuned():
-    fails(lambda: seeing.asked(VqaOptions(fine_tune=True)), "--fine-tune", "timm:NAME", "residual")
+    fails(lambda: vision.asked(VqaOptions(fine_tune=True)), "--fine-tune", "timm:NAME", "residual")
 
 
 @pytest.mark.parametrize("kind", ["caption", "vqa"])
@@ -188,7 +188,7 @@ def test_a_timm_that_does_not_start_is_told(monkeypatch):
     )
 
 
-FROZEN = {"name": "timm:some", "size": 32, "fine_tune": False, "grid": [9, 5], "weights": "x"}
+FROZEN = {"name": "timm:some", "image_size": 32, "fine_tune": False, "grid": [9, 5], "weights": "x"}
 FROZEN["settings"] = {"name": "some", "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}, "arguments": {}}
 
 
@@ -202,7 +202,7 @@ def test_a_model_with_kept_features_needs_no_timm_and_no_weights_of_it(monkeypat
     loss, _, _ = task.loss({"image": grid, "image_of": torch.arange(2), "target": target})
     loss.backward()
     # to see other pictures it does
-    fails(lambda: seeing.seen([Painted(1)], {"encoder": FROZEN}, print), "timm:some needs timm", "elman[timm]")
+    fails(lambda: vision.seen([Painted(1)], {"encoder": FROZEN}, print), "timm:some needs timm", "elman[timm]")
     tuned = FROZEN | {"fine_tune": True}
     tuned["settings"]["pretrained_cfg"]["architecture"] = "some"
     fails(lambda: Caption(5, 6, 8, encoder=tuned), "timm:some needs timm", "elman[timm]")
@@ -297,11 +297,13 @@ def photos(tmp_path):
 
 
 def config(name, **options):
-    return seeing.asked(VqaOptions(encoder=name, **options))
+    return vision.asked(VqaOptions(encoder=name, **options))
 
 
 def train(photos, out, **options):
-    return elman.train("vqa", photos, out=out, hidden=8, rows=4, workers=0, show=False, **{"steps": 4} | options)
+    return elman.train(
+        "vqa", photos, out=out, hidden=8, batch_size=4, workers=0, preview=False, **{"steps": 4} | options
+    )
 
 
 @pytest.mark.parametrize(("name", "places"), [("test_resnet", 4), ("test_vit", 16)])
@@ -314,7 +316,7 @@ def test_the_grid_is_that_of_the_model(timm, local, name, places):
         def image(self):
             return image
 
-    field = seeing.seen([Random(0)], {"encoder": found}, print)
+    field = vision.seen([Random(0)], {"encoder": found}, print)
     grid = field.take("image", np.array([0]))["image"]
     fixed = {"img_size": 64} if name == "test_vit" else {}
     model = timm.create_model(found["name"].removeprefix("timm:"), pretrained=True, **fixed).eval()
@@ -359,12 +361,12 @@ def test_what_is_kept_changes_nothing(local, photos, tmp_path, own_cache):
 def test_other_weights_than_those_of_training_are_refused(local, photos, tmp_path):
     train(photos, tmp_path / "a", encoder=local(), size=64)
     local(seed=1)
-    seeing._pretrained.cache_clear()
+    vision._pretrained.cache_clear()
     fails(lambda: elman.load(tmp_path / "a").predict(asked(tmp_path)), "not those", "trained with")
 
 
 def asked(folder):
-    picture = PictureFile("in/1.png", Folder(str(folder)), "in/1.png")
+    picture = ImageFile("in/1.png", Folder(str(folder)), "in/1.png")
     return Table("asked", {"image": [picture], "question": ["which colour is it?"]}, [1])
 
 
@@ -430,7 +432,7 @@ def test_weights_that_were_fetched_once_are_found_without_asking(monkeypatch, lo
     (folder / "snapshots").mkdir()
     (tmp_path / "test_vit").rename(folder / "snapshots/abc")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    seeing._pretrained.cache_clear()
+    vision._pretrained.cache_clear()
     found = config("timm:test_vit")
     assert found["settings"]["name"] == "test_vit.r160_in1k"
     assert found["size"] == 160

@@ -1,4 +1,4 @@
-"""Pictures unlike those of training are told from those that are like them."""
+"""Images unlike those of training are told from those that are like them."""
 
 import json
 
@@ -8,11 +8,11 @@ from PIL import Image
 
 from elman.data.builtin import generate
 from elman.data.familiar import LEAST, Familiar, look
-from elman.data.picture import Picture
-from elman.tasks import seeing
+from elman.data.image import LazyImage
+from elman.tasks import vision as vision
 
 
-class Made(Picture):
+class Made(LazyImage):
     def __init__(self, name, image):
         self.name, self._image = name, image
 
@@ -72,26 +72,26 @@ def test_the_distance_is_that_of_mahalanobis():
 
 def test_from_a_few_pictures_nothing_is_learnt(scenes):
     assert Familiar.learn(scenes[: LEAST - 1]) is None
-    assert seeing.familiar(scenes[: LEAST - 1]) == {}
+    assert vision.familiar(scenes[: LEAST - 1]) == {}
 
 
 def test_pictures_that_are_far_are_told_in_one_line(scenes, known):
     lines, config = [], {"familiar": known.config()}
-    seeing.warn(scenes[:3], config, lines.append)
+    vision.warn(scenes[:3], config, lines.append)
     assert lines == []
-    seeing.warn([scenes[0], Made("holiday.jpg", photograph(1))], config, lines.append)
+    vision.warn([scenes[0], Made("holiday.jpg", photograph(1))], config, lines.append)
     assert len(lines) == 1
     assert "holiday.jpg is unlike" in lines[0]
-    seeing.warn([Made(f"{n}.jpg", photograph(n)) for n in range(3)], config, lines.append)
+    vision.warn([Made(f"{n}.jpg", photograph(n)) for n in range(3)], config, lines.append)
     assert len(lines) == 2
     assert "3 of 3 pictures (0.jpg, ...) are unlike" in lines[1]
-    seeing.warn([Made("any.jpg", photograph(1))], {}, lines.append)  # of an older run nothing is known
+    vision.warn([Made("any.jpg", photograph(1))], {}, lines.append)  # of an older run nothing is known
     assert len(lines) == 2
 
 
 def test_predict_tells_it(scenes, tmp_path, elman):
     photograph(3).save(tmp_path / "shot.png")
-    done = elman("train", "caption", "builtin:scenes:count=100", "--hidden", "16", "--steps", "2", "--no-show",
+    done = elman("train", "caption", "builtin:scenes:count=100", "--hidden", "16", "--steps", "2", "--no-preview",
                  "--out", str(tmp_path / "run"))  # fmt: skip
     assert done.code == 0, done.err
     done = elman("predict", str(tmp_path / "run"), str(tmp_path / "shot.png"), "--no-picture")

@@ -136,7 +136,7 @@ def test_the_sentence_says_whether_training_went_back_far_enough():
     found = flow(linear(0.5), torch.randn(2, 60, 5), lambda h: h.sum(-1))
     far = reach(found)
     assert "further than" in verdict(found, 10 * far)
-    assert "larger --back" in verdict(found, far - 1)
+    assert "larger --bptt" in verdict(found, far - 1)
     assert "enough" in verdict(found, far)
 
 

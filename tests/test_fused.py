@@ -35,18 +35,23 @@ DIFFERENT = ["lstm", "gru", "rhn", "layer_norm_lstm", "min_gru", "slstm", LEAKY]
 FUSED, LOOP = Fused(), Loop()
 # every number of steps, of rows and of units, with and without lengths and fresh, and both directions
 SHAPES = [
-    {"steps": 1, "rows": 33, "hidden": 7},
-    {"steps": 2, "rows": 3, "hidden": 100, "lengths": True, "fresh": True, "reverse": True},
-    {"steps": 17, "rows": 1, "hidden": 64, "fresh": True},
-    {"steps": 17, "rows": 33, "hidden": 1, "lengths": True, "reverse": True},
-    {"steps": 17, "rows": 3, "hidden": 7, "lengths": True, "fresh": True},
-    {"steps": 17, "rows": 33, "hidden": 100, "reverse": True},
-    {"steps": 1, "rows": 1, "hidden": 64, "lengths": True, "reverse": True, "fresh": True},
+    {"steps": 1, "batch_size": 33, "hidden": 7},
+    {"steps": 2, "batch_size": 3, "hidden": 100, "lengths": True, "reset_probability": True, "reverse": True},
+    {"steps": 17, "batch_size": 1, "hidden": 64, "reset_probability": True},
+    {"steps": 17, "batch_size": 33, "hidden": 1, "lengths": True, "reverse": True},
+    {"steps": 17, "batch_size": 3, "hidden": 7, "lengths": True, "reset_probability": True},
+    {"steps": 17, "batch_size": 33, "hidden": 100, "reverse": True},
+    {"steps": 1, "batch_size": 1, "hidden": 64, "lengths": True, "reverse": True, "reset_probability": True},
 ]
 ROUGH_SHAPES = [
-    {"steps": 5, "rows": 33, "hidden": 64, "lengths": True, "fresh": True},
-    {"steps": 17, "rows": 33, "hidden": 10, "reverse": True},
-    {"steps": 2, "rows": 1, "hidden": 7, "fresh": True},  # an odd size, which has no kernel of bfloat16
+    {"steps": 5, "batch_size": 33, "hidden": 64, "lengths": True, "reset_probability": True},
+    {"steps": 17, "batch_size": 33, "hidden": 10, "reverse": True},
+    {
+        "steps": 2,
+        "batch_size": 1,
+        "hidden": 7,
+        "reset_probability": True,
+    },  # an odd size, which has no kernel of bfloat16
 ]
 EPS = torch.finfo(torch.bfloat16).eps
 each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda spec: spec.rpartition(":")[2])

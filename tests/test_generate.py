@@ -21,7 +21,7 @@ from elman.errors import UserError
 from elman.tasks.generate import Generate
 from elman.training import loop
 from elman.training.api import load, train
-from elman.training.model import Model
+from elman.training.trained_model import Model
 
 TOKENS = 5  # and token 5, which begins and ends
 CONFIG = {
@@ -29,8 +29,8 @@ CONFIG = {
     "columns": {"text": "name", "label": "country", "label2": "year"},
     "labels": {"label": ["Germany", "Italy", "Japan"], "label2": ["1990", "2000"]},
 }
-TINY = {"hidden": 8, "embedding": 8, "rows": 16, "precision": "float32", "device": "cpu", "show": False}
-LEARN = TINY | {"hidden": 16, "rows": 64, "rate": 0.02, "dropout": 0.0, "warmup": 10, "steps": 300}
+TINY = {"hidden": 8, "embedding": 8, "batch_size": 16, "precision": "float32", "device": "cpu", "preview": False}
+LEARN = TINY | {"hidden": 16, "batch_size": 64, "lr": 0.02, "dropout": 0.0, "warmup": 10, "steps": 300}
 EACH = {"Italy": "a", "Japan": "b", "Spain": "c"}  # what names are made of
 
 
@@ -43,11 +43,13 @@ def make(labels=(3, 2), seed=1, **options):
     return task
 
 
-def batch(rows=4, seed=0):
+def batch(batch_size=4, seed=0):
     """Texts of different lengths with their ends, and two labels each."""
     draw = np.random.default_rng(seed)
-    texts = [np.append(draw.integers(0, TOKENS, size), TOKENS) for size in draw.permutation(rows)]
-    labels = {name: torch.from_numpy(draw.integers(0, count, rows)) for name, count in (("label", 3), ("label2", 2))}
+    texts = [np.append(draw.integers(0, TOKENS, size), TOKENS) for size in draw.permutation(batch_size)]
+    labels = {
+        name: torch.from_numpy(draw.integers(0, count, batch_size)) for name, count in (("label", 3), ("label2", 2))
+    }
     return labels | {"target": padded(texts, IGNORED)[0]}
 
 
@@ -169,7 +171,8 @@ def test_the_end_ends_and_is_not_written():
     assert model(task).sample("wx", length=70, labels=BOTH, seed=0) == ""
     task.head.bias.data[TOKENS] = 1.0
     texts = [
-        "".join(pieces) for pieces in zip(*model(task).stream(length=70, labels=BOTH, seed=0, rows=30), strict=True)
+        "".join(pieces)
+        for pieces in zip(*model(task).stream(length=70, labels=BOTH, seed=0, num_samples=30), strict=True)
     ]
     assert len({len(text) for text in texts}) > 3
     assert set().union(*texts) <= set("vwxyz")
@@ -265,7 +268,7 @@ def test_labels_help_where_they_tell_something_and_not_where_they_are_of_other_r
 def test_it_writes_names_of_the_country_that_is_asked_for_to_their_end(countries):
     written = load(countries / "true")
     for country, letter in EACH.items():
-        drawn = zip(*written.stream(length=30, labels=(country,), seed=1, rows=60), strict=True)
+        drawn = zip(*written.stream(length=30, labels=(country,), seed=1, batch_size=60), strict=True)
         texts = ["".join(pieces) for pieces in drawn]
         good = [text for text in texts if 1 <= len(text) <= 4 and set(text) == {letter}]
         assert len(good) > 50
@@ -286,7 +289,7 @@ def test_labels_on_the_command_line(countries, elman):
         assert told in err
 
 
-FLAGS = [f"--{name}={value}" for name, value in TINY.items() if name != "show"] + ["--no-show", "--steps=4"]
+FLAGS = [f"--{name}={value}" for name, value in TINY.items() if name != "show"] + ["--no-preview", "--steps=4"]
 
 
 def test_no_label_is_asked_for_with_a_dash_or_where_there_is_no_other_column(tmp_path, elman):
@@ -297,9 +300,9 @@ def test_no_label_is_asked_for_with_a_dash_or_where_there_is_no_other_column(tmp
     for number, words in enumerate(
         (
             [three, "--text-column=name", "--label-column", "-"],
-            [tmp_path / "lines.txt", "--form=lines"],
+            [tmp_path / "lines.txt", "--format=lines"],
             [parts],
-            ["builtin:anbn:count=200,longest=8"],
+            ["builtin:anbn:count=200,max_length=8"],
         )
     ):
         run = tmp_path / f"run{number}"

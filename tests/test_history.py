@@ -37,7 +37,7 @@ def one_by_one(model, read, target):
 def test_a_loss_is_that_of_reading_the_tokens_kept_one_by_one(cell, learned_state, monkeypatch):
     monkeypatch.setattr(history, "ROWS", 4)
     monkeypatch.setattr(history, "STEPS", 3)
-    model = make(cell, learned_state=learned_state)
+    model = make(cell, learn_initial_state=learned_state)
     kept = (1, 2, 5, 8, None)
     found = loss_by_history(model, TEXT, kept, 30, seed=1)
     where = places(len(TEXT), 8, 30, seed=1)

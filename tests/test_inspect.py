@@ -13,17 +13,17 @@ from PIL import Image
 import elman
 from elman.cells.registry import shipped
 from elman.cells.tap import hold, record
-from elman.data.tokens import ByteTokens, CharTokens
 from elman.inspect import painting
+from elman.inspect.activations import Activations, Look, spelled
 from elman.inspect.curves import curves, read
 from elman.inspect.expectation import bits
 from elman.inspect.gates import gates
-from elman.inspect.listened import Listened, Look, spelled
 from elman.inspect.live import valued
 from elman.inspect.look import look, side_by_side
 from elman.inspect.panel import plain, table
 from elman.inspect.recording import listen
 from elman.tasks.lm import LM
+from elman.tokenizers.registry import ByteTokenizer, CharTokenizer
 
 PROGRAM = '''
 def name_{n}(first, second={n}):
@@ -40,7 +40,7 @@ def name_{n}(first, second={n}):
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inspect")
     (folder / "program.py").write_text("".join(PROGRAM.format(n=number) for number in range(150)))
-    return elman.train("lm", folder / "program.py", steps=60, hidden=24, rows=8, window=32, layers=2,
+    return elman.train("lm", folder / "program.py", steps=60, hidden=24, batch_size=8, seq_len=32, layers=2,
                        precision="float32", device="cpu", out=folder / "run")  # fmt: skip
 
 
@@ -86,12 +86,12 @@ def test_only_what_is_wanted_is_kept(model):
 
 def test_bytes_are_spelled_as_characters_with_their_last_byte():
     text = "añ한b"
-    ids = np.array(ByteTokens().encode(text))
-    found, place = spelled(ByteTokens(), ids)
+    ids = np.array(ByteTokenizer().encode(text))
+    found, place = spelled(ByteTokenizer(), ids)
     assert found == text
     assert place.tolist() == [0, 2, 5, 6]
     assert bits(np.log(2) * np.ones(len(ids)), place).tolist() == pytest.approx([1, 2, 3, 1])
-    assert spelled(CharTokens("ab"), np.array([0, 1, 1]))[1].tolist() == [0, 1, 2]
+    assert spelled(CharTokenizer("ab"), np.array([0, 1, 1]))[1].tolist() == [0, 1, 2]
 
 
 class Outline(html.parser.HTMLParser):
@@ -180,7 +180,7 @@ def test_another_text_and_a_property_of_ones_own(model, tmp_path):
 
 
 def test_the_values_of_a_unit_are_those_of_the_record(model):
-    here = Listened(model, Look(length=300))
+    here = Activations(model, Look(length=300))
     with torch.no_grad(), record() as seen:
         model.task.recurrent(model.task.lookup(torch.from_numpy(here.ids.astype(np.int64))[None]))
     for unit, place in (("2.c.5", "2.c"), ("1.i.3", "1.i")):
@@ -295,7 +295,7 @@ def test_a_run_without_its_log_and_its_text_is_looked_into_on_another(model, tmp
         (tmp_path / "bare" / name).write_bytes((model.path / name).read_bytes())
     bare, told = elman.load(tmp_path / "bare"), []
     bare.config["data"] |= {"paths": [str(tmp_path / "gone.txt")], "key": "0"}
-    names = [panel.name for panel in look(bare, text=str(tmp_path / "other.txt"), tell=told.append).panels]
+    names = [panel.name for panel in look(bare, text=str(tmp_path / "other.txt"), log=told.append).panels]
     assert "units" in names
     assert not {"curves", "markov"} & set(names)
     assert sum("log.jsonl" in line or "gone.txt" in line for line in told) == 2
@@ -318,7 +318,7 @@ def test_a_property_that_cannot_be_scored_is_told(model):
         return [1.0] * len(text)
 
     told = []
-    look(model, length=400, own=[same], quiet=True, tell=told.append)
+    look(model, length=400, own=[same], quiet=True, log=told.append)
     assert any("the property same is not scored" in line for line in told)
 
 

@@ -16,27 +16,28 @@ from test_inspect import Outline
 
 import elman
 from elman.cli import app
-from elman.data.tokens import BPETokens, ByteTokens, CharTokens, WordTokens
-from elman.inspect import answered, pooled
+from elman.inspect import pooled
+from elman.inspect import predictions as answered
 from elman.inspect.alignment import align
-from elman.inspect.answered import Answered, pieces, shortened
 from elman.inspect.confusion import DRAWN, Confusion, counted
 from elman.inspect.generate import flattened, write
 from elman.inspect.look import Look, look, side_by_side
-from elman.inspect.running import Followed, Running
+from elman.inspect.predictions import Predictions, pieces, shortened
+from elman.inspect.prefix_predictions import Followed, PrefixPredictions
 from elman.inspect.scored import Scored
 from elman.inspect.tag import Tagged, hardest_panel
 from elman.inspect.tag import tagged as tagged_rows
 from elman.inspect.translate import buckets
+from elman.tokenizers.registry import BPETokenizer, ByteTokenizer, CharTokenizer, WordTokenizer
 
-SMALL = {"steps": 12, "hidden": 8, "embedding": 8, "precision": "float32", "device": "cpu", "show": False}
+SMALL = {"steps": 12, "hidden": 8, "embedding": 8, "precision": "float32", "device": "cpu", "preview": False}
 SECRET = "xylophone"
 NASTY = ["<script>alert(1)</script>", "<b>&amp;", "한국어", "مرحبا", "$x^2$", "\u202eabc", "\x07", SECRET, "a", "it"]
 
 
-def texts(count, longest=9, seed=0):
+def texts(count, max_length=9, seed=0):
     draw = random.Random(seed)
-    found = [" ".join(draw.choices(NASTY, k=draw.randint(1, longest))) + f" {n}" for n in range(count)]
+    found = [" ".join(draw.choices(NASTY, k=draw.randint(1, max_length))) + f" {n}" for n in range(count)]
     return [found[0] + " word" * 450, *found[1:]]
 
 
@@ -59,10 +60,10 @@ def made(tmp_path_factory):
     words = [text.split()[:30] for text in texts(80)]
     cases = {
         "attention": ("classify", {"pooling": "attention"}, lambda p: labelled(p)),
-        "max": ("classify", {"pooling": "max", "tokens": "byte", "longest": 50}, lambda p: labelled(p)),
+        "max": ("classify", {"pooling": "max", "tokens": "byte", "max_length": 50}, lambda p: labelled(p)),
         "last": ("classify", {"pooling": "last", "bidirectional": False, "cell": "rnn"}, lambda p: labelled(p)),
         "all": ("classify", {"valid": "0", "test": "0"}, lambda p: labelled(p)),
-        "arrays": ("classify", {"form": "arrays"}, arrays),
+        "arrays": ("classify", {"format": "arrays"}, arrays),
         "tag": ("tag", {"spelling": 4}, lambda p: jsonl(
             p, words=words, tags=[["X" if word == SECRET else "O" for word in each] for each in words])),
         "label": ("generate", {}, lambda p: jsonl(
@@ -71,7 +72,7 @@ def made(tmp_path_factory):
             p, text=texts(90), a=["p", "q", "r"] * 30, b=["u", "v"] * 45)),
         "nothing": ("generate", {}, lambda p: jsonl(p, text=[text[:20] for text in texts(90)])),
         "translate": ("translate", {"tokens": "bpe", "vocabulary": 300, "reverse": True}, lambda p: jsonl(p, **pairs)),
-        "plain": ("translate", {"tokens": "char", "attention": "none", "longest": 60}, lambda p: jsonl(p, **pairs)),
+        "plain": ("translate", {"tokens": "char", "attention": "none", "max_length": 60}, lambda p: jsonl(p, **pairs)),
     }  # fmt: skip
 
     def get(name):
@@ -168,7 +169,7 @@ def test_runs_of_several_kinds_lie_over_each_other(made):
 
 def test_another_table_may_be_looked_at_and_a_part_of_it(made, tmp_path):
     other, told = labelled(tmp_path / "other.jsonl", seed=5), []
-    found = look(made("attention"), text=str(other), tell=told.append)
+    found = look(made("attention"), text=str(other), log=told.append)
     assert np.sum(found.panels[0].figures["counts"]) == 90
     assert "90 rows are read, of 90" in told
     some = look(made("attention"), text=str(other), length=7)
@@ -178,7 +179,7 @@ def test_another_table_may_be_looked_at_and_a_part_of_it(made, tmp_path):
 
 def test_without_a_held_out_part_that_is_told(made):
     told = []
-    here = Answered(made("all"), Look(tell=told.append))
+    here = Predictions(made("all"), Look(log=told.append))
     assert len(here) == 90
     assert any("no held-out part" in line for line in told)
 
@@ -234,8 +235,8 @@ def test_the_confusion_is_that_of_the_answers_and_has_the_figures_of_eval(made):
 
 @pytest.mark.parametrize("name", ["attention", "last"])
 def test_the_running_verdict_is_that_of_the_text_up_to_there(made, name):
-    here = Answered(made(name), Look())
-    running = Running(here, here.task)
+    here = Predictions(made(name), Look())
+    running = PrefixPredictions(here, here.task)
     for each in running.many[:4]:
         prefixes = ["".join(each.pieces[: k + 1]) for k in range(len(each.pieces))]
         assert prefixes[-1] == here.column("text")[each.row]
@@ -263,7 +264,7 @@ def test_a_turn_is_the_step_that_changes_most_and_settled_is_for_good():
 
 def test_progress_is_taken_at_the_same_share_of_rows_of_any_length():
     rows = [followed([0.0, 1.0]), followed([1.0]), followed([0.0, 0.0, 0.0, 0.8])]
-    right, chances = Running.progress(SimpleNamespace(many=rows))
+    right, chances = PrefixPredictions.progress(SimpleNamespace(many=rows))
     assert right[9] == pytest.approx(1 / 3)  # half: the first step of two, the only one, the second of four
     assert right[10] == pytest.approx(2 / 3)
     assert right[-1] == 1
@@ -271,8 +272,8 @@ def test_progress_is_taken_at_the_same_share_of_rows_of_any_length():
 
 
 def test_the_rows_that_are_shown_are_the_surest_and_those_with_the_greatest_turn(made):
-    here = Answered(made("attention"), Look())
-    running = Running(here, here.task)
+    here = Predictions(made("attention"), Look())
+    running = PrefixPredictions(here, here.task)
     shown = running.shown()
     turning, *_ = shown.values()
     assert min(abs(each.turn[1]) for each in turning) >= sorted(abs(each.turn[1]) for each in running.many)[-4]
@@ -284,8 +285,8 @@ def test_the_rows_that_are_shown_are_the_surest_and_those_with_the_greatest_turn
 
 
 def test_a_long_row_is_shown_around_its_turn_with_a_mark_where_it_was_cut(made):
-    here = Answered(made("attention"), Look(text=None))
-    running = Running(here, here.task)
+    here = Predictions(made("attention"), Look(text=None))
+    running = PrefixPredictions(here, here.task)
     words = [f" w{k}" for k in range(300)]
     text, shades, notes = running.painted(followed([0.1] * 150 + [0.9] * 150, words))
     assert len(text) == len(shades) == len(notes)
@@ -300,7 +301,7 @@ def test_a_long_row_is_shown_around_its_turn_with_a_mark_where_it_was_cut(made):
 
 
 def test_a_unit_is_won_by_the_word_with_its_highest_output(made):
-    here = Answered(made("max"), Look())
+    here = Predictions(made("max"), Look())
     row = torch.from_numpy(here.source.values("input")[3])
     with torch.no_grad():
         y = here.task.recurrent(here.task.lookup(row[None]))[0][0].numpy()
@@ -311,7 +312,7 @@ def test_a_unit_is_won_by_the_word_with_its_highest_output(made):
 
 
 def test_attention_is_what_makes_the_pooled_vector(made):
-    here = Answered(made("attention"), Look())
+    here = Predictions(made("attention"), Look())
     row = torch.from_numpy(next(ids for ids in here.source.values("input") if 9 < len(ids) < 30))
     kept = here.task.pool.v.weight.detach().clone()
     with torch.no_grad():
@@ -329,7 +330,7 @@ def test_attention_is_what_makes_the_pooled_vector(made):
 @settings(max_examples=60)
 def test_the_pieces_of_a_text_put_together_are_the_text(text):
     known = ["a few words", "한국어 텍스트"]
-    for kind in (CharTokens, ByteTokens, WordTokens, BPETokens):
+    for kind in (CharTokenizer, ByteTokenizer, WordTokenizer, BPETokenizer):
         tokens = kind.of_texts(known)
         [ids] = tokens.encode_all([text], "replace")
         found = pieces(tokens, text, ids)
@@ -348,7 +349,7 @@ def test_a_text_is_shortened_to_a_line():
 
 
 def test_rows_that_are_read_stay_the_same_rows(made):
-    here = Answered(made("attention"), Look(length=11, seed=4))
+    here = Predictions(made("attention"), Look(length=11, seed=4))
     assert len(here) == 11
     for row in range(11):
         expected = here.model.predict([here.column("text")[row]])[0]
@@ -362,7 +363,7 @@ def test_no_padding_is_counted_at_the_gates(made, monkeypatch):
     seen = []
     monkeypatch.setattr(answered, "saturation", lambda named, values: seen.append((named, values)))
     for name in ("attention", "tag"):
-        here = Answered(made(name), Look())
+        here = Predictions(made(name), Look())
         here.gates(here.task.recurrent)
         named, values = seen.pop()
         assert set(values) == set(named) == {f"1.{way}{gate}" for way in ("", "backward.") for gate in "ifo"}
@@ -396,7 +397,7 @@ def test_the_hardest_sentences_have_most_wrong_words_then_the_least_sure():
 def test_words_that_training_knew_are_counted_apart(made):
     model = made("tag")
     figures = look(model).panels[0].figures
-    here, known = Answered(model, Look()), set(model.config["data"]["words"])
+    here, known = Predictions(model, Look()), set(model.config["data"]["words"])
     right = {True: [], False: []}
     for words, tags in zip(here.column("words"), here.column("tags"), strict=True):
         [answer] = model.predict([words])
@@ -435,7 +436,7 @@ def test_the_loss_of_a_label_is_that_of_its_texts_one_by_one(made):
 
 def test_what_is_written_for_a_label_begins_in_its_state(made):
     """With a head that says how the first state lies, each label writes its own token, for ever."""
-    here = Answered(made("label"), Look())
+    here = Predictions(made("label"), Look())
     task = here.task
     kept = {name: value.clone() for name, value in task.state_dict().items()}
     try:
@@ -484,7 +485,7 @@ def test_groups_by_length_have_about_as_many_sources():
 
 
 def test_an_alignment_has_the_source_as_it_is_read_and_the_weights_in_that_order(made):
-    here = Answered(made("translate"), Look())
+    here = Predictions(made("translate"), Look())
     row = next(row for row, ids in enumerate(here.source.values("source")) if 4 < len(ids) < 20)
     found = align(here, here.task, row)
     source = here.batch(row)["source"][0]
@@ -492,7 +493,7 @@ def test_an_alignment_has_the_source_as_it_is_read_and_the_weights_in_that_order
     assert found.weights.shape == (len(found.target), len(source))
     np.testing.assert_allclose(found.weights.sum(1), 1, atol=1e-5)
     assert found.target[-1] == "(end)"
-    tokens = elman.data.tokens.from_config(here.config["tokens"]["source"])
+    tokens = elman.tokenizers.registry.from_config(here.config["tokens"]["source"])
     first = tokens.encode_all([here.column("source")[row]])[0]
     assert source.tolist() == first[::-1].tolist()
     assert found.source[0].lstrip("·") == shortened(tokens.decode(first[:1]).strip(), 16)
@@ -535,7 +536,7 @@ def test_scores_are_those_of_eval(made):
 
 def test_references_in_rows_that_are_not_read_count(made, tmp_path):
     other = jsonl(tmp_path / "pairs.jsonl", source=["a it", "a it", "it a"], target=["one", "two", "three"])
-    here = Answered(made("plain"), Look(text=str(other), length=1, seed=0))
+    here = Predictions(made("plain"), Look(text=str(other), length=1, seed=0))
     scored = Scored(here)
     [source] = scored.sources
     assert sorted(scored.references["a it"]) == ["one", "two"]

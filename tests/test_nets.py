@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 
 from elman.cells.tap import record
 from elman.nets.attention import ATTENTION
-from elman.nets.lookup import SPREAD, lookup
+from elman.nets.embedding import SPREAD, lookup
 from elman.nets.pooling import POOLING
 from elman.recurrent.layer import Recurrent
 

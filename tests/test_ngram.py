@@ -17,7 +17,7 @@ some = settings(deadline=None, derandomize=True, database=None, max_examples=100
 
 
 def skewed(seed, length, vocabulary):
-    """Tokens of which few are frequent, so that there are counts of 1, 2, 3 and 4."""
+    """Tokenizer of which few are frequent, so that there are counts of 1, 2, 3 and 4."""
     return (vocabulary * np.random.default_rng(seed).random(length) ** 3).astype(np.uint8)
 
 

@@ -66,7 +66,7 @@ def test_defaults_are_within_their_bounds():
     ("field", "right", "wrong"),
     [
         ("units", [1, 10**9], [0, -1]),
-        ("rate", [1e-300, 1e300], [0.0, -0.0, -1e-300]),
+        ("lr", [1e-300, 1e300], [0.0, -0.0, -1e-300]),
         ("warmup", [0, 1], [-1]),
         ("decay", [0.0, -0.0, 0.5], [-1e-300]),
         ("dropout", [0.0, 1 - 2**-53], [1.0, 1.5, -1e-300]),
@@ -99,14 +99,14 @@ def test_a_bound_is_told_in_words(field, phrase):
     assert problems(Numbers(**{field: -3})) == [f"{flag(field)} -3 must be {phrase}"]
 
 
-@pytest.mark.parametrize("field", ["rate", "decay", "dropout", "top_p", "least"])
+@pytest.mark.parametrize("field", ["lr", "decay", "dropout", "top_p", "least"])
 def test_what_is_not_a_number_is_within_no_bounds(field):
     assert [told.startswith(f"{flag(field)} nan must be ") for told in problems(Numbers(**{field: math.nan}))] == [True]
 
 
 def test_every_problem_is_told_at_once_each_with_its_flag():
-    told = problems(Numbers(units=0, rate=-1.0, top_p=2.0, most=0), Words(clip_by="nrm", for_="hrs"))
-    assert [line.split()[0] for line in told] == ["--units", "--rate", "--top-p", "--most", "--clip-by", "--for"]
+    told = problems(Numbers(units=0, lr=-1.0, top_p=2.0, most=0), Words(clip_by="nrm", for_="hrs"))
+    assert [line.split()[0] for line in told] == ["--units", "--lr", "--top-p", "--most", "--clip-by", "--for"]
 
 
 def test_a_word_that_cannot_be_chosen_is_told_the_words_and_the_nearest():
@@ -128,7 +128,7 @@ def test_a_wrong_value_ends_a_command_with_code_2():
 
 @pytest.mark.parametrize(
     ("field", "written"),
-    [("rate", "--rate"), ("clip_by", "--clip-by"), ("for_", "--for"), ("eval_every_x", "--eval-every-x")],
+    [("lr", "--lr"), ("clip_by", "--clip-by"), ("for_", "--for"), ("eval_every_x", "--eval-every-x")],
 )
 def test_a_flag_is_a_field_as_it_is_written_on_the_command_line(field, written):
     assert flag(field) == written
@@ -143,7 +143,7 @@ def test_options_are_built_from_their_fields():
 
 
 @pytest.mark.parametrize(
-    ("key", "near"), [("unit", "units"), ("Rate", "rate"), ("topp", "top_p"), ("drop_out", "dropout")]
+    ("key", "near"), [("unit", "units"), ("Rate", "lr"), ("topp", "top_p"), ("drop_out", "dropout")]
 )
 def test_an_unknown_option_is_told_the_nearest(key, near):
     with pytest.raises(UserError) as raised:

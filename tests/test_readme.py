@@ -1,4 +1,4 @@
-"""What README and docs tell people to type is typed here."""
+"""What README and docs log people to type is typed here."""
 
 import json
 import re
@@ -69,7 +69,7 @@ def run(line: str) -> None:
     line = re.sub(r"--for \S+", "--for 1s", line)
     line = re.sub(r"builtin:scene\w+", r"\g<0>:count=100", line)
     if "train" in line or "compare" in line:
-        line += " --hidden 16 --no-show" if "--resume" not in line else ""
+        line += " --hidden 16 --no-preview" if "--resume" not in line else ""
         line += "" if "--for" in line else " --steps 3"
     verbs = "train|sample|predict|inspect|compare|eval|list|doctor"
     line = re.sub(rf"\belman (?={verbs})", f"{shlex.quote(sys.executable)} -m elman ", line)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from elman.data.pixels import Pixels, pixels
 from elman.data.rows import POOL, Ragged, Rows, padded
-from elman.data.scenes.picture import ScenePicture
+from elman.data.scenes.image import SceneImage
 from elman.data.table import Table
 
 some = settings(deadline=None, derandomize=True, database=None, max_examples=50)
@@ -135,7 +135,7 @@ def test_rows_can_be_taken_by_their_numbers(chosen):
 def of_pictures(numbers, rows, by="image"):
     """Row n has the scene of its number, so some have the same."""
     scenes = [f"scene: small red circle 12,{10 + number}; large blue star 40,20" for number in numbers]
-    pictures = Pixels(list(map(ScenePicture, scenes)), 32, print)
+    pictures = Pixels(list(map(SceneImage, scenes)), 32, print)
     table = Table("t.csv", {"image": scenes}, list(range(1, len(scenes) + 1)))
     fields = {"image": pictures, "said": Ragged([np.arange(number) for number in numbers])}
     return Rows(table, fields, rows, by), scenes
@@ -149,7 +149,7 @@ def test_a_picture_is_in_a_batch_once_and_its_rows_stand_together(numbers, rows)
     for found in epoch(source, 0):
         assert len(found["image"]) == len(found["image_of"].unique())
         for row, place in zip(found["row"].tolist(), found["image_of"].tolist(), strict=True):
-            assert np.array_equal(found["image"][place], pixels(ScenePicture(scenes[row]).image(), 32))
+            assert np.array_equal(found["image"][place], pixels(SceneImage(scenes[row]).image(), 32))
         pairs += len(found["image"])
     assert pairs < len(set(scenes)) + len(source), "a picture is in two batches only where one ends and the next begins"
     assert sorted(order(source, 1)) == list(range(len(numbers)))

@@ -24,7 +24,7 @@ from elman.training.run import Run, all_runs, free_path, pack, unpack
 
 GREEDY = Sampling(greedy=True)
 TINY = {
-    "hidden": 8, "embedding": 8, "rows": 4, "window": 8, "steps": 8, "eval_every": 3, "valid": 0.25, "show": False,
+    "hidden": 8, "embedding": 8, "batch_size": 4, "seq_len": 8, "steps": 8, "eval_every": 3, "valid": 0.25, "preview": False,
     "precision": "float32", "device": "cpu",
 }  # fmt: skip
 TEXT = "the cat sat on a mat and saw two dogs run by, " * 8
@@ -387,7 +387,7 @@ def test_what_stands_at_out_is_refused_and_untouched(tmp_path, trained, kind):
     [
         ({"hidden": 16}, ("--hidden 16", "8")),
         ({"cell": "gru"}, ("--cell gru", "lstm")),
-        ({"window": 9}, ("--window 9", "8")),
+        ({"seq_len": 9}, ("--seq-len 9", "8")),
         ({"tokens": "byte"}, ("--tokens byte", "char")),
         ({"seed": 3}, ("--seed 3", "0")),
     ],
@@ -509,7 +509,7 @@ def test_a_disk_that_fills_up_while_training_is_one_line_and_leaves_what_was_sav
     text, limits = trained.parent / "text.txt", (0, 3000, 9000)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items() if name != "show"]
     commands = {
-        limit: ["train", "lm", str(text), "--out", str(tmp_path / f"full-{limit}"), "--no-show", *options]
+        limit: ["train", "lm", str(text), "--out", str(tmp_path / f"full-{limit}"), "--no-preview", *options]
         for limit in limits
     }
     done = subprocess.run([sys.executable, "-c", FILLING, json.dumps(commands)], capture_output=True, text=True)

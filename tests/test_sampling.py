@@ -11,12 +11,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from elman.cells.registry import shipped
-from elman.data.tokens import ByteTokens, CharTokens
 from elman.decode import sampling
 from elman.decode.sampling import Sampling, sample
 from elman.options import check
 from elman.tasks.lm import LM
-from elman.training.model import Stream, _written
+from elman.tokenizers.registry import ByteTokenizer, CharTokenizer
+from elman.training.trained_model import Stream, _written
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
 some = settings(deadline=None, derandomize=True, database=None, max_examples=200, suppress_health_check=busy)
@@ -258,12 +258,12 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def drawn(task, prompt, length, how, seed=0, rows=1):
+def drawn(task, prompt, length, how, seed=0, num_samples=1):
     """The tokens of each row."""
-    tokens = list(sample(task.stepper(), prompt, length, how, seeded(seed), rows))
+    tokens = list(sample(task.stepper(), prompt, length, how, seeded(seed), batch_size))
     assert len(tokens) == length
-    assert all(each.shape == (rows,) for each in tokens)
-    return torch.stack(tokens, 1).tolist() if tokens else [[] for _ in range(rows)]
+    assert all(each.shape == (batch_size,) for each in tokens)
+    return torch.stack(tokens, 1).tolist() if tokens else [[] for _ in range(batch_size)]
 
 
 def logits_after(task, vectors):
@@ -303,7 +303,7 @@ def test_greedy_tokens_are_those_of_reading_the_whole_text_again_each_time(model
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.8, "top_k": 4, "top_p": 0.9, "min_p": 0.02}])
 def test_every_row_is_drawn_as_one_alone_with_numbers_of_its_own(model, feed, options):
     how = noting(feed=feed, **options)
-    rows = drawn(model, [2, 5], 15, how, rows=3)
+    rows = drawn(model, [2, 5], 15, how, num_samples=3)
     numbers = np.array(how.numbers).T
     assert numbers.shape == (3, 15)
     for row, its_own in zip(rows, numbers, strict=True):
@@ -338,7 +338,7 @@ def test_a_distribution_is_stepped_over_as_the_mean_of_the_tokens_vectors(model)
 
 def test_the_prompt_is_read_by_every_row_and_then_what_was_chosen(model):
     watched = Watched(model)
-    tokens = list(sample(watched, [4, 0, 6], 5, Sampling(), seeded(), rows=2))
+    tokens = list(sample(watched, [4, 0, 6], 5, Sampling(), seeded(), num_samples=2))
     assert [batch.tolist() for batch in watched.begun] == [[[4, 0, 6]] * 2]
     given = [each.tolist() for each in watched.given]
     assert given == [[4, 4], [0, 0], [6, 6], *[each.tolist() for each in tokens[:-1]]]
@@ -352,9 +352,9 @@ def test_the_same_seed_draws_the_same_tokens_and_another_others(model):
 def test_the_numbers_depend_on_nothing_but_the_generator_and_the_rows(model):
     torch.manual_seed(0)
     plain, filtered = noting(), noting(temperature=0.5, top_k=2)
-    drawn(model, [0], 20, plain, rows=2)
+    drawn(model, [0], 20, plain, num_samples=2)
     torch.manual_seed(1)
-    drawn(model, [1, 2, 3], 20, filtered, rows=2)
+    drawn(model, [1, 2, 3], 20, filtered, num_samples=2)
     assert plain.numbers == filtered.numbers
     assert all(0 <= number < 1 for numbers in plain.numbers for number in numbers)
 
@@ -425,11 +425,11 @@ def test_there_is_no_block_where_there_is_no_kernel_for_it(model, change):
 
 
 def test_a_longer_text_begins_as_a_shorter_one(model, monkeypatch):
-    texts = drawn(model, [1], 70, Sampling(), rows=2)
+    texts = drawn(model, [1], 70, Sampling(), num_samples=2)
     for length in (0, 1, 17, 69):
-        assert drawn(model, [1], length, Sampling(), rows=2) == [text[:length] for text in texts]
+        assert drawn(model, [1], length, Sampling(), num_samples=2) == [text[:length] for text in texts]
     monkeypatch.setattr(sampling, "BLOCK", 7)
-    assert drawn(model, [1], 70, Sampling(), rows=2) == texts
+    assert drawn(model, [1], 70, Sampling(), num_samples=2) == texts
 
 
 def test_nothing_is_computed_before_it_is_asked_for_and_no_trace_is_left_outside(model):
@@ -455,7 +455,7 @@ def written(texts, tokens, stop, end=None):
     return [list(row) for row in zip(*pieces, strict=True)], len(list(left))
 
 
-LETTERS = CharTokens("abcxé漢\n")
+LETTERS = CharTokenizer("abcxé漢\n")
 
 
 def test_without_a_stop_everything_that_is_drawn_is_written():
@@ -483,10 +483,10 @@ def test_one_stream_that_never_ends_keeps_them_all_going():
 
 
 def test_bytes_are_written_and_stopped_at_as_the_characters_they_make():
-    rows, left = written(["é漢ab", "a漢éa"], ByteTokens(), "漢a")
+    rows, left = written(["é漢ab", "a漢éa"], ByteTokenizer(), "漢a")
     assert rows == [["", "é", "", "", "漢", "a", ""], ["a", "", "", "漢", "", "é", "a"]]
     assert left == 0
-    assert written(["é漢ab"], ByteTokens(), "漢a") == ([["", "é", "", "", "漢", "a"]], 1)
+    assert written(["é漢ab"], ByteTokenizer(), "漢a") == ([["", "é", "", "", "漢", "a"]], 1)
 
 
 @some

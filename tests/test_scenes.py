@@ -16,7 +16,7 @@ from elman.data.builtin import generate
 from elman.data.builtin.chance import Chance
 from elman.data.scenes import caption, layout, question, truth
 from elman.data.scenes.answer import answer
-from elman.data.scenes.picture import ScenePicture
+from elman.data.scenes.image import SceneImage
 from elman.data.scenes.scene import COLOURS, HELD_OUT_PAIRS, SHAPES, SIDE, SIZES, Scene, Thing
 from elman.errors import UserError
 
@@ -56,7 +56,7 @@ def scene(text):
 @given(scene=scenes())
 def test_a_scene_is_known_by_its_name(scene):
     assert Scene.parse(str(scene)) == scene
-    picture = ScenePicture(str(scene))
+    picture = SceneImage(str(scene))
     assert str(picture) == picture.name
     assert picture.image() == scene.draw()
     assert (picture.image().mode, picture.image().size) == ("RGB", (64, 64))
@@ -138,7 +138,7 @@ def test_a_scene_is_drawn_at_any_size(size):
 )
 def test_a_name_that_is_none_is_told_in_a_line(name, message):
     with pytest.raises(UserError) as told:
-        ScenePicture(name).image()
+        SceneImage(name).image()
     assert message in str(told.value)
     assert "\n" not in str(told.value)
 

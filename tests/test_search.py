@@ -64,8 +64,8 @@ class Layers:
         return self.head(y[:, 0]), state
 
 
-def tables(seed, tokens, rows=1, scale=2.0):
-    numbers = np.random.default_rng(seed).normal(0, scale, (rows, tokens, tokens, tokens))
+def tables(seed, tokens, batch_size=1, scale=2.0):
+    numbers = np.random.default_rng(seed).normal(0, scale, (batch_size, tokens, tokens, tokens))
     return {"table": torch.tensor(numbers, dtype=torch.float32)}
 
 
@@ -107,15 +107,15 @@ def everything(stepper, batch, vocabulary, how, limit):
     return sorted(outputs, key=lambda output: -output[0])
 
 
-def greedy(stepper, batch, limit, min_length=0, no_repeat=0):
+def greedy(stepper, batch, limit, min_length=0, no_repeat_ngram=0):
     """The likeliest token each time, everything so far read again for each."""
     tokens = []
     for _ in range(limit):
         chances = chances_of(stepper, batch, tokens)[-1].copy()
         if len(tokens) < min_length:
             chances[END] = -np.inf
-        if no_repeat:
-            again = [token for token in range(len(chances)) if repeated([*tokens, token], no_repeat)]
+        if no_repeat_ngram:
+            again = [token for token in range(len(chances)) if repeated([*tokens, token], no_repeat_ngram)]
             if len(again) < np.isfinite(chances).sum():
                 chances[again] = -np.inf
         token = int(chances.argmax())
@@ -145,11 +145,11 @@ def seeded(seed=0):
 )  # fmt: skip
 def test_a_beam_as_wide_as_all_outputs_finds_the_best_of_them(seed, vocabulary, limit, norm, shortest, best):
     how = Search(vocabulary**limit, min(best, vocabulary**limit), norm, min(shortest, limit), limit)
-    batch = tables(seed, vocabulary, rows=2)
+    batch = tables(seed, vocabulary, batch_size=2)
     found = search(Tables(), batch, 2, END, END, how, 99)
     for row, hypotheses in enumerate(found):
         outputs = everything(Tables(), row_of(batch, row), vocabulary, how, limit)
-        assert_close([each.normed for each in hypotheses], [normed for normed, *_ in outputs[: how.best]], **CLOSE)
+        assert_close([each.normed for each in hypotheses], [normed for normed, *_ in outputs[: how.n_best]], **CLOSE)
         scores = {(tuple(tokens), ended): score for _, tokens, score, ended in outputs}
         for each in hypotheses:
             assert_close(each.score, scores[tuple(each.tokens), each.ended], **CLOSE)
@@ -188,7 +188,7 @@ def beams(stepper, batch, vocabulary, how, limit):
         kept = [each for each in best_first if each[1][-1] != END]
         found += [(score / length**how.length_norm, tokens[:-1]) for score, tokens in best_first if tokens[-1] == END]
     found += [(score / limit**how.length_norm, tokens) for score, tokens in kept]
-    return sorted(found, key=lambda each: -each[0])[: how.best]
+    return sorted(found, key=lambda each: -each[0])[: how.n_best]
 
 
 @some
@@ -196,7 +196,7 @@ def beams(stepper, batch, vocabulary, how, limit):
     seeds, st.integers(2, 6), st.integers(1, 5), st.integers(1, 5), st.sampled_from([0.0, 0.6, 1.0]), st.integers(0, 2)
 )
 def test_a_narrow_beam_keeps_what_one_written_out_keeps(seed, vocabulary, beam, best, norm, shortest):
-    batch, how = tables(seed, vocabulary, rows=2, scale=1.0), Search(beam, min(best, beam), norm, shortest)
+    batch, how = tables(seed, vocabulary, batch_size=2, scale=1.0), Search(beam, min(best, beam), norm, shortest)
     for row, hypotheses in enumerate(search(Tables(), batch, 2, END, END, how, 6)):
         expected = beams(Tables(), row_of(batch, row), vocabulary, how, 6)
         assert [each.tokens for each in hypotheses] == [tokens for _, tokens in expected]
@@ -231,11 +231,11 @@ def test_the_norm_decides_between_short_and_long(norm, tokens):
 @given(seeds, st.integers(1, 6), st.integers(1, 8), st.integers(0, 4), st.integers(0, 3))
 def test_a_beam_of_one_takes_the_likeliest_token_each_time(seed, vocabulary, limit, shortest, no_repeat):
     shortest = min(shortest, limit)
-    batch = tables(seed, vocabulary, rows=3)
+    batch = tables(seed, vocabulary, batch_size=3)
     how = Search(min_length=shortest, max_length=limit)
     found = search(Tables(), batch, 3, END, END, how, 99, no_repeat)
     # drawn with the likeliest alone, it is the same
-    sampling = Sampling(greedy=True, no_repeat=no_repeat)
+    sampling = Sampling(greedy=True, no_repeat_ngram=no_repeat)
     assert draw(Tables(), batch, 3, END, END, how, sampling, seeded(), 99) == found
     for row, [best] in enumerate(found):
         assert (best.tokens, best.ended) == greedy(Tables(), row_of(batch, row), limit, shortest, no_repeat)
@@ -266,7 +266,7 @@ def test_scores_are_added_up_in_float32_whatever_the_model_computes_in(dtype):
 @some
 @given(seeds, st.integers(2, 7), st.integers(1, 6), st.sampled_from([0.0, 0.6, 1.0]), st.integers(0, 3), st.booleans())
 def test_outputs_are_different_in_order_and_scored_as_the_model_scores_them(seed, vocabulary, beam, norm, shortest, by):
-    batch, how = tables(seed, vocabulary, rows=2), Search(beam, beam, norm, shortest)
+    batch, how = tables(seed, vocabulary, batch_size=2), Search(beam, beam, norm, shortest)
     sampling = Sampling(temperature=1.5, top_k=3)
     found = (
         draw(Tables(), batch, 2, END, END, how, sampling, seeded(seed), 7)
@@ -291,7 +291,7 @@ def test_outputs_are_different_in_order_and_scored_as_the_model_scores_them(seed
 @some
 @given(seeds, st.integers(2, 6), st.integers(1, 6), st.integers(0, 3))
 def test_every_row_is_searched_as_one_alone(seed, vocabulary, beam, no_repeat):
-    batch, how = tables(seed, vocabulary, rows=4), Search(beam, beam)
+    batch, how = tables(seed, vocabulary, batch_size=4), Search(beam, beam)
     together = search(Tables(), batch, 4, END, END, how, 8, no_repeat)
     alone = [search(Tables(), row_of(batch, row), 1, END, END, how, 8, no_repeat)[0] for row in range(4)]
     assert together == alone
@@ -330,7 +330,7 @@ class Babbling(Tables):
 @some
 @given(seeds, st.integers(2, 5), st.integers(1, 4), st.sampled_from([math.nan, math.inf, -math.inf, 50.0]))
 def test_what_is_said_after_the_end_changes_nothing(seed, vocabulary, beam, value):
-    batch, how = tables(seed, vocabulary, rows=3), Search(beam, beam)
+    batch, how = tables(seed, vocabulary, batch_size=3), Search(beam, beam)
     assert search(Babbling(value), batch, 3, END, END, how, 9) == search(Tables(), batch, 3, END, END, how, 9)
     one, other = (draw(stepper, batch, 3, END, END, how, Sampling(), seeded(seed), 9)
                   for stepper in (Babbling(value), Tables()))  # fmt: skip
@@ -340,7 +340,11 @@ def test_what_is_said_after_the_end_changes_nothing(seed, vocabulary, beam, valu
 def test_what_has_ended_is_fed_its_end():
     table = torch.full((2, 3, 3, 3), -50.0)
     table[0, :, :, END] = table[1, :, :, 1] = 50.0
-    for sampling in (Sampling(), Sampling(greedy=True, no_repeat=1), Sampling(temperature=0.1, top_p=0.5, min_p=0.5)):
+    for sampling in (
+        Sampling(),
+        Sampling(greedy=True, no_repeat_ngram=1),
+        Sampling(temperature=0.1, top_p=0.5, min_p=0.5),
+    ):
         stepper = Babbling(0.0)
         draw(stepper, {"table": table}, 2, END, END, Search(), sampling, seeded(), 4)
         assert len(stepper.fed) > 1
@@ -374,7 +378,7 @@ def test_where_there_are_fewer_outputs_than_places_all_are_given_and_nothing_mor
 @few
 @given(seeds, st.integers(2, 5), st.integers(2, 6), st.sampled_from([0.0, 0.5, 1.0]))
 def test_stopping_early_loses_nothing(seed, vocabulary, beam, norm):
-    batch = tables(seed, vocabulary, rows=2, scale=4.0)
+    batch = tables(seed, vocabulary, batch_size=2, scale=4.0)
     # all that the beam holds are asked for, so that it goes on until they have ended
     full = search(Tables(), batch, 2, END, END, Search(beam, beam, norm), 12)
     for best in range(1, beam):
@@ -411,11 +415,11 @@ def test_a_ban_that_would_leave_nothing_is_not_kept():
 @some
 @given(seeds, st.integers(3, 6), st.integers(1, 4), st.integers(1, 3), st.booleans())
 def test_no_run_comes_twice(seed, vocabulary, beam, run, by):
-    batch, how = tables(seed, vocabulary, rows=2), Search(beam, beam)
+    batch, how = tables(seed, vocabulary, batch_size=2), Search(beam, beam)
     batch["table"][..., END] -= 3.0  # long outputs
     found = (
-        draw(Tables(), batch, 2, END, END, how, Sampling(no_repeat=run), seeded(seed), 15)
-        if by else search(Tables(), batch, 2, END, END, how, 15, no_repeat=run)
+        draw(Tables(), batch, 2, END, END, how, Sampling(no_repeat_ngram=run), seeded(seed), 15)
+        if by else search(Tables(), batch, 2, END, END, how, 15, no_repeat_ngram=run)
     )  # fmt: skip
     for each in itertools.chain(*found):
         runs = Counter(tuple(each.tokens[place : place + run]) for place in range(len(each.tokens) - run + 1))
@@ -424,10 +428,10 @@ def test_no_run_comes_twice(seed, vocabulary, beam, run, by):
 
 
 def test_the_ban_on_repetition_yields_to_the_least_length():
-    batch = tables(0, 3, rows=2)
+    batch = tables(0, 3, batch_size=2)
     for found in (
-        search(Tables(), batch, 2, END, END, Search(3, 3, min_length=6), 9, no_repeat=1),
-        draw(Tables(), batch, 2, END, END, Search(3, 3, min_length=6), Sampling(no_repeat=1), seeded(), 9),
+        search(Tables(), batch, 2, END, END, Search(3, 3, min_length=6), 9, no_repeat_ngram=1),
+        draw(Tables(), batch, 2, END, END, Search(3, 3, min_length=6), Sampling(no_repeat_ngram=1), seeded(), 9),
     ):
         for each in itertools.chain(*found):
             assert sorted(each.tokens[:2]) == [1, 2]  # as long as it can be kept
@@ -461,7 +465,7 @@ def test_outputs_are_drawn_as_often_as_the_model_says():
 
 
 def test_the_same_seed_draws_the_same_and_another_others():
-    batch, how = tables(2, 5, rows=3, scale=0.5), Search(best=4)
+    batch, how = tables(2, 5, batch_size=3, scale=0.5), Search(best=4)
     first, again, other = (draw(Tables(), batch, 3, END, END, how, Sampling(), seeded(seed), 8) for seed in (1, 1, 2))
     assert first == again != other
     assert len({tuple(each.tokens) for each in first[0]}) > 1
@@ -510,7 +514,7 @@ class Prompted(Tables):
 @few
 @given(seeds, st.lists(st.integers(0, 8), min_size=1, max_size=6), st.integers(2, 3), st.booleans())
 def test_a_stream_repeats_no_run_of_itself_or_its_prompt(seed, prompt, run, likeliest):
-    rows = streamed(Prompted(tables(seed, 9)), prompt, 70, Sampling(likeliest, no_repeat=run), seed)
+    rows = streamed(Prompted(tables(seed, 9)), prompt, 70, Sampling(likeliest, no_repeat_ngram=run), seed)
     for row in rows:
         text = prompt + row
         for place in range(len(prompt), len(text)):
@@ -519,7 +523,7 @@ def test_a_stream_repeats_no_run_of_itself_or_its_prompt(seed, prompt, run, like
 
 
 def test_a_stream_goes_on_where_every_token_has_come():
-    rows = streamed(Prompted(tables(0, 4)), [2], 10, Sampling(no_repeat=1))
+    rows = streamed(Prompted(tables(0, 4)), [2], 10, Sampling(no_repeat_ngram=1))
     for row in rows:
         assert sorted(row[:3]) == [0, 1, 3]
 
@@ -528,8 +532,8 @@ def test_a_language_model_steps_where_runs_are_banned():
     torch.manual_seed(0)
     stepper = LM(5, 3, 4, "gru").eval().stepper()
     state = stepper.begin({"input": torch.zeros(1, 1)})
-    assert stepper.block(torch.tensor([1]), state, torch.rand(3, 1), Sampling(no_repeat=2)) is None
-    rows = streamed(stepper, [1], 5, Sampling(True, no_repeat=1))
+    assert stepper.block(torch.tensor([1]), state, torch.rand(3, 1), Sampling(no_repeat_ngram=2)) is None
+    rows = streamed(stepper, [1], 5, Sampling(True, no_repeat_ngram=1))
     assert all(len(set(row[:4])) == 4 for row in rows)
 
 
@@ -539,7 +543,7 @@ def test_a_language_model_steps_where_runs_are_banned():
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (Search(2, 3), "--best 3 is more than --beam 2: pass --beam 3"),
+        (Search(2, 3), "--n-best 3 is more than --beam 2: pass --beam 3"),
         (Search(min_length=4, max_length=3), "--min-length 4 is more than --max-length 3"),
     ],
 )

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from PIL import Image
 
 from elman.data import pixels
-from elman.data.picture import Picture
-from elman.data.picture_file import PictureFile
+from elman.data.filesystem import Folder
+from elman.data.image import LazyImage
+from elman.data.image_file import ImageFile
 from elman.data.pixels import Pixels
-from elman.data.place import Folder
 from elman.data.store import Store
 
 COUNT, SHAPE = 7, (3, 5)
@@ -28,7 +28,7 @@ def array(number):
     return np.random.default_rng(number).normal(size=SHAPE).astype(np.float16)
 
 
-class Maker:
+class FieldMaker:
     """Makes the arrays, and counts them."""
 
     def __init__(self):
@@ -47,9 +47,9 @@ def holds(store, make, numbers=range(COUNT)):
 @given(orders, st.booleans())
 def test_what_is_taken_is_what_was_made_and_each_is_made_once(tmp_path_factory, asked, in_memory):
     path = None if in_memory else tmp_path_factory.mktemp("store") / "x"
-    make, stores = Maker(), [Store(COUNT, SHAPE, np.float16, path)] * 2
+    make, stores = FieldMaker(), [Store(COUNT, SHAPE, np.float16, path)] * 2
     if path is not None:
-        stores[1] = Store(COUNT, SHAPE, np.float16, path)  # another process, as far as it can tell
+        stores[1] = Store(COUNT, SHAPE, np.float16, path)  # another process, as far as it can log
     for turn, numbers in enumerate(asked):
         holds(stores[turn % 2], make, numbers)
     assert set(make.counts) == {number for numbers in asked for number in numbers}
@@ -59,7 +59,7 @@ def test_what_is_taken_is_what_was_made_and_each_is_made_once(tmp_path_factory, 
 @pytest.mark.parametrize("damage", [b"", b"x" * 10, b"x" * 10_000])
 def test_a_file_of_another_size_is_made_anew(tmp_path, damage):
     (tmp_path / "x").write_bytes(damage)
-    make = Maker()
+    make = FieldMaker()
     holds(Store(COUNT, SHAPE, np.float16, tmp_path / "x"), make)
     assert make.counts == Counter(range(COUNT))
     holds(Store(COUNT, SHAPE, np.float16, tmp_path / "x"), make)
@@ -69,11 +69,11 @@ def test_a_file_of_another_size_is_made_anew(tmp_path, damage):
 @pytest.mark.parametrize("written", [0, 1])
 def test_an_array_that_was_half_written_is_made_anew_and_no_other(tmp_path, written):
     path, size = tmp_path / "x", array(0).nbytes
-    holds(Store(COUNT, SHAPE, np.float16, path), Maker())
+    holds(Store(COUNT, SHAPE, np.float16, path), FieldMaker())
     data = bytearray(path.read_bytes())
     data[2 * size + 4 : 3 * size] = bytes(size - 4) if written else b"\xff" * (size - 4)
     path.write_bytes(data)
-    make, store = Maker(), Store(COUNT, SHAPE, np.float16, path)
+    make, store = FieldMaker(), Store(COUNT, SHAPE, np.float16, path)
     holds(store, make)
     holds(store, make)
     assert make.counts == {2: 1}
@@ -93,7 +93,7 @@ def test_an_array_of_zeros_is_made_once(tmp_path):
 
 def asks(path, seed):
     """What another process does: takes arrays in an order of its own, each several times."""
-    make, store = Maker(), Store(COUNT, SHAPE, np.float16, path)
+    make, store = FieldMaker(), Store(COUNT, SHAPE, np.float16, path)
     for numbers in np.random.default_rng(seed).integers(0, COUNT, (50, 4)):
         holds(store, make, numbers)
     return make.counts
@@ -103,7 +103,7 @@ def test_several_processes_share_a_file(tmp_path):
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         counts = pool.starmap(asks, [(tmp_path / "x", seed) for seed in range(4)])
     assert all(set(each.values()) <= {1} for each in counts)
-    make = Maker()
+    make = FieldMaker()
     holds(Store(COUNT, SHAPE, np.float16, tmp_path / "x"), make)
     assert not make.counts
 
@@ -111,7 +111,7 @@ def test_several_processes_share_a_file(tmp_path):
 # pixels
 
 
-class Painted(Picture):
+class Painted(LazyImage):
     """A picture that counts how often it is decoded."""
 
     def __init__(self, name, colour=(10, 20, 30), origin="here"):
@@ -180,7 +180,7 @@ def test_a_file_that_was_changed_is_decoded_anew(monkeypatch, tmp_path):
 
     def colour(value):
         Image.new("RGB", (8, 8), (value, 0, 0)).save(tmp_path / "x.bmp")  # of the same size, whatever its colour
-        picture = PictureFile("x.bmp", Folder(str(tmp_path)), "x.bmp")
+        picture = ImageFile("x.bmp", Folder(str(tmp_path)), "x.bmp")
         return int(take(Pixels([picture], 8, lambda line: None), [0])[0, 0, 0, 0])
 
     assert colour(5) == 5
@@ -188,7 +188,7 @@ def test_a_file_that_was_changed_is_decoded_anew(monkeypatch, tmp_path):
     assert colour(200) == 200
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot tell a full disk beforehand")
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot log a full disk beforehand")
 def test_a_full_disk_is_told_and_training_goes_on(monkeypatch, own_cache):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")

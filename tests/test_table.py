@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from elman.data import split, table
-from elman.data.forms import FORMS
+from elman.data.formats import FORMS
 from elman.data.table import Table, TableOptions
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT
@@ -110,7 +110,7 @@ LABELS = ["0", "1", "DESC:def"]
 def test_lines_behind_their_label(rows, prefix):
     text = "".join(("__label__" if prefix else "") + label + " " + " ".join(said) + "\n" for label, said in rows)
     with TemporaryDirectory() as here:
-        got = read(put(here, text, "x.txt"), form="labelled")
+        got = read(put(here, text, "x.txt"), format="labelled")
     assert got.columns == {"label": [label for label, _ in rows], "text": [" ".join(said) for _, said in rows]}
 
 
@@ -123,7 +123,7 @@ def test_labels_are_known_by_being_few(tmp_path):
     assert list(read(put(tmp_path, many, "z.all")).columns) == ["text"]
     names = "".join(f"{name}\n" for name in ["Ann", "Bo"] * 20)  # nothing behind the words
     assert read(put(tmp_path, names, "n.txt")).columns == {"text": ["Ann", "Bo"] * 20}
-    spaced = read(put(tmp_path, "  1   two  words \n0\ttab\n", "s.txt"), form="labelled")
+    spaced = read(put(tmp_path, "  1   two  words \n0\ttab\n", "s.txt"), format="labelled")
     assert spaced.columns == {"label": ["1", "0"], "text": ["two  words", "tab"]}
     fails("row 1 has more than one label", put(tmp_path, "__label__a __label__b text\n", "w.txt"))
 
@@ -205,8 +205,8 @@ def test_a_file_a_class(tmp_path):
     assert got.columns == {"label": ["Arabic", "Arabic", "Chinese"], "text": ["Khoury", "Nahas", "Ang"]}
     assert got.where(1).endswith("Arabic.txt row 3")
     put(tmp_path, "x", "names/more/x.txt")
-    fails("say --form files", str(tmp_path / "names"))
-    assert len(read(str(tmp_path / "names"), form="files")) == 3
+    fails("say --format files", str(tmp_path / "names"))
+    assert len(read(str(tmp_path / "names"), format="files")) == 3
 
 
 def test_a_folder_a_class(tmp_path):
@@ -419,8 +419,8 @@ def test_what_is_not_there(tmp_path):
     fails("has no rows", put(tmp_path, "a,b\n", "head.csv"))
     fails("no table was given")
     fails("name of a table is empty", "")
-    fails("is a folder", str(tmp_path), form="csv")
-    fails("is no folder", str(tmp_path / "reviews.csv"), form="folders")
+    fails("is a folder", str(tmp_path), format="csv")
+    fails("is no folder", str(tmp_path / "reviews.csv"), format="folders")
     fails("--no-header is for csv, tsv and pairs", put(tmp_path, '{"a": 1}', "x.jsonl"), header=False)
 
 
@@ -605,7 +605,7 @@ def test_a_column_says_the_parts():
 def test_files_are_parts(tmp_path):
     lines = [f"{n % 2} text number {n}" for n in range(60)]
     got = read(put(tmp_path, "\n".join(lines), "train.txt"))
-    held = put(tmp_path, "0 text number 4\n1 new\n1 newer\n", "held.txt")  # too few rows to tell the form by
+    held = put(tmp_path, "0 text number 4\n1 new\n1 newer\n", "held.txt")  # too few rows to log the form by
     parts = split.parts(got, "text", TableOptions(test=held, valid="0.2"), {"text": "text", "label": "label"})
     assert parts["test"].columns == {"label": ["0", "1", "1"], "text": ["text number 4", "new", "newer"]}
     assert len(parts["train"]) + len(parts["valid"]) == 60

@@ -19,7 +19,7 @@ from elman.training import loop
 from elman.training.api import load, train
 
 SMALL = {"hidden": 8, "embedding": 8, "spelling": 8, "dropout": 0.0, "precision": "float32", "device": "cpu",
-         "show": False}  # fmt: skip
+         "preview": False}  # fmt: skip
 ENDINGS = {"ing": "V", "ly": "R", "ness": "N"}
 NEWS = """-DOCSTART- -X- -X- O
 
@@ -39,7 +39,7 @@ BRUSSELS NNP B-NP B-LOC
 
 
 def fit(path, out, **options):
-    return train("tag", path, out=out, **(SMALL | {"steps": 20, "rate": 0.02} | options))
+    return train("tag", path, out=out, **(SMALL | {"steps": 20, "lr": 0.02} | options))
 
 
 def spelled(count, seed=0):
@@ -258,7 +258,7 @@ def said(pairs, tags):
 
     table = Table("t", {"words": [""] * len(pairs), "tags": [true for true, _ in pairs]}, list(range(len(pairs))))
     source = Rows(table, {"input": Ragged([np.zeros(1, int)] * len(pairs))}, 4, "input")
-    return Said(2, 2, len(tags), 2, 2, 2).judge(source, {"tags": tags, "longest": 4})
+    return Said(2, 2, len(tags), 2, 2, 2).judge(source, {"tags": tags, "max_length": 4})
 
 
 IOB = ["B-LOC", "B-PER", "I-PER", "O"]
@@ -330,13 +330,13 @@ def test_a_sentence_without_words_is_told(tmp_path, row):
 
 def test_a_longer_sentence_is_cut_with_its_tags_and_told(tmp_path):
     path = spaced(tmp_path / "t.csv", [(["a", "b", "c", "d", "e"], list("XYXYX")), (["a", "b"], list("XY"))])
-    _, data = Tag.prepare([str(path)], TagOptions(longest=3, valid="0", test="0"))
+    _, data = Tag.prepare([str(path)], TagOptions(max_length=3, valid="0", test="0"))
     assert [len(value) for value in data.train.values("target")] == [3, 2]
-    assert any("1 of 2 rows are longer than --longest 3 and were cut" in note for note in data.notes)
-    trained = fit(path, tmp_path / "run", steps=1, longest=3, valid="0", test="0")
+    assert any("1 of 2 rows are longer than --max-length 3 and were cut" in note for note in data.notes)
+    trained = fit(path, tmp_path / "run", steps=1, max_length=3, valid="0", test="0")
     told = []
     assert [len(each["each"]) for each in trained.predict(["a b c d", "a"], told.append)] == [3, 1]
-    assert told == ["1 of 2 rows are longer than --longest 3 and were cut"]
+    assert told == ["1 of 2 rows are longer than --max-length 3 and were cut"]
     assert set(trained.task.judge(trained.task.source(trained.config, "train", None, None), data.config)) == {
         "accuracy"
     }
@@ -344,7 +344,7 @@ def test_a_longer_sentence_is_cut_with_its_tags_and_told(tmp_path):
 
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
     path = spaced(tmp_path / "t.csv", spelled(60))
-    options = {"steps": 14, "eval_every": 5, "dropout": 0.3, "rows": 8}
+    options = {"steps": 14, "eval_every": 5, "dropout": 0.3, "batch_size": 8}
     fit(path, tmp_path / "unbroken", **options)
     with interrupt_after(9), pytest.raises(loop.Interrupted):
         fit(path, tmp_path / "run", **options)

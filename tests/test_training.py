@@ -41,8 +41,8 @@ from elman.training.schedule import FLOOR, Stretch
 GREEDY = Sampling(greedy=True)
 FLOAT = Precision(torch.float32, "in a test")
 CPU = torch.device("cpu")
-SIZES = {"hidden": 8, "embedding": 8, "rows": 4, "window": 8, "valid": 0.25}
-TINY = SIZES | {"steps": 20, "eval_every": 6, "precision": "float32", "device": "cpu", "show": False}
+SIZES = {"hidden": 8, "embedding": 8, "batch_size": 4, "seq_len": 8, "valid": 0.25}
+TINY = SIZES | {"steps": 20, "eval_every": 6, "precision": "float32", "device": "cpu", "preview": False}
 SAVED = ("model.safetensors", *(f"resume/{name}.safetensors" for name in ("model", "optimizer", "state")))
 OWN = """
 import random
@@ -123,7 +123,7 @@ class Listener(Silent):
     def __init__(self):
         self.told, self.statuses, self.samples = [], [], []
 
-    def tell(self, line):
+    def log(self, line):
         self.told.append(line)
 
     def status(self, status):
@@ -184,7 +184,7 @@ def windows(text, **sizes):
 def test_a_text_of_one_batch_is_learned_by_heart(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("to be, or not to be, that is the question: whether")
-    model = train("lm", text, out=tmp_path / "run", steps=200, hidden=32, valid=0, precision="float32", show=False)
+    model = train("lm", text, out=tmp_path / "run", steps=200, hidden=32, valid=0, precision="float32", preview=False)
     source = model.task.source(model.config, "train", None, None)
     loss = evaluate(model.task, source, CPU, FLOAT)["loss"]
     assert len(source) == 1
@@ -193,7 +193,7 @@ def test_a_text_of_one_batch_is_learned_by_heart(tmp_path):
 
 def test_hello_is_reproduced(tmp_path):
     (tmp_path / "hello").write_text("hello")
-    model = train("lm", tmp_path / "hello", out=tmp_path / "run", steps=200, show=False)
+    model = train("lm", tmp_path / "hello", out=tmp_path / "run", steps=200, preview=False)
     assert model.sample("h", 4, how=GREEDY) == "ello"
     assert summary(tmp_path / "run")["val_loss"] is None
 
@@ -206,10 +206,10 @@ def test_a_longer_text_is_learned_far_below_its_unigrams_on_what_was_not_trained
         out=tmp_path / "run",
         steps=150,
         hidden=16,
-        rows=8,
-        window=16,
-        rate=0.02,
-        show=False,
+        batch_size=8,
+        seq_len=16,
+        lr=0.02,
+        preview=False,
     )
     assert summary(tmp_path / "run")["val_loss"] < 0.2 * math.log(10)
     assert model.sample("c", 12, how=GREEDY) == "defghijabcde"
@@ -256,14 +256,14 @@ def test_an_update_is_that_of_adamw(text, tmp_path):
 
     def look(_, optimizer):
         group = optimizer.param_groups[0]
-        seen[-1] |= {"after": [w.detach().clone() for w in group["params"]], "rate": group["lr"]}
+        seen[-1] |= {"after": [w.detach().clone() for w in group["params"]], "lr": group["lr"]}
 
     with before_each_update(lambda gradients: seen.append({"g": gradients})), at_each_update(look):
-        fit(text, tmp_path / "run", steps=5, decay=0.5)
+        fit(text, tmp_path / "run", steps=5, weight_decay=0.5)
     for number in range(len(seen[0]["g"])):
         mean, square = 0.0, 0.0
         for time_, (before, now) in enumerate(itertools.pairwise([{"g": None, "after": None}, *seen]), 1):
-            g, rate = now["g"][number], now["rate"]
+            g, rate = now["g"][number], now["lr"]
             mean, square = 0.9 * mean + 0.1 * g, 0.99 * square + 0.01 * g**2
             if before["after"] is not None:
                 step = mean / (1 - 0.9**time_) / ((square / (1 - 0.99**time_)).sqrt() + 1e-8)
@@ -316,7 +316,7 @@ def test_weight_decay_pulls_the_weights_to_zero_and_may_be_none(text, tmp_path):
     decays = []
     for name, decay in (("none", 0.0), ("strong", 10.0)):
         with at_each_update(lambda _, optimizer: decays.append(optimizer.param_groups[0]["weight_decay"])):
-            fit(text, tmp_path / name, decay=decay)
+            fit(text, tmp_path / name, weight_decay=decay)
     size = {
         name: sum(float(w.detach().square().sum()) for w in load(tmp_path / name, weights="last").task.parameters())
         for name in ("none", "strong")
@@ -352,7 +352,7 @@ def test_a_task_can_be_wrapped_for_training_in_several_processes(text, tmp_path)
 
 def test_validation_carries_the_state_however_it_is_cut(tmp_path):
     (tmp_path / "text.txt").write_text(prose(1000))
-    model = fit(tmp_path / "text.txt", tmp_path / "run", steps=60, rate=0.02)
+    model = fit(tmp_path / "text.txt", tmp_path / "run", steps=60, lr=0.02)
     ids = model.task.source(model.config, "valid", None, None).ids
     pieces, one = Windows(ids, 1, 5), Windows(ids, 1, 50)
     carried = evaluate(model.task, pieces, CPU, FLOAT)
@@ -504,7 +504,7 @@ def rates(action):
 
 
 def test_the_updates_use_the_schedule(text, tmp_path):
-    used = rates(lambda: fit(text, tmp_path / "run", steps=50, rate=0.01, warmup=4))
+    used = rates(lambda: fit(text, tmp_path / "run", steps=50, lr=0.01, warmup=4))
     assert len(used) == 50
     assert used[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01], rel=0.02)
     assert used[-1] == pytest.approx(0.0002, rel=0.1)
@@ -512,7 +512,7 @@ def test_the_updates_use_the_schedule(text, tmp_path):
 
 
 def test_more_steps_on_a_finished_run_are_exactly_those_with_a_warm_up_of_their_own(text, tmp_path):
-    fit(text, tmp_path / "run", steps=20, rate=0.01, warmup=3)
+    fit(text, tmp_path / "run", steps=20, lr=0.01, warmup=3)
     used = rates(lambda: train("lm", resume=tmp_path / "run", steps=40))
     assert len(used) == 40
     assert summary(tmp_path / "run")["steps"] == 60
@@ -554,7 +554,7 @@ def test_epochs_are_passes_over_the_training_part(text, tmp_path):
 def test_a_span_of_time_is_trained_for_and_gone_on_with(text, tmp_path, monkeypatch):
     Clock(monkeypatch, tick=0.2)
     run = tmp_path / "run"
-    first = rates(lambda: fit(text, run, steps=None, for_="100s", rate=0.01))
+    first = rates(lambda: fit(text, run, steps=None, for_="100s", lr=0.01))
     assert 100 <= summary(run)["train_seconds"] < 102
     assert first[-1] < 0.03 * max(first)
     second = rates(lambda: train("lm", resume=run, for_="50s"))
@@ -583,7 +583,7 @@ def test_the_log_has_a_line_of_json_for_every_look_with_the_documented_fields(te
     listener = Listener()
     fit(text, tmp_path / "run", steps=20, eval_every=6, reporter=listener)
     lines = log(tmp_path / "run")
-    fields = {"step", "epoch", "loss", "val_loss", "bits", "tokens_per_s", "grad_norm", "rate", "seconds"}
+    fields = {"step", "epoch", "loss", "val_loss", "bits", "tokens_per_s", "grad_norm", "lr", "seconds"}
     assert all(fields <= line.keys() for line in lines)
     assert [line["step"] for line in lines if line["val_loss"] is not None] == [6, 12, 18, 20]
     assert [line["step"] for line in lines if line.get("end")] == [20]
@@ -638,7 +638,7 @@ def test_the_summary_has_the_final_figures(text, tmp_path):
 
 def test_it_is_told_what_runs_and_why(text, tmp_path):
     listener = Listener()
-    fit(text, tmp_path / "run", cell="mgu", reporter=listener, rows=64)
+    fit(text, tmp_path / "run", cell="mgu", reporter=listener, batch_size=64)
     told = "\n".join(listener.told)
     for word in ("mgu", "fused", "float32", "cpu", "parameters", "small", str(tmp_path / "run")):
         assert word in told
@@ -659,17 +659,17 @@ def test_rows_begin_anew_in_training_only(fresh):
 
 def test_a_held_unit_is_held_while_writing_and_it_is_told_that_this_is_slow(text, tmp_path):
     model, told = fit(text, tmp_path / "run", cell="lstm"), []
-    free = model.sample("a", 100, seed=0, tell=told.append)
+    free = model.sample("a", 100, seed=0, log=told.append)
     assert told == []
     with hold({"1.h.0": 30.0}):
-        held = model.sample("a", 100, seed=0, tell=told.append)
+        held = model.sample("a", 100, seed=0, log=told.append)
     assert ["step by step" in line for line in told] == [True]
     assert held != free == model.sample("a", 100, seed=0)
 
 
 def test_samples_are_shown_now_and_then_and_change_nothing(text, tmp_path):
     listener = Listener()
-    fit(text, tmp_path / "shown", show=True, dropout=0.3, reporter=listener)
+    fit(text, tmp_path / "shown", preview=True, dropout=0.3, reporter=listener)
     fit(text, tmp_path / "silent", dropout=0.3)
     assert listener.samples
     assert all(set(sample) <= set(text.read_text()) for sample in listener.samples)
@@ -680,8 +680,8 @@ def test_samples_are_shown_now_and_then_and_change_nothing(text, tmp_path):
 
 CASES = {
     "lstm of two layers with dropout": {"layers": 2, "dropout": 0.3},
-    "further back than the window": {"back": 13},
-    "less far back than the window": {"back": 3, "cell": "gru", "valid": 0},
+    "further back than the window": {"bptt": 13},
+    "less far back than the window": {"bptt": 3, "cell": "gru", "valid": 0},
     "two batches an update": {"accumulate": 2},
     "a cell of one's own": {"cell": "own.py:Own", "layers": 2, "residual": True},
     "a cell of one's own that cannot be traced and draws random numbers": {"cell": "own.py:Noisy"},
@@ -716,9 +716,9 @@ def test_a_training_that_was_stopped_ends_as_an_unbroken_one_bit_for_bit(text, t
 
 
 def test_the_last_window_may_be_shorter_than_the_gradient_goes_back(text, tmp_path):
-    _, data = windows(text, back=7)
+    _, data = windows(text, bptt=7)
     assert data.train.longest % 8 in range(1, 7)
-    fit(text, tmp_path / "run", back=7, valid=0)
+    fit(text, tmp_path / "run", bptt=7, valid=0)
 
 
 def test_the_command_that_goes_on_can_be_typed_as_it_is_told(text, tmp_path):
@@ -938,7 +938,15 @@ def test_no_step_is_logged_twice_when_a_killed_training_goes_on(text, tmp_path, 
 @pytest.mark.slow
 def test_a_command_killed_at_a_random_moment_goes_on_as_if_it_had_not_been(text, tmp_path):
     command = [sys.executable, "-m", "elman", "train", "lm"]
-    options = ["--layers=2", "--dropout=0.3", "--hidden=16", "--rows=4", "--window=8", "--steps=400", "--eval-every=7"]
+    options = [
+        "--layers=2",
+        "--dropout=0.3",
+        "--hidden=16",
+        "--batch-size=4",
+        "--seq-len=8",
+        "--steps=400",
+        "--eval-every=7",
+    ]
 
     def start(*words):
         words = [*command, *map(str, words)]
@@ -991,7 +999,7 @@ def assert_finite(run):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_at_which_step(text, tmp_path):
     fit(text, tmp_path / "unbroken", eval_every=4)
-    with poison(9), pytest.raises(loop.Diverged, match=r"step 10\b.*step 8\b.*--rate") as raised:
+    with poison(9), pytest.raises(loop.Diverged, match=r"step 10\b.*step 8\b.*--lr") as raised:
         fit(text, tmp_path / "run", eval_every=4)
     assert raised.value.code == 1
     assert_finite(tmp_path / "run")
@@ -1013,10 +1021,10 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(text, tmp_path, monkeyp
     assert_finite(tmp_path / "run")
 
 
-@pytest.mark.parametrize("rate", [1e20, 1e39])
+@pytest.mark.parametrize("lr", [1e20, 1e39])
 def test_a_rate_far_too_high_stops_the_run_and_keeps_finite_weights(text, tmp_path, rate):
     with pytest.raises(loop.Diverged, match="not finite"):
-        fit(text, tmp_path / "run", rate=rate, warmup=0, eval_every=10)
+        fit(text, tmp_path / "run", lr=rate, warmup=0, eval_every=10)
     assert_finite(tmp_path / "run")
 
 
@@ -1041,8 +1049,8 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(text, tmp_path, 
 
 def test_a_diverged_run_goes_on_at_a_lower_rate(text, tmp_path):
     with poison(9), pytest.raises(loop.Diverged):
-        fit(text, tmp_path / "run", eval_every=4, rate=0.01)
-    used = rates(lambda: train("lm", resume=tmp_path / "run", rate=0.001))
+        fit(text, tmp_path / "run", eval_every=4, lr=0.01)
+    used = rates(lambda: train("lm", resume=tmp_path / "run", lr=0.001))
     assert len(used) == 12
     assert max(used) <= 0.001
 
@@ -1072,8 +1080,8 @@ def test_a_class_is_a_cell_too(text, tmp_path):
 
 def test_wrong_options_are_all_told_at_once_and_nothing_is_made(text, tmp_path):
     with pytest.raises(UserError) as raised:
-        fit(text, tmp_path / "run", hidden=0, rate=-1.0, rows=-3, dropout=1.0, clip=math.nan, clip_by="norn")
-    for word in ("--hidden 0", "--rate -1.0", "--rows -3", "--dropout 1.0", "--clip nan", "'norm'"):
+        fit(text, tmp_path / "run", hidden=0, lr=-1.0, rows=-3, dropout=1.0, clip=math.nan, clip_by="norn")
+    for word in ("--hidden 0", "--lr -1.0", "--batch-size -3", "--dropout 1.0", "--clip nan", "'norm'"):
         assert word in str(raised.value)
     assert not (tmp_path / "run").exists()
 

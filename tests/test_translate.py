@@ -18,13 +18,13 @@ from torch.testing import assert_close
 
 from elman.data.rows import padded
 from elman.data.table import Table
-from elman.data.tokens import BPETokens, CharTokens, WordTokens
 from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling
 from elman.decode.search import Search
 from elman.errors import UserError
 from elman.files import seal, unseal
 from elman.tasks.translate import Translate, TranslateOptions
+from elman.tokenizers.registry import BPETokenizer, CharTokenizer, WordTokenizer
 from elman.training import loop
 from elman.training.api import load, train
 
@@ -32,8 +32,12 @@ PLAINLY = ("general", "dot", "scaled", "none", "additive")
 KINDS = [*((kind, False) for kind in PLAINLY), ("general", True), ("dot", True)]
 SOURCES, TARGETS = 7, 5  # tokens; of the targets token 5 begins and ends
 CHARS = {"kind": "char", "vocabulary": list("abcdefg")}
-CONFIG = {"tokens": {"source": CHARS, "target": CHARS | {"vocabulary": list("vwxyz")}}, "reverse": False, "longest": 40}
-TINY = {"hidden": 8, "embedding": 8, "rows": 16, "precision": "float32", "device": "cpu", "show": False}
+CONFIG = {
+    "tokens": {"source": CHARS, "target": CHARS | {"vocabulary": list("vwxyz")}},
+    "reverse": False,
+    "max_length": 40,
+}
+TINY = {"hidden": 8, "embedding": 8, "batch_size": 16, "precision": "float32", "device": "cpu", "preview": False}
 WORDS = ("the", "old", "cat", "sat", "on", "a", "mat", "and", "saw", "two", "dogs", "run")
 
 
@@ -47,11 +51,11 @@ def make(attention="general", input_feeding=False, seed=1, **options):
     return task
 
 
-def batch(rows=4, seed=0):
+def batch(batch_size=4, seed=0):
     """Rows of different lengths; each target has its end."""
     draw = np.random.default_rng(seed)
-    sources = [draw.integers(0, SOURCES, size) for size in draw.permutation(rows) + 1]
-    targets = [np.append(draw.integers(0, TARGETS, size), TARGETS) for size in draw.permutation(rows)]
+    sources = [draw.integers(0, SOURCES, size) for size in draw.permutation(batch_size) + 1]
+    targets = [np.append(draw.integers(0, TARGETS, size), TARGETS) for size in draw.permutation(batch_size)]
     source, lengths = padded(sources)
     return {"source": source, "source_lengths": lengths, "target": padded(targets, IGNORED)[0]}
 
@@ -237,7 +241,7 @@ def spread(task, given):
 
 
 def test_smoothing_acts_in_training_only_and_is_not_logged():
-    task, given = make(smoothing=0.3), batch()
+    task, given = make(label_smoothing=0.3), batch()
     chances, target = spread(task, given)
     chances = chances.double().softmax(-1).numpy()
     goal = np.full_like(chances, 0.3 / (TARGETS + 1))  # Szegedy 2016: the rest is spread over all
@@ -300,7 +304,7 @@ def fed_in_training(task, given, progress):
 
 @pytest.mark.parametrize(("progress", "share"), [(0.5, 0.65), (1.0, 0.3)])
 def test_so_many_of_the_tokens_that_are_fed_are_true(progress, share):
-    task = make(forcing=0.3)
+    task = make(teacher_forcing=0.3)
     task.head.bias.data[4] = 100.0  # its own choice is always 4, which no target has
     given = batch() | {"target": torch.randint(0, 4, (4, 500))}
     tokens = fed_in_training(task, given, progress)
@@ -311,7 +315,7 @@ def test_so_many_of_the_tokens_that_are_fed_are_true(progress, share):
 
 
 def test_its_own_tokens_are_the_likeliest_of_the_step_before():
-    task, given = make("additive", forcing=1e-9), batch() | {"target": torch.randint(0, TARGETS, (4, 6))}
+    task, given = make("additive", teacher_forcing=1e-9), batch() | {"target": torch.randint(0, TARGETS, (4, 6))}
     torch.manual_seed(0)
     own = fed_in_training(task, given, 1.0)
     stepper = task.eval().stepper()
@@ -324,8 +328,8 @@ def test_its_own_tokens_are_the_likeliest_of_the_step_before():
 
 @pytest.mark.parametrize("attention", ["general", "none"])
 def test_nothing_but_true_tokens_is_fed_at_first_and_when_it_is_evaluated(attention):
-    task, given = make(attention, forcing=0.3), batch()
-    forced = make(attention, forcing=1.0).train().loss(given | {"progress": torch.tensor(1.0)})[0]
+    task, given = make(attention, teacher_forcing=0.3), batch()
+    forced = make(attention, teacher_forcing=1.0).train().loss(given | {"progress": torch.tensor(1.0)})[0]
     assert_close(task.train().loss(given | {"progress": torch.tensor(0.0)})[0], forced)
     assert_close(task.eval().loss(given)[0], forced)  # without a progress: none is needed
     torch.manual_seed(0)
@@ -421,13 +425,13 @@ def test_it_is_judged_as_sacrebleu_counts_with_all_the_references_of_a_source():
 
 # it learns, and only what can be known
 
-LEARN = TINY | {"hidden": 32, "embedding": 32, "rows": 64, "rate": 0.02, "dropout": 0.0, "warmup": 10, "steps": 150}
+LEARN = TINY | {"hidden": 32, "embedding": 32, "batch_size": 64, "lr": 0.02, "dropout": 0.0, "warmup": 10, "steps": 150}
 
 
 @pytest.mark.parametrize(("attention", "feeding"), [("general", False), ("dot", False), ("additive", False)])
 def test_words_are_reversed_that_it_never_saw(tmp_path, attention, feeding):
     options = {"attention": attention, "input_feeding": feeding, "test": "0", "eval_every": 1000}
-    data = "builtin:reverse:count=1500,longest=4"
+    data = "builtin:reverse:count=1500,max_length=4"
     model = train("translate", data, out=tmp_path / "run", **LEARN, **options)
     figures = json.loads((tmp_path / "run" / "summary.json").read_text())["val_figures"]
     assert figures["exact"] > 0.9
@@ -442,7 +446,7 @@ def test_nothing_is_learned_of_targets_that_have_nothing_to_do_with_their_source
     sources = {"".join(draw.choices("klmnop", k=draw.randint(4, 6))): None for _ in range(800)}
     rows = [f"{source}\t{''.join(draw.choices('abcd', k=draw.randint(1, 3)))}\n" for source in sources]
     (tmp_path / "pairs.tsv").write_text("source\ttarget\n" + "".join(rows))
-    options = {"attention": attention, "smoothing": 0.0, "valid": "0.3", "test": "0", "tokens": "char"}
+    options = {"attention": attention, "label_smoothing": 0.0, "valid": "0.3", "test": "0", "tokens": "char"}
     model = train(
         "translate", tmp_path / "pairs.tsv", out=tmp_path / "run", **LEARN | options | {"hidden": 16, "steps": 80}
     )
@@ -472,7 +476,7 @@ COLUMNS = {"source_column": "english", "target_column": "shouted"}
 @pytest.mark.parametrize(
     ("tokens", "options"),
     [
-        ("char", {"forcing": 0.5, "attention": "additive"}),
+        ("char", {"teacher_forcing": 0.5, "attention": "additive"}),
         ("word", {"input_feeding": True, "reverse": True}),
         ("bpe", {"vocabulary": 270, "cell": "gru", "layers": 2}),
     ],
@@ -514,8 +518,8 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(run, tmp_path, monkeypat
     with pytest.raises(UserError, match="is not the text"):
         train("translate", sentences(tmp_path / "other.tsv", seed=1), resume=run)
     with monkeypatch.context() as patch:  # as another version of a library might find other pieces
-        of_texts = WordTokens.of_texts
-        patch.setattr(WordTokens, "of_texts", lambda *given: WordTokens(of_texts(*given).vocabulary[::-1]))
+        of_texts = WordTokenizer.of_texts
+        patch.setattr(WordTokenizer, "of_texts", lambda *given: WordTokenizer(of_texts(*given).vocabulary[::-1]))
         with pytest.raises(
             UserError, match=r"pairs\.tsv no longer gives the tokens and shown that .*run was begun with"
         ):
@@ -536,8 +540,8 @@ def older(run, *names):
 
 def test_options_that_an_older_run_lacks_have_their_defaults(run, tmp_path, elman):
     older(run, "merge", "skip_bad", "residual", "header", "accumulate", "seed", "smoothing", "longest")
-    with pytest.raises(UserError, match="--merge True differs from False"):
-        train("translate", resume=run, merge=True)
+    with pytest.raises(UserError, match="--deduplicate True differs from False"):
+        train("translate", resume=run, deduplicate=True)
     with pytest.raises(UserError, match="--seed 3 differs from 0"):
         train("translate", resume=run, seed=3)
     train("translate", resume=run)
@@ -551,7 +555,7 @@ def test_options_that_an_older_run_lacks_have_their_defaults(run, tmp_path, elma
 
 def test_a_language_model_of_an_older_run_goes_on_too(tmp_path):
     (tmp_path / "text.txt").write_text(" ".join(WORDS) * 20)
-    options = TINY | {"steps": 6, "rows": 4, "window": 8}
+    options = TINY | {"steps": 6, "batch_size": 4, "seq_len": 8}
     with interrupt_after(2), pytest.raises(loop.Interrupted):
         train("lm", tmp_path / "text.txt", out=tmp_path / "run", **options)
     older(tmp_path / "run", "fresh", "lower", "pattern", "patience")
@@ -563,7 +567,7 @@ def test_a_language_model_of_an_older_run_goes_on_too(tmp_path):
 # from files, and on the command line
 
 
-FLAGS = [f"--{name}={value}" for name, value in TINY.items() if name != "show"] + ["--no-show", "--steps=4"]
+FLAGS = [f"--{name}={value}" for name, value in TINY.items() if name != "show"] + ["--no-preview", "--steps=4"]
 
 
 def test_it_trains_on_pairs_with_tabs_in_a_file_or_in_a_zip_and_on_named_columns(tmp_path, elman):
@@ -593,7 +597,7 @@ def test_it_trains_on_pairs_with_tabs_in_a_file_or_in_a_zip_and_on_named_columns
     assert elman(*words, "--source-column=german", "--target-column=english")[0] == 0
     data = load(tmp_path / "run2").config["data"]
     assert data["columns"] == {"source": "german", "target": "english"}
-    assert "," in BPETokens(data["tokens"]["target"]["model"]).decode(range(256))
+    assert "," in BPETokenizer(data["tokens"]["target"]["model"]).decode(range(256))
 
 
 def test_input_feeding_goes_with_what_reads_after_the_step(tmp_path):
@@ -608,14 +612,14 @@ def test_the_tokens_are_pieces_where_the_targets_have_spaces():
     for targets, unit in ((["v w", "x y"], "bpe"), (["vw", "x"], "char")):
         learned = Translate.learn(Table("", rows | {"target": targets}, [1, 2]), TranslateOptions())
         assert {tokens["kind"] for tokens in learned["tokens"].values()} == {unit}
-    assert learned["tokens"]["source"] == CharTokens.of_texts(["ab", "cd"]).to_config()
+    assert learned["tokens"]["source"] == CharTokenizer.of_texts(["ab", "cd"]).to_config()
 
 
 @pytest.fixture(scope="module")
 def letters(tmp_path_factory):
     """A run that knows some letters. Nobody changes it."""
     run = tmp_path_factory.mktemp("letters") / "run"
-    train("translate", "builtin:copy:count=300,longest=4", out=run, **LEARN | {"steps": 20, "backend": "native"})
+    train("translate", "builtin:copy:count=300,max_length=4", out=run, **LEARN | {"steps": 20, "backend": "native"})
     return run
 
 
@@ -628,13 +632,13 @@ def test_what_is_asked_of_a_search_reaches_it(letters, elman):
     def answers(*words):
         return [json.loads(line) for line in ask(*words, "--json")[0]]
 
-    two = answers("abc", "dd", "--beam=3", "--best=2")
+    two = answers("abc", "dd", "--beam=3", "--n-best=2")
     assert len(two) == 2
     for answer in two:
         assert len(answer["candidates"]) == 2
         assert answer["candidates"][0]["translation"] == answer["translation"] != answer["candidates"][1]["translation"]
         assert answer["candidates"][0]["score"] == answer["score"] >= answer["candidates"][1]["score"]
-    shown, _ = ask("abc", "dd", "--beam=3", "--best=2")
+    shown, _ = ask("abc", "dd", "--beam=3", "--n-best=2")
     assert shown == ["\t".join(each["translation"] for each in answer["candidates"]) for answer in two]
     assert all("candidates" not in answer for answer in answers("abc", "--beam=3"))
 
@@ -647,13 +651,13 @@ def test_what_is_asked_of_a_search_reaches_it(letters, elman):
 
     long = ["aaaa", "--min-length=12", "--max-length=13"]
     assert max(Counter(ask(*long)[0][0]).values()) > 1
-    assert max(Counter(ask(*long, "--no-repeat=1")[0][0]).values()) == 1
+    assert max(Counter(ask(*long, "--no-repeat-ngram=1")[0][0]).values()) == 1
 
     drawn = [ask("abc", "--sample", f"--seed={seed}", "--temperature=3", "--max-length=20") for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
-    assert answers("abc", "--sample", "--best=3")[0]["candidates"][2]
-    code, _, err = elman("predict", letters, "abc", "--best=2")
-    assert (code, err) == (2, "elman: --best 2 is more than --beam 1: pass --beam 2\n")
+    assert answers("abc", "--sample", "--n-best=3")[0]["candidates"][2]
+    code, _, err = elman("predict", letters, "abc", "--n-best=2")
+    assert (code, err) == (2, "elman: --n-best 2 is more than --beam 1: pass --beam 2\n")
 
 
 def test_a_table_of_answers_says_which_are_cut_also_where_the_first_is_not(letters, monkeypatch, tmp_path, elman):

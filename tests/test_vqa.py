@@ -22,11 +22,11 @@ from torch.testing import assert_close
 from elman.cells.tap import record
 from elman.data import table
 from elman.data.rows import padded
-from elman.data.scenes.picture import ScenePicture
+from elman.data.scenes.image import SceneImage
 from elman.data.table import Table
 from elman.data.windows import IGNORED
 from elman.errors import UserError
-from elman.nets.stacked import JOINS
+from elman.nets.fusion import JOINS
 from elman.recurrent.layer import Recurrent
 from elman.tasks.vqa import Vqa, VqaOptions
 from elman.training import loop
@@ -46,7 +46,7 @@ def make(join="stacked", seed=1, **options):
     return task
 
 
-def batch(rows=4, seed=0):
+def batch(batch_size=4, seed=0):
     draw = np.random.default_rng(seed)
     question, lengths = padded([draw.integers(0, WORDS, size) for size in draw.permutation(rows) + 1])
     image = torch.from_numpy(draw.integers(0, 256, (rows, 3, 32, 32)).astype(np.uint8))
@@ -233,7 +233,7 @@ def rows(*entries):
     return Table("rows", columns, list(range(1, 1 + len(entries))))
 
 
-P = ScenePicture("scene: small red circle 12,40")
+P = SceneImage("scene: small red circle 12,40")
 TRAINED = rows(*[(P, "is it?", "yes", "is"), (P, "is it?", "no", "is"), (P, "is it?", "no", "is"),
                  (P, "how many?", "2", "count"), (P, "how many?", "2", "count"), (P, "how?", "so", "how"),
                  (P, "how many?", "2", "count"), (P, "how many?", "2", "count")])  # fmt: skip
@@ -284,7 +284,7 @@ def test_the_figures_of_a_pair_are_given_by_kind():
 
 # it learns, and only what can be known
 
-TINY = {"hidden": 32, "embedding": 24, "rows": 8, "size": 16, "rate": 0.01, "warmup": 5, "dropout": 0.0, "show": False,
+TINY = {"hidden": 32, "embedding": 24, "batch_size": 8, "image_size": 16, "lr": 0.01, "warmup": 5, "dropout": 0.0, "preview": False,
         "precision": "float32", "device": "cpu", "backend": "native"}  # fmt: skip
 ALL = {"valid": "0", "test": "0"}
 
@@ -324,7 +324,7 @@ def test_nothing_is_learnt_of_answers_that_have_nothing_to_do_with_their_questio
         return found
 
     monkeypatch.setattr(table, "read", shuffled)
-    options = TINY | {"hidden": 16, "rows": 64, "steps": 25, "rate": 0.004, "eval_every": 5, "join": join}
+    options = TINY | {"hidden": 16, "batch_size": 64, "steps": 25, "lr": 0.004, "eval_every": 5, "join": join}
     model = train("vqa", "builtin:scene_questions:count=250", out=tmp_path / "run", **options)
     found = model.task.source(model.config, "test", None, None)
     told = Counter(found.table.columns["answer"])
@@ -337,7 +337,7 @@ def test_nothing_is_learnt_of_answers_that_have_nothing_to_do_with_their_questio
 
 def test_a_training_that_was_stopped_ends_as_an_unbroken_one(tmp_path):
     path = questions(tmp_path)
-    options = TINY | {"rows": 3, "steps": 9, "eval_every": 3, "dropout": 0.3, "valid": "0.3", "test": "0"}
+    options = TINY | {"batch_size": 3, "steps": 9, "eval_every": 3, "dropout": 0.3, "valid": "0.3", "test": "0"}
     train("vqa", path, out=tmp_path / "unbroken", **options, workers=1)
     with interrupt_after(2), pytest.raises(loop.Interrupted):
         train("vqa", path, out=tmp_path / "run", **options, workers=0)

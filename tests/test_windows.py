@@ -20,9 +20,9 @@ backs = st.none() | st.integers(1, 40)
 lengths = st.integers(2, 120)
 
 
-def numbered(length, rows, window, back=None):
+def numbered(length, rows, window, bptt=None):
     """Windows over the tokens 0, 1, 2, ...: what is read says where it stands. And the batches of an epoch."""
-    windows = Windows(np.arange(length, dtype=np.uint8), rows, window, back)
+    windows = Windows(np.arange(length, dtype=np.uint8), rows, window, bptt)
     return windows, [windows.batch(0, index) for index in range(len(windows))]
 
 
@@ -217,7 +217,7 @@ def unbroken(model, ids, rows=ROWS):
 @pytest.mark.parametrize(("layers", "learned_state"), [(1, False), (2, True)])
 @pytest.mark.parametrize("back", BACKS)
 def test_the_gradient_of_each_window_is_the_one_truncated_by_hand(back, layers, learned_state):
-    model, ids = language_model(layers, learned_state=learned_state), text()
+    model, ids = language_model(layers, learn_initial_state=learned_state), text()
     seen = epoch(model, Windows(ids, ROWS, WINDOW, back))
     assert len(seen) == 5
     for index, (loss, found, _) in enumerate(seen):
@@ -263,7 +263,7 @@ def test_the_sums_of_an_epoch_count_every_step_once(back):
 
 
 def test_with_no_truncation_the_windows_gradients_add_up_to_that_of_the_whole_epoch():
-    model, ids = language_model(2, learned_state=True), text()
+    model, ids = language_model(2, learn_initial_state=True), text()
     seen = epoch(model, Windows(ids, ROWS, WINDOW, 50))
     whole = gradient(torch.stack([nat for row in unbroken(model, ids) for nat in row]).sum(), model)
     for name, expected in whole.items():

@@ -27,14 +27,14 @@ for verb, summary in {
 FOREIGN = {
     "rnn-size": "hidden", "hidden-size": "hidden", "nhid": "hidden", "units": "hidden", "size": "hidden",
     "num-layers": "layers", "nlayers": "layers", "rnn-layers": "layers", "model": "cell", "rnn-type": "cell",
-    "learning-rate": "rate", "lr": "rate", "learning-rate-decay": "rate", "weight-decay": "decay",
-    "seq-length": "window", "seq-len": "window", "bptt": "window", "block-size": "window", "max-length": "window",
-    "batch-size": "rows", "batch": "rows", "max-epochs": "epochs", "num-epochs": "epochs", "max-iters": "steps",
-    "grad-clip": "clip", "clipnorm": "clip", "clipvalue": "clip-by", "wordvec-size": "embedding",
-    "emsize": "embedding", "init-from": "resume", "checkpoint": "resume", "checkpoint-dir": "out", "save": "out",
-    "val-frac": "valid", "val": "valid", "test-frac": "test", "train-frac": "valid", "eval-val-every": "eval-every",
-    "eval-interval": "eval-every", "primetext": "prompt", "start-text": "prompt", "prime": "prompt",
-    "num-samples": "streams", "argmax": "greedy", "time": "for", "gpuid": "device", "gpu": "device", "cuda": "device",
+    "learning-rate": "lr", "learning-rate-decay": "lr", "decay": "weight-decay", "seq-length": "seq-len",
+    "block-size": "seq-len", "batch": "batch-size", "max-epochs": "epochs", "num-epochs": "epochs",
+    "max-iters": "steps", "grad-clip": "clip", "clipnorm": "clip", "clipvalue": "clip-by",
+    "wordvec-size": "embedding", "emsize": "embedding", "init-from": "resume", "checkpoint": "resume",
+    "checkpoint-dir": "out", "save": "out", "val-frac": "valid", "val": "valid", "test-frac": "test",
+    "train-frac": "valid", "eval-val-every": "eval-every", "eval-interval": "eval-every", "primetext": "prompt",
+    "start-text": "prompt", "prime": "prompt", "argmax": "greedy", "time": "for", "gpuid": "device", "gpu": "device",
+    "cuda": "device",
 }  # fmt: skip
 
 

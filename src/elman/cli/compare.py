@@ -7,7 +7,7 @@ from typing import Literal
 from elman.cells.registry import find, listed
 from elman.cli.screen import Screen
 from elman.errors import UserError
-from elman.inspect.contest import contest
+from elman.inspect.cell_comparison import contest
 from elman.options import check
 from elman.tasks.lm import LM, LMOptions
 from elman.training import api

@@ -37,7 +37,7 @@ def demo_(*, text: Path | None = None, for_: str = "90s", out: Path | None = Non
     with Screen() as screen:
         model = api.train("lm", source, for_=for_, out=out, reporter=screen)
     print()
-    write(model, Writing(pace=READING), Sampling(temperature=0.8))
+    write(model, Writing(chars_per_second=READING), Sampling(temperature=0.8))
     summary = json.loads((model.path / "summary.json").read_bytes())
     print(f"\nThat was {summary['parameters']:,} weights after {summary['train_seconds']:.0f} seconds"
           + (f", {summary['val_bits']:.2f} bits a character." if summary["val_bits"] else "."))  # fmt: skip

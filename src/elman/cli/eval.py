@@ -8,15 +8,15 @@ from typing import Literal
 
 from cyclopts import Parameter
 
+from elman.cli.log import log
 from elman.cli.screen import shown
-from elman.cli.tell import tell
-from elman.data.tokens import Unknown
 from elman.errors import UserError
 from elman.options import PositiveInt, check
+from elman.tokenizers.registry import Unknown
 from elman.training.device import find_device, find_precision
 from elman.training.evaluate import evaluate
-from elman.training.model import load
 from elman.training.run import Which, newest
+from elman.training.trained_model import load
 
 
 @Parameter(name="*")
@@ -55,7 +55,7 @@ def eval_(run: Path | None = None, /, *, text: str | None = None, evaluation: Ev
     device = find_device(evaluation.device)
     source = model.task.source(
         model.config, evaluation.split, text, evaluation.reset, evaluation.unknown,
-        tell,
+        log,
     )  # fmt: skip
     if source is None:
         raise UserError(f"{model.path} has no {evaluation.split} part: --split train, or --text FILE")

@@ -14,17 +14,17 @@ from elman.cells.registry import listed
 from elman.errors import UserError, unknown
 from elman.files import write
 from elman.inspect import painting
+from elman.inspect.activations import Activations
 from elman.inspect.cells import compare
 from elman.inspect.learned import over, unit_panel
-from elman.inspect.listened import Listened
 from elman.inspect.live import check_unit
 from elman.inspect.look import Look, look, side_by_side
 from elman.inspect.panel import Report
 from elman.inspect.properties import LANGUAGES
 from elman.options import PositiveFloat, PositiveInt, check
 from elman.tasks.lm import LM
-from elman.training.model import load
 from elman.training.run import RUNS, Which, newest
+from elman.training.trained_model import load
 from elman.user_file import run_file
 
 
@@ -65,7 +65,7 @@ def inspect_(
     out
         Another folder for what is written.
     """
-    looking = replace(looking, own=tuple(map(_function, property)), tell=lambda line: print(line, flush=True))
+    looking = replace(looking, own=tuple(map(_function, property)), log=lambda line: print(line, flush=True))
     check(looking, fresh)
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: name a folder")
@@ -94,7 +94,7 @@ def inspect_(
             )
         for layer in model.task.layers():
             check_unit(layer, unit)
-        return _unit(Listened(model, looking), unit, out or model.path)
+        return _unit(Activations(model, looking), unit, out or model.path)
     with Console(stderr=True).status(f"looking into {model.path}"):
         report = look(model, **vars(looking))
     for panel in report.panels:
@@ -117,7 +117,7 @@ def _saved(report: Report, folder: Path) -> None:
     print(f"written: {report.save(folder)}")
 
 
-def _unit(here: Listened, unit: str, folder: Path) -> None:
+def _unit(here: Activations, unit: str, folder: Path) -> None:
     """Paints it in the terminal, and saves its page and picture."""
     if sys.stdout.isatty():
         text, shades, _ = over(here, unit, slice(40 * shutil.get_terminal_size().lines))

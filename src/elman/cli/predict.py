@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from elman.cli.tell import tell
+from elman.cli.log import log
 from elman.data import table
 from elman.data.content import content, encoding_name
 from elman.data.table import Table, TableOptions
@@ -22,8 +22,8 @@ from elman.errors import UserError
 from elman.files import STANDARD_INPUT, write
 from elman.options import CountInt, check, restore
 from elman.tasks.task import Answer
-from elman.training.model import Model, load
 from elman.training.run import Which
+from elman.training.trained_model import Model, load
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
@@ -94,8 +94,8 @@ def predict_(
     rows = _lines(model, list(inputs), asking.encoding) if asking.file is None else _file(model, asking.file, asking)
     asked = rows if asking.file is None else rows.renamed(_columns(model, rows, asking.column))
     kept = table.complete(asked, model.task.asks, asking.skip_bad)
-    tell(*kept.notes)
-    said = model.predict(kept, tell, search=search, sampling=sampling, drawn=asking.sample, seed=asking.seed)
+    log(*kept.notes)
+    said = model.predict(kept, log, search=search, sampling=sampling, drawn=asking.sample, seed=asking.seed)
     answers = dict(zip(map(kept.where, range(len(kept))), said, strict=True))  # several files count rows from 1
     found = [answers.get(rows.where(row)) for row in range(len(rows))]
     if asking.out is not None:
@@ -133,21 +133,21 @@ def _draw(model: Model, rows: Table, answers: list[Answer], wanted: Path | None)
     found = strips(model, rows, answers)
     if isinstance(found, str):
         if wanted is not None:
-            tell(f"{wanted} is not written. {found}")
+            log(f"{wanted} is not written. {found}")
         return
     if wanted is not None and len(found) > 1:
         raise UserError(f"--picture {wanted} is one file: ask about one picture at a time, or leave it out")
     for strip in found:
         name = Path(strip.picture.name).stem.partition(":")[0]  # of a scene this alone is a name
         path = _unused(wanted or Path(f"{name}-attention.png"))
-        painting.tell_uncovered(strip.heading, tell)
+        painting.log_uncovered(strip.heading, log)
         try:
             write(path, strip.png())
-            tell(f"written: {path}")
+            log(f"written: {path}")
         except UserError as error:
             if wanted is not None:
                 raise
-            tell(f"no picture of where was looked: {error}")
+            log(f"no picture of where was looked: {error}")
 
 
 def _unused(path: Path) -> Path:
@@ -161,9 +161,9 @@ def _unused(path: Path) -> Path:
 def _file(model: Model, name: str, asking: Asking) -> Table:
     """The rows of a file, read as those of the run were."""
     trained = restore(TableOptions, model.config["options"])
-    how = replace(trained, form="auto", encoding=asking.encoding, skip_bad=asking.skip_bad, images=asking.images)
+    how = replace(trained, format="auto", encoding=asking.encoding, skip_bad=asking.skip_bad, images=asking.images)
     rows = table.read([name], how)
-    tell(*rows.notes)
+    log(*rows.notes)
     return replace(rows, notes=[])
 
 

@@ -12,15 +12,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from elman.cells.tap import Record, hold, record
-from elman.cli.tell import tell
-from elman.data.tokens import Unknown
+from elman.cli.log import log
 from elman.decode.sampling import Sampling
 from elman.errors import UserError
 from elman.inspect.live import check_unit, valued
 from elman.options import CountInt, PositiveFloat, PositiveInt, check
 from elman.printable import printable
-from elman.training.model import Model, load
+from elman.tokenizers.registry import Unknown
 from elman.training.run import Which, newest
+from elman.training.trained_model import Model, load
 
 
 @Parameter(name="*")
@@ -39,9 +39,9 @@ class Writing:
     """End after this text was written."""
     seed: CountInt | None = None
     """The same seed writes the same text."""
-    streams: PositiveInt = 1
+    num_samples: PositiveInt = 1
     """How many texts to write."""
-    pace: PositiveFloat | None = None
+    chars_per_second: PositiveFloat | None = None
     """Characters a second; as fast as it goes when not given."""
     hold: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """Hold a unit at a value while it writes, as in 1.c.137=1.0; may be given several times."""
@@ -70,18 +70,18 @@ def sample_(run: Path | None = None, /, *, writing: Writing = Writing(), how: Sa
 
 def write(model: Model, writing: Writing, how: Sampling) -> None:
     """Writes to standard output: one stream as it comes, several one after the other."""
-    if writing.paint and writing.streams > 1:
-        raise UserError(f"--paint and --streams {writing.streams} exclude each other: one stream is painted")
+    if writing.paint and writing.num_samples > 1:
+        raise UserError(f"--paint and --num-samples {writing.num_samples} exclude each other: one stream is painted")
     held = dict(map(_held, writing.hold))
     for unit in (*held, *filter(None, [writing.paint])):
         for layer in model.task.layers():
             check_unit(layer, unit)
     with hold(held), record() if writing.paint else nullcontext() as seen:
         pieces = model.stream(
-            writing.prompt, writing.length, how, writing.seed, writing.stop, writing.unknown, writing.streams,
-            tell, writing.label,
+            writing.prompt, writing.length, how, writing.seed, writing.stop, writing.unknown, writing.num_samples,
+            log, writing.label,
         )  # fmt: skip
-        if writing.streams > 1:
+        if writing.num_samples > 1:
             texts = zip(*pieces, strict=True)
             sys.stdout.write("\n\n".join(_clean(writing.prompt + "".join(text)) for text in texts))
         elif writing.paint and seen is not None:
@@ -98,9 +98,9 @@ def _flow(pieces: Iterable[str], writing: Writing, shown: Callable[[Iterable[str
     began = time.monotonic()
     for count, text in enumerate(shown(pieces)):
         sys.stdout.write(text)
-        if writing.pace:
+        if writing.chars_per_second:
             sys.stdout.flush()
-            time.sleep(max(0.0, began + (count + 1) / writing.pace - time.monotonic()))
+            time.sleep(max(0.0, began + (count + 1) / writing.chars_per_second - time.monotonic()))
         elif count % 64 == 0:  # often enough to look steady, seldom enough to cost nothing
             sys.stdout.flush()
 

@@ -64,7 +64,7 @@ class Screen:
         if self.bar is not None:
             self.bar.stop()
 
-    def tell(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """One line."""
         self.console.print(Text(line, "dim"), soft_wrap=True)
 
@@ -86,7 +86,7 @@ class Screen:
     def sample(self, text: str) -> None:
         """A few lines of what the model writes."""
         lines = [line for line in printable(text).split("\n") if line.strip()][:5]
-        self.tell(f"it writes, at step {self.step:,}:")
+        self.log(f"it writes, at step {self.step:,}:")
         for line in lines or [""]:
             if self.bar is not None:
                 self.console.print(

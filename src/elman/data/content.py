@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from elman.data.place import ARCHIVE, DAMAGED, Archive, Folder, Place
+from elman.data.filesystem import ARCHIVE, DAMAGED, Archive, Filesystem, Folder
 from elman.errors import UserError, nearest, unknown
 from elman.files import STANDARD_INPUT
 
@@ -29,7 +29,7 @@ class Content:
     _documents: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Filesystem:
         """The folder that it is, or stands in."""
         if self.archive is None:
             return Folder(str(self.path if self.data is None else self.path.parent))
@@ -42,7 +42,7 @@ class Content:
             raise UserError(f"{self.name} has {len(members)} members ({listed}): name one, as in {self.name}:MEMBER")
         if self.data is None:
             raise UserError(
-                f"{self.name} is a folder: --form files reads a file a class, --form folders a folder a class"
+                f"{self.name} is a folder: --format files reads a file a class, --format folders a folder a class"
             )
         return self.data
 

@@ -18,10 +18,10 @@ from elman.data.content import encoding_name, likely, similar
 from elman.data.encoded import Corpus as Corpus
 from elman.data.encoded import keep
 from elman.data.encoded import reopen as reopen
-from elman.data.tokens import KINDS, Tell, Tokens, Unit, Unknown
-from elman.data.words import seam
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT
+from elman.tokenizers.registry import KINDS, Log, Tokenizer, Unit, Unknown
+from elman.tokenizers.word import seam
 
 CHUNK = 1 << 22  # bytes read at once
 
@@ -67,7 +67,7 @@ def read(
 
 
 def read_with(
-    tokens: Tokens, path: str, encoding: str = "utf-8", unknown: Unknown = "error", tell: Tell = lambda line: None
+    tokens: Tokenizer, path: str, encoding: str = "utf-8", unknown: Unknown = "error", log: Log = lambda line: None
 ) -> np.ndarray:
     """The tokens of another text, in memory, as a trained model knows them. What it never saw is an error, is left out
     (`skip`) or put as the nearest that it knows (`replace`), and told."""
@@ -77,11 +77,11 @@ def read_with(
     told = list[str]()
     ids = np.concatenate([np.zeros(0, np.int32), *(tokens.array(part, unknown, told.append) for _, part in parts)])
     for line in dict.fromkeys(told):
-        tell(line)
+        log(line)
     return _enough(ids, tokens, path)
 
 
-def _enough(ids: np.ndarray, tokens: Tokens, path: str) -> np.ndarray:
+def _enough(ids: np.ndarray, tokens: Tokenizer, path: str) -> np.ndarray:
     if len(ids) < 2:
         raise UserError(f"{path} has {len(ids)} {tokens.unit}{'' if len(ids) == 1 else 's'}: at least 2 are needed")
     return ids
@@ -103,7 +103,7 @@ def _from_input(paths: list[str], read_copy: Callable[[str], Corpus]) -> Corpus:
 
 
 def _collect(paths: list[str], encoding: str, pattern: str) -> tuple[list[Path], list[str]]:
-    """The files that are meant, and lines to tell."""
+    """The files that are meant, and lines to log."""
     files, notes = list[Path](), list[str]()
     for name in paths:
         path = Path(name)
@@ -204,7 +204,7 @@ def _first(files: list[Path], encoding: str, share: float) -> int:
     return int(share * sum(len(text) for path in files for text in _texts(path, encoding)))
 
 
-def _parts(files: list[Path], encoding: str, kind: type[Tokens], first: int) -> Iterator[tuple[bool, str]]:
+def _parts(files: list[Path], encoding: str, kind: type[Tokenizer], first: int) -> Iterator[tuple[bool, str]]:
     """The text in parts that are encoded one by one, and whether each belongs to the training part: to the first so
     many characters, or to a few fewer, so that no word is cut. A word ends with its file."""
     done = 0

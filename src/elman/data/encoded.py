@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from elman.data.tokens import Tokens, from_config, narrowest
 from elman.errors import UserError
 from elman.files import cache_folder, cannot_write, write
+from elman.tokenizers.registry import Tokenizer, from_config, narrowest
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The tokens of a text: `ids` is a read-only memory map; `key` names the content; `notes` are lines to tell.
+    """The tokens of a text: `ids` is a read-only memory map; `key` names the content; `notes` are lines to log.
     `train`: how many tokens the training part has, where the tokens were learnt from it alone."""
 
     ids: np.ndarray
-    tokens: Tokens
+    tokens: Tokenizer
     key: str
     notes: list[str] = field(default_factory=list)
     train: int | None = None
@@ -40,7 +40,7 @@ def reopen(key: str) -> Corpus | None:
         return None
 
 
-def keep(key: str, tokens: Tokens, blocks: Iterable[tuple[bool, np.ndarray]], what: str) -> Corpus:
+def keep(key: str, tokens: Tokenizer, blocks: Iterable[tuple[bool, np.ndarray]], what: str) -> Corpus:
     """Stores a text, block by block, each with whether it belongs to the training part. What of it is unknown becomes
     a note; `what` tells the unknown from the rest."""
     home = _home(key)
@@ -69,7 +69,7 @@ def keep(key: str, tokens: Tokens, blocks: Iterable[tuple[bool, np.ndarray]], wh
     return stored
 
 
-def _shares(tokens: Tokens, sizes: dict[bool, int], unknown: dict[bool, int], what: str) -> list[str]:
+def _shares(tokens: Tokenizer, sizes: dict[bool, int], unknown: dict[bool, int], what: str) -> list[str]:
     if not any(unknown.values()):
         return []
     parts = {True: f"of the {tokens.unit}s of the training part", False: "of the rest"}

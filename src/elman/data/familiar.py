@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from elman.data.picture import Picture
+from elman.data.image import LazyImage
 
 LOOKED = 800  # pictures from which it is learnt what is usual
 LEAST = 50  # from fewer nothing is learnt
@@ -28,7 +28,7 @@ class Familiar:
         self.mean, self.factor, self.limit = np.array(mean), np.array(factor), limit
 
     @classmethod
-    def learn(cls, pictures: Sequence[Picture]) -> "Familiar | None":
+    def learn(cls, pictures: Sequence[LazyImage]) -> "Familiar | None":
         """From a sample of some pictures, the first of each name; None where they are too few."""
         distinct = list({picture.name: picture for picture in pictures}.values())
         if len(distinct) < LEAST:

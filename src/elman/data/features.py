@@ -1,14 +1,14 @@
-"""Pictures as what a network that does not change finds in them: a field of rows whose values are pictures."""
+"""Images as what a network that does not change finds in them: a field of rows whose values are pictures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from elman.data.picture import Picture
+from elman.data.image import LazyImage
 from elman.data.pixels import Pixels
 from elman.data.store import Store, kept
-from elman.data.tokens import Tell
+from elman.tokenizers.registry import Log
 
 FEW = 16  # pictures for which nothing is written: finding their features takes a moment
 LARGEST = np.finfo(np.float16).max
@@ -30,13 +30,13 @@ class Features(Pixels):
     """A field of pictures; in a batch (N, L, D) float16. A picture's features are found once, then kept: in the cache
     for later runs, too, where the picture is a file."""
 
-    def __init__(self, pictures: Sequence[Picture], finder: Finder, tell: Tell):
+    def __init__(self, pictures: Sequence[LazyImage], finder: Finder, log: Log):
         self.finder = finder
-        super().__init__(pictures, finder.size, tell)
+        super().__init__(pictures, finder.size, log)
 
     @property
     def workers(self) -> int:
-        """See `Maker`. The network takes all of the machine already."""
+        """See `FieldMaker`. The network takes all of the machine already."""
         return 0
 
     def made(self, numbers: np.ndarray) -> np.ndarray:
@@ -47,9 +47,9 @@ class Features(Pixels):
             found[place] = self.finder.find(seen).clip(-LARGEST, LARGEST)
         return found
 
-    def _store(self, origins: list[str | None], tell: Tell) -> Store | None:
+    def _store(self, origins: list[str | None], log: Log) -> Store | None:
         count, shape = len(origins), self.finder.shape
         if None in origins or count <= FEW:
             return Store(count, shape, np.float16)
         what, otherwise = f"the features of {count:,} pictures by {self.finder.name}", "each is seen anew every time"
-        return kept("features", [self.finder.key, *origins], count, shape, np.float16, what, otherwise, tell)
+        return kept("features", [self.finder.key, *origins], count, shape, np.float16, what, otherwise, log)

@@ -1,4 +1,4 @@
-"""Pictures as numbers: a field of rows whose values are pictures, all brought to one size."""
+"""Images as numbers: a field of rows whose values are pictures, all brought to one size."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from elman.data.picture import Picture
+from elman.data.image import LazyImage
 from elman.data.store import Store, kept
-from elman.data.tokens import Tell
+from elman.tokenizers.registry import Log
 
 SMALL = 32 * 2**20  # bytes of pixels of a part that memory may hold
 
@@ -20,17 +20,17 @@ class Pixels:
     """A field of pictures; in a batch (N, 3, S, S) uint8, see `take`. A picture is made S by S, its sides each on its
     own, so that all of it is seen. It is decoded once, then kept, unless it is as quickly drawn."""
 
-    def __init__(self, pictures: Sequence[Picture], size: int, tell: Tell):
+    def __init__(self, pictures: Sequence[LazyImage], size: int, log: Log):
         self.size = size
         distinct = {picture.name: picture for picture in pictures}
         numbers = {name: number for number, name in enumerate(distinct)}
         self.pictures = list(distinct.values())
         self.numbers = np.array([numbers[picture.name] for picture in pictures])
-        self.store = self._store([picture.origin for picture in self.pictures], tell)
+        self.store = self._store([picture.origin for picture in self.pictures], log)
 
     @property
     def workers(self) -> int:
-        """See `Maker`."""
+        """See `FieldMaker`."""
         return 1 if self.store is not None else 0
 
     def select(self, chosen: np.ndarray) -> Self:
@@ -49,14 +49,14 @@ class Pixels:
         """(N, 3, S, S) of these pictures, made anew."""
         return np.stack([pixels(self.pictures[number].image(), self.size) for number in numbers])
 
-    def _store(self, origins: list[str | None], tell: Tell) -> Store | None:
+    def _store(self, origins: list[str | None], log: Log) -> Store | None:
         count, shape = len(origins), (3, self.size, self.size)
         if None in origins:
             return None
         if count * int(np.prod(shape)) <= SMALL:
             return Store(count, shape, np.uint8)
         what, otherwise = f"the pixels of {count:,} pictures", "each is decoded anew every time"
-        return kept("pixels", origins, count, shape, np.uint8, what, otherwise, tell)
+        return kept("pixels", origins, count, shape, np.uint8, what, otherwise, log)
 
 
 def pixels(image: Image.Image, size: int) -> np.ndarray:

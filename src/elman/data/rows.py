@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from elman.data.pixels import Pixels
-from elman.data.scanned import Scanned
+from elman.data.scanlines import Scanlines
 from elman.data.table import Table
 
 POOL = 50  # batches among which rows are sorted by length: little padding, and yet another order every epoch
 GOLDEN = (5**0.5 - 1) / 2
 
 
-class Maker(Protocol):
+class FieldMaker(Protocol):
     """A field that makes what a batch holds of it."""
 
     @property
@@ -24,7 +24,7 @@ class Maker(Protocol):
         """Processes that are worth having to make it: 0 where that takes next to no time."""
         ...
 
-    def select(self, chosen: np.ndarray) -> "Maker":
+    def select(self, chosen: np.ndarray) -> "FieldMaker":
         """The field of some rows."""
         ...
 
@@ -33,7 +33,7 @@ class Maker(Protocol):
         ...
 
 
-Field = Maker | np.ndarray  # or one number a row
+Field = FieldMaker | np.ndarray  # or one number a row
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Ragged:
 
     @property
     def workers(self) -> int:
-        """See `Maker`."""
+        """See `FieldMaker`."""
         return 0
 
     def select(self, chosen: np.ndarray) -> "Ragged":
@@ -95,7 +95,7 @@ class Rows:
     def values(self, name: str) -> Sequence[np.ndarray]:
         """The values of a field whose rows are sequences."""
         field = self.fields[name]
-        assert isinstance(field, Ragged | Scanned)
+        assert isinstance(field, Ragged | Scanlines)
         return field.values
 
     @property

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from elman.data.content import ARCHIVE, similar
-from elman.data.forms.library import HUB
-from elman.data.part_names import PARTS, SPLIT
+from elman.data.formats.library import HUB
+from elman.data.split_names import PARTS, SPLIT
 from elman.data.table import Table, TableOptions, complete, merged, read
 from elman.errors import UserError, unknown
 from elman.files import STANDARD_INPUT
@@ -101,7 +101,7 @@ def _file(path: str, table: Table, columns: list[str], options: TableOptions) ->
     part = read([path], options, like=table)
     columns = list(dict.fromkeys(columns))
     part = complete(part, columns, options.skip_bad)
-    return merged(part, columns) if options.merge else part
+    return merged(part, columns) if options.deduplicate else part
 
 
 def _by_hash(table: Table, by: str, shares: dict[str, Any]) -> dict[str, Table]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from elman.data.tokens import Tell
 from elman.files import cache_folder
+from elman.tokenizers.registry import Log
 
 MARK = np.dtype(np.uint32)
 
@@ -80,7 +80,7 @@ def _sized(path: Path, size: int) -> None:
 
 def kept(
     folder: str, key: Sequence[str | None], count: int, shape: tuple[int, ...], dtype: Any,
-    what: str, otherwise: str, tell: Tell,
+    what: str, otherwise: str, log: Log,
 ) -> Store | None:  # fmt: skip
     """A store in a folder of the cache; `key` tells what its arrays are of. `what` they are, is told; where there is no
     room for them, None, and what happens `otherwise`."""
@@ -90,9 +90,9 @@ def kept(
     try:
         store = Store(count, shape, dtype, path)
     except OSError as error:
-        tell(f"cannot keep {what} in {path} ({size / 1e9:.1f} GB): {error.strerror}; {otherwise}, which is slow: "
+        log(f"cannot keep {what} in {path} ({size / 1e9:.1f} GB): {error.strerror}; {otherwise}, which is slow: "
              "name a folder with room in ELMAN_CACHE")  # fmt: skip
         path.unlink(missing_ok=True)
         return None
-    tell(f"{what} are kept in {path} ({size / 1e9:.1f} GB)")
+    log(f"{what} are kept in {path} ({size / 1e9:.1f} GB)")
     return store

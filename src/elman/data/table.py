@@ -11,12 +11,12 @@ from cyclopts import Parameter
 from elman.data.bad_rows import BadRows
 from elman.data.builtin import PREFIX as BUILTIN
 from elman.data.builtin import generate
+from elman.data.column_inference import choose as choose
 from elman.data.content import content, encoding_name
-from elman.data.forms import FORMS, recognise
-from elman.data.forms.form import How, Rows
-from elman.data.forms.library import HUB, hub
-from elman.data.forms.pictures import with_pictures
-from elman.data.roles import choose as choose
+from elman.data.formats import FORMS, recognise
+from elman.data.formats.format import How, Rows
+from elman.data.formats.images import with_pictures
+from elman.data.formats.library import HUB, hub
 from elman.errors import UserError, unknown
 
 
@@ -25,7 +25,7 @@ from elman.errors import UserError, unknown
 class TableOptions:
     """How tables are read, and which of their rows are kept aside."""
 
-    form: Literal[
+    format: Literal[
         "auto", "csv", "tsv", "pairs", "labelled", "lines", "jsonl", "conll", "conllu", "arrays", "parquet", "files",
         "folders", "coco", "karpathy", "flickr8k", "vqa", "clevr", "easy-vqa",
     ] = "auto"  # fmt: skip
@@ -40,7 +40,7 @@ class TableOptions:
     """Whether the first row names the columns: in csv and tsv yes, in pairs no, unless said."""
     skip_bad: bool = False
     """Leave out rows that are not whole or lack a value, and count them, instead of stopping."""
-    merge: bool = False
+    deduplicate: bool = False
     """Count identical rows once."""
     split: str | None = None
     """The column that says of each row whether it is train, valid or test; a column named split when not given."""
@@ -54,14 +54,14 @@ class TableOptions:
 class Table:
     """`columns` are all of one length. Values are texts, lists of words, arrays (T, F), pictures, or None where one is
     missing. `numbers` are those of the rows in their file, from 1; `files` name it for each row, where there are
-    several. `form` is how it was read."""
+    several. `format` is how it was read."""
 
     name: str
     columns: dict[str, list[Any]]
     numbers: list[int]
     notes: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
-    form: str | None = None
+    format: str | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -91,10 +91,10 @@ class Table:
 
 def read(paths: list[str], options: TableOptions, like: Table | None = None) -> Table:
     """The table that stands in some files, one behind the other, or under a name such as hub:owner/data. A file whose
-    ending does not tell its form is read as `like` was: a few rows would not tell either."""
+    ending does not tell its format is read as `like` was: a few rows would not either."""
     if not paths:
         raise UserError("no table was given: name a file, a folder, or - for standard input")
-    tables = [_read(path, options, like.form if like is not None else None) for path in paths]
+    tables = [_read(path, options, like.format if like is not None else None) for path in paths]
     first, *others = tables
     if not others:
         return first
@@ -108,7 +108,7 @@ def read(paths: list[str], options: TableOptions, like: Table | None = None) -> 
         [number for table in tables for number in table.numbers],
         [note for table in tables for note in table.notes],
         [file for table in tables for file in table.files or [table.name] * len(table)],
-        first.form,
+        first.format,
     )
 
 
@@ -134,7 +134,7 @@ def _read(path: str, options: TableOptions, like: str | None) -> Table:
         form, name, rows = None, path, reader(path, how)
     else:
         found = content(path)
-        form = recognise(found, how.encoding, like) if options.form == "auto" else FORMS[options.form]
+        form = recognise(found, how.encoding, like) if options.format == "auto" else FORMS[options.format]
         if options.header is not None and not form.header:
             flag = "--header" if options.header else "--no-header"
             raise UserError(f"{flag} is for csv, tsv and pairs: {found.name} is read as {form.phrase}")

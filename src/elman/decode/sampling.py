@@ -30,20 +30,20 @@ class Sampling:
     """Only tokens at least this share as likely as the likeliest."""
     feed: Literal["sample", "softmax"] = "sample"
     """What the next step gets: the token that was chosen, or the whole distribution."""
-    no_repeat: CountInt = 0
+    no_repeat_ngram: CountInt = 0
     """No run of so many tokens twice, unless nothing else is left; acts before the filters. 0: runs may repeat."""
 
     @property
     def plain(self) -> bool:
         """Whether tokens are drawn from the model's own distribution, or the likeliest taken: no filter or feed."""
-        filtered = self.top_k is not None or self.top_p is not None or self.min_p or self.no_repeat
+        filtered = self.top_k is not None or self.top_p is not None or self.min_p or self.no_repeat_ngram
         return not filtered and self.feed == "sample"
 
     def take(self, logits: Tensor, uniform: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
         """The tokens (B,) that the uniform numbers (B, 1) choose from logits (B, V), and what the next step gets.
         `written` (B, T) is what `no_repeat` looks at."""
-        if self.no_repeat:
-            logits = ban(logits, repeats(written, self.no_repeat, logits.shape[-1]))
+        if self.no_repeat_ngram:
+            logits = ban(logits, repeats(written, self.no_repeat_ngram, logits.shape[-1]))
         chances = self.probabilities(logits)
         token = self.choose(chances, uniform)
         return token, token if self.feed == "sample" else chances / chances.sum(-1, keepdim=True)
@@ -78,21 +78,21 @@ BLOCK = 64  # steps between two handings-out
 
 
 def sample(
-    stepper: Any, prompt: list[int], length: int, how: Sampling, generator: torch.Generator, rows: int = 1,
+    stepper: Any, prompt: list[int], length: int, how: Sampling, generator: torch.Generator, num_samples: int = 1,
     batch: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Tensor]:  # fmt: skip
-    """Yields `length` times the next tokens (rows,), after the prompt, which every row is given; `batch` is what else
-    the stepper begins with. The numbers drawn depend only on the generator, on the CPU, and the number of rows."""
-    tokens = torch.tensor(prompt, device=stepper.device).expand(rows, -1)
+    """Yields `length` times the next tokens (num_samples,), after the prompt, which every row is given; `batch` is what else
+    the stepper begins with. The numbers drawn depend only on the generator, on the CPU, and the number of num_samples."""
+    tokens = torch.tensor(prompt, device=stepper.device).expand(num_samples, -1)
     with torch.inference_mode():
         state: State = stepper.begin({**(batch or {}), "input": tokens})
         for time in range(len(prompt) - 1):
             _, state = stepper.step(tokens[:, time], state)
         token = tokens[:, -1]
     for done in range(0, length, BLOCK):
-        uniforms = torch.rand(min(BLOCK, length - done), rows, 1, generator=generator).to(stepper.device)
+        uniforms = torch.rand(min(BLOCK, length - done), num_samples, 1, generator=generator).to(stepper.device)
         drawn, token, state = _block(stepper, token, state, uniforms, how, tokens)
-        if how.no_repeat:
+        if how.no_repeat_ngram:
             tokens = torch.cat((tokens, torch.stack(drawn, 1)), 1)
         yield from drawn
 
@@ -101,8 +101,8 @@ def sample(
 def _block(
     stepper: Any, token: Tensor, state: State, uniforms: Tensor, how: Sampling, written: Tensor
 ) -> tuple[list[Tensor], Tensor, State]:
-    """As many steps as there are uniform numbers (n, rows, 1): the tokens drawn, what is fed next, and the state.
-    `written` (rows, T) is what no run may be repeated of."""
+    """As many steps as there are uniform numbers (n, num_samples, 1): the tokens drawn, what is fed next, and the state.
+    `written` (num_samples, T) is what no run may be repeated of."""
     if hasattr(stepper, "block") and (done := stepper.block(token, state, uniforms.squeeze(-1), how)):
         return list(done[0].unbind()), done[0][-1], done[1]
     drawn = []
@@ -110,6 +110,6 @@ def _block(
         logits, state = stepper.step(token, state)
         chosen, token = how.take(logits, uniform, written)
         drawn.append(chosen)
-        if how.no_repeat:
+        if how.no_repeat_ngram:
             written = torch.cat((written, chosen[:, None]), 1)
     return drawn, token, state

@@ -21,13 +21,13 @@ class Search:
 
     beam: PositiveInt = 1
     """Hypotheses kept side by side; 1: the likeliest token at each step."""
-    best: PositiveInt = 1
+    n_best: PositiveInt = 1
     """How many outputs are given for each input, best first: at most --beam, or that many samples."""
     length_norm: CountFloat = 1.0
     """Scores are divided by the length, the end counted, to this power (Wu et al. 2016, section 7). 0: not divided,
     which favours short outputs; 1: the mean of a token."""
     min_length: CountInt = 0
-    """Tokens before the end may come."""
+    """Tokenizer before the end may come."""
     max_length: PositiveInt | None = None
     """At most so many tokens, the end counted; chosen by the task when not given."""
 
@@ -60,13 +60,13 @@ def search(
     stepper: Any, batch: dict[str, Tensor], rows: int, start: int, end: int, how: Search,
     max_length: int | list[int], no_repeat: int = 0,
 ) -> list[list[Hypothesis]]:  # fmt: skip
-    """The `how.best` hypotheses of each row of the batch, best first; fewer where there are not so many outputs.
+    """The `how.n_best` hypotheses of each row of the batch, best first; fewer where there are not so many outputs.
 
     A hypothesis that ends leaves the beam, and its place stays empty: of `how.beam` that are found the best are given.
     `no_repeat` is that of `Sampling`, within a hypothesis; where only the end is left before `min_length`, it yields.
     """
-    if how.best > how.beam:
-        raise UserError(f"--best {how.best} is more than --beam {how.beam}: pass --beam {how.best}")
+    if how.n_best > how.beam:
+        raise UserError(f"--n-best {how.n_best} is more than --beam {how.beam}: pass --beam {how.n_best}")
     limits = [how.limit(each) for each in ([max_length] * rows if isinstance(max_length, int) else max_length)]
     found: list[list[Hypothesis]] = [[] for _ in range(rows)]
     beams = _Beams(stepper, batch, rows, start, end, how)
@@ -78,7 +78,7 @@ def search(
         if all(_settled(row, score, how, limit) for row, score, limit in rest):
             break
         beams.move((beams.token != end) & (last == length), found)  # cut off
-    return [_ranked(row, how.best) for row in found]
+    return [_ranked(row, how.n_best) for row in found]
 
 
 def _ranked(found: list[Hypothesis], best: int) -> list[Hypothesis]:
@@ -89,7 +89,7 @@ def _settled(found: list[Hypothesis], score: float, how: Search, limit: int) -> 
     """Whether a row is done whose best unfinished hypothesis has that score. Scores are at most 0 and only fall as it
     grows, so that nothing made of it can be better than the same score divided by the greatest length."""
     reachable = how.normed(score, limit)
-    return score == -torch.inf or sum(each.normed >= reachable for each in found) >= how.best
+    return score == -torch.inf or sum(each.normed >= reachable for each in found) >= how.n_best
 
 
 class _Beams:
@@ -143,10 +143,10 @@ def draw(
     stepper: Any, batch: dict[str, Tensor], rows: int, start: int, end: int, how: Search, sampling: Sampling,
     generator: torch.Generator, max_length: int,
 ) -> list[list[Hypothesis]]:  # fmt: skip
-    """`how.best` outputs of each row of the batch drawn independently, best first; some may be equal. Scores are those
+    """`how.n_best` outputs of each row of the batch drawn independently, best first; some may be equal. Scores are those
     of the model, before any filter. The numbers drawn depend only on the generator, on the CPU, and on how many."""
-    limit, count = how.limit(max_length), rows * how.best
-    state = _repeated(stepper.begin(batch), how.best)
+    limit, count = how.limit(max_length), rows * how.n_best
+    state = _repeated(stepper.begin(batch), how.n_best)
     fed = torch.full((count,), start, device=stepper.device)
     written, score = fed.new_empty(count, 0), torch.zeros(count, device=stepper.device)
     ended = torch.zeros(count, dtype=torch.bool, device=stepper.device)
@@ -165,7 +165,7 @@ def draw(
         if ended.all():
             break
     drawn = [_hypothesis(*each, end, how) for each in zip(written.tolist(), score.tolist(), strict=True)]
-    return [_ranked(drawn[row * how.best : (row + 1) * how.best], how.best) for row in range(rows)]
+    return [_ranked(drawn[row * how.n_best : (row + 1) * how.n_best], how.n_best) for row in range(rows)]
 
 
 def _repeated(state: State, times: int) -> State:

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from elman.data.tokens import Tokens, from_config
 from elman.decode.search import Search, search
-from elman.inspect.answered import Answered, seen
 from elman.inspect.chart import COLOURS, axes, literal, styled
 from elman.inspect.panel import Panel
+from elman.inspect.predictions import Predictions, seen
 from elman.tasks.translate import Translate, limit
+from elman.tokenizers.registry import Tokenizer, from_config
 
 SHOWN, MEASURED = 4, 40  # sentences that are drawn, and over which the numbers are taken
 SHORTEST, READABLE = 4, 24  # tokens of a source that is looked at
@@ -57,7 +57,7 @@ class Aligned:
         return figure
 
 
-def align(here: Answered, task: Translate, row: int) -> Aligned:
+def align(here: Predictions, task: Translate, row: int) -> Aligned:
     """What is written of a row, and where was looked for each token of it."""
     batch = here.batch(row)
     boundary = task.boundary
@@ -72,14 +72,14 @@ def align(here: Answered, task: Translate, row: int) -> Aligned:
     )  # fmt: skip
 
 
-def spelled(tokens: Tokens, ids: list[int]) -> list[str]:
+def spelled(tokens: Tokenizer, ids: list[int]) -> list[str]:
     """Each token as one sees it; one that goes on within a word begins with a dot."""
     found = [tokens.decode([token]) for token in ids]
     return [(GOES_ON if place and tokens.lead and piece[:1].isalnum() else "") + seen(piece, 16)
             for place, piece in enumerate(found)]  # fmt: skip
 
 
-def alignment_panel(here: Answered, task: Translate) -> Panel:
+def alignment_panel(here: Predictions, task: Translate) -> Panel:
     """Heat maps of some sentences, or a sentence that says why there are none."""
     title = "Where it looks"
     if task.attention is None:

@@ -6,7 +6,7 @@ from typing import Any
 from pygments.lexers.c_cpp import CLexer
 from pygments.token import Comment, Keyword, Name, Number, String
 
-from elman.inspect.stretches import OPENED_BY, Brackets, Stretches, last_word, without_blank_lines
+from elman.inspect.spans import OPENED_BY, Brackets, Spans, last_word, without_blank_lines
 
 LEXER = CLexer()
 # how a line begins that is outside of all functions, if they are indented
@@ -16,11 +16,11 @@ TOP = re.compile(
 )
 BEGINS = re.compile(rf"#|/[/*]|{TOP.pattern}")
 COMMENT = re.compile(r"/\*|\*/")
-# what Pygments does not tell in a line of the preprocessor
+# what Pygments does not log in a line of the preprocessor
 OF_CODE = ("string", "brackets", "block", "condition", "identifier", "keyword", "number")
 
 
-def read(text: str) -> Stretches:
+def read(text: str) -> Spans:
     """The stretches of a text in C."""
     reader, begin = _Reader(text), _begin(text)
     reader.found.doubt(0, begin)
@@ -42,7 +42,7 @@ class _Reader:
     """What has been read of a text."""
 
     def __init__(self, text: str):
-        self.text, self.found = text, Stretches(len(text))
+        self.text, self.found = text, Spans(len(text))
         self.brackets = Brackets(self.found, {"(": "brackets", "[": "brackets", "{": "block"})
         self.settled = False  # a line outside of all functions was seen, so brackets are known
         self.string: int | None = None  # where it begins
@@ -66,7 +66,7 @@ class _Reader:
                 self.string = None
             self._word(kind, word, at, end)
 
-    def end(self) -> Stretches:
+    def end(self) -> Spans:
         """The text may end inside anything."""
         length = len(self.text)
         self.brackets.end()

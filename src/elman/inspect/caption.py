@@ -7,18 +7,18 @@ from matplotlib.figure import Figure
 
 from elman.data.rows import Ragged, Rows
 from elman.data.table import Table
-from elman.data.tokens import Tokens, from_config
-from elman.inspect.answered import Answered, shortened
 from elman.inspect.chart import COLOURS, axes, styled
 from elman.inspect.curves import training
 from elman.inspect.look import Look
 from elman.inspect.panel import Panel, table
+from elman.inspect.predictions import Predictions, shortened
 from elman.inspect.strip import PAGE, Strip, words
+from elman.metrics.captions import Described
+from elman.metrics.pointing import Pointed, figures
 from elman.tasks.caption import Caption
-from elman.tasks.described import Described
-from elman.tasks.pointing import Pointed, figures
 from elman.tasks.task import Answer, to
-from elman.training.model import Model
+from elman.tokenizers.registry import Tokenizer, from_config
+from elman.training.trained_model import Model
 
 TAKES = ("text", "length")
 DRAWN, HARDEST = 3, 12  # strips of each kind; pictures in the table
@@ -28,7 +28,7 @@ SILENT = "No word was said, so it looked nowhere."
 
 def panels(model: Model, look: Look) -> Iterator[Panel]:
     """Every panel of the report, one after another."""
-    here = Answered(model, look)
+    here = Predictions(model, look)
     assert isinstance(here.task, Caption)
     said = captions(here, here.task)
     yield scores_panel(here, said)
@@ -39,10 +39,10 @@ def panels(model: Model, look: Look) -> Iterator[Panel]:
         ordered = hardest(said)
         yield strips_panel(here, here.task, said, ordered)
         yield hardest_panel(said, ordered)
-    yield from training(model.run, look.tell)
+    yield from training(model.run, look.log)
 
 
-def captions(here: Answered, task: Caption) -> Described:
+def captions(here: Predictions, task: Caption) -> Described:
     """What is said of each picture, once, beside all captions that the whole table has of it."""
     first = {picture.name: row for row, picture in reversed(list(enumerate(here.column("image"))))}
     some = here.source.select(np.array(sorted(first.values())))
@@ -57,7 +57,7 @@ def hardest(said: Described) -> list[int]:
     return sorted(said.said, key=lambda row: (said.true(row) is not False, said.cider(row)))
 
 
-def scores_panel(here: Answered, said: Described) -> Panel:
+def scores_panel(here: Predictions, said: Described) -> Panel:
     """BLEU, CIDEr-D, what is true; and the loss, which is something else."""
     counted = said.figures()
     nats, tokens = here.loss(list(range(len(here))))
@@ -138,7 +138,7 @@ def attention_chart(rows: list[list]) -> Figure:
     return figure
 
 
-def strips_panel(here: Answered, task: Caption, said: Described, ordered: list[int]) -> Panel:
+def strips_panel(here: Predictions, task: Caption, said: Described, ordered: list[int]) -> Panel:
     """Some pictures as they were looked at for each word: a few at random, then the hardest."""
     chance = np.random.default_rng(here.look.seed).permutation(sorted(said.said))[:DRAWN].tolist()
     hard = [row for row in ordered if row not in chance][:DRAWN]
@@ -203,7 +203,7 @@ def blind(task: Caption) -> str:
     return WHOLE if task.config()["decoder"] == "plain" else SILENT
 
 
-def written(tokens: Tokens, text: str) -> list[int]:
+def written(tokens: Tokenizer, text: str) -> list[int]:
     """The tokens of a text that was written by them, the unknown one where its sign stands."""
     text = tokens.alone(text)
     if tokens.unknown is None:

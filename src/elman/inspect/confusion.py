@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from elman.inspect.answered import shortened
 from elman.inspect.chart import COLOURS, axes, literal, styled
 from elman.inspect.panel import table
+from elman.inspect.predictions import shortened
 
 DRAWN, WRITTEN = 20, 12  # classes in the chart, and classes up to which its cells have numbers
 NAMED = 12  # confusions in the table

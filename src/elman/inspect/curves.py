@@ -16,7 +16,7 @@ from elman.training.run import Run
 
 DRAWN = {
     "grad_norm": "gradient norm before clipping, about once a second",
-    "rate": "learning rate",
+    "lr": "learning rate",
     "tokens_per_s": "{unit}s a second",
     "clipped": "share of updates that were clipped",
     "stuck": "share of units that are the same in every row",
@@ -40,12 +40,12 @@ def read(path: Path) -> dict[str, np.ndarray]:
     }
 
 
-def training(run: Run, tell: Callable[[str], None]) -> Iterator[Panel]:
+def training(run: Run, log: Callable[[str], None]) -> Iterator[Panel]:
     """The curves of one run, as the last panel of its report; told where it has none."""
     if (run.path / "log.jsonl").exists():
         yield curves([run])
     else:
-        tell(f"{run.path} has no log.jsonl: the curves of its training are left out")
+        log(f"{run.path} has no log.jsonl: the curves of its training are left out")
 
 
 @styled

@@ -193,7 +193,7 @@ def verdict(found: Flow, back: int | None) -> str:
     if back is None:
         return said
     if back >= 2 * far:
-        return f"{said} Training went back {back} steps (--back), further than this model learns from."
+        return f"{said} Training went back {back} steps (--bptt), further than this model learns from."
     if back < far:
-        return f"{said} Training went back only {back} steps: a larger --back may teach it more."
-    return f"{said} Training went back {back} steps (--back), which is enough."
+        return f"{said} Training went back only {back} steps: a larger --bptt may teach it more."
+    return f"{said} Training went back {back} steps (--bptt), which is enough."

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from elman.data.tokens import from_config
-from elman.inspect.answered import Answered, shortened
 from elman.inspect.chart import COLOURS, axes, literal, styled
 from elman.inspect.curves import training
 from elman.inspect.look import Look
 from elman.inspect.panel import Panel, table
+from elman.inspect.predictions import Predictions, shortened
 from elman.tasks.generate import Generate
-from elman.training.model import Model
+from elman.tokenizers.registry import from_config
+from elman.training.trained_model import Model
 
 TAKES = ("text", "length")
 SHOWN, WRITTEN, LONGEST, WIDTH = 24, 4, 200, 60  # labels; texts of each; tokens of a text, and characters shown
@@ -23,7 +23,7 @@ NAMED = 60  # labels with a name in the chart
 
 def panels(model: Model, look: Look) -> Iterator[Panel]:
     """Every panel of the report, one after another."""
-    here = Answered(model, look)
+    here = Predictions(model, look)
     task = here.task
     assert isinstance(task, Generate)
     if not look.quiet:
@@ -32,10 +32,10 @@ def panels(model: Model, look: Look) -> Iterator[Panel]:
     for (role, labels), vectors in zip(here.config["labels"].items(), task.labels.parameters(), strict=True):
         if len(labels) > 2:
             yield states_panel(here.config["columns"][role], role, labels, vectors.detach().float().cpu().numpy())
-    yield from training(model.run, look.tell)
+    yield from training(model.run, look.log)
 
 
-def asked(here: Answered) -> list[tuple[str, ...]]:
+def asked(here: Predictions) -> list[tuple[str, ...]]:
     """The labels that stand together in a row, the most frequent first; one empty tuple where there are none."""
     roles = list(here.config["labels"])
     if not roles:
@@ -43,7 +43,7 @@ def asked(here: Answered) -> list[tuple[str, ...]]:
     return [labels for labels, _ in Counter(zip(*map(here.column, roles), strict=True)).most_common()]
 
 
-def write(here: Answered, task: Generate, groups: list[tuple[str, ...]]) -> list[list[str]]:
+def write(here: Predictions, task: Generate, groups: list[tuple[str, ...]]) -> list[list[str]]:
     """Texts for each group of labels, one for each role."""
     roles, tokens = here.config["labels"], from_config(here.config["tokens"])
     batch = {
@@ -58,7 +58,7 @@ def write(here: Answered, task: Generate, groups: list[tuple[str, ...]]) -> list
     return [texts[begin : begin + WRITTEN] for begin in range(0, rows, WRITTEN)]
 
 
-def samples_panel(here: Answered, task: Generate) -> Panel:
+def samples_panel(here: Predictions, task: Generate) -> Panel:
     """A few texts for each label, side by side."""
     groups = asked(here)[:SHOWN]
     texts = write(here, task, groups)
@@ -76,7 +76,7 @@ def samples_panel(here: Answered, task: Generate) -> Panel:
 
 
 @styled
-def losses_panel(here: Answered) -> Panel:
+def losses_panel(here: Predictions) -> Panel:
     """The loss of the texts of each label."""
     nats, tokens = here.loss(list(range(len(here))))
     found = []

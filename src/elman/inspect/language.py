@@ -1,4 +1,4 @@
-"""In what language a text is: by the names of its files, or by lines that tell."""
+"""In what language a text is: by the names of its files, or by lines that log."""
 
 import os
 import re
@@ -16,7 +16,7 @@ SUFFIXES = {
 LANGUAGE = {f".{suffix}": language for language, suffixes in SUFFIXES.items() for suffix in suffixes.split()}
 FILES = 300  # looked at in a folder
 LENGTH = 50_000  # of the text that is looked at
-SHARE = 0.05  # of lines that must tell
+SHARE = 0.05  # of lines that must log
 TELLTALES = {
     "python": r"\s*(?:async )?def \w+\(|\s*class \w+\s*[(:]|\s*(?:el)?if .*:$|import [\w.]+$|from [\w.]+ import |@\w",
     "c": r"#\s*(?:include|define|undef|if|ifdef|ifndef|else|endif)\b|\s*/\*|\s+\*[ /]|.*\)\s*[;{]$|\s*\}|.*\w->\w",

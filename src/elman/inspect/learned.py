@@ -5,7 +5,7 @@ import html
 import numpy as np
 
 from elman.inspect import painting
-from elman.inspect.listened import Listened
+from elman.inspect.activations import Activations
 from elman.inspect.panel import Panel, table
 from elman.inspect.properties import named, properties
 from elman.inspect.units import Found, find, names
@@ -15,17 +15,17 @@ BEST = 5  # units in that picture
 LASTING = 8  # characters that a property holds for, on average, if it is to be remembered and not only read
 
 
-def scores(here: Listened) -> tuple[list[Found], list[Found]]:
+def scores(here: Activations) -> tuple[list[Found], list[Found]]:
     """The best units for each property, in the trained and in the untrained network."""
     truths = properties(here.text, here.language, here.look.own)
     trained = {place: here.by_character(values) for place, values in here.states.items()}
     found = find(trained, truths, here.look.seed)
     for name in sorted({named(function) for function in here.look.own} - {each.property.name for each in found}):
-        here.look.tell(f"the property {name} is not scored: it is nowhere known, or nearly always the same")
+        here.look.log(f"the property {name} is not scored: it is nowhere known, or nearly always the same")
     return found, find(here.untrained(), [each.property for each in found], here.look.seed)
 
 
-def units_panel(here: Listened, found: list[Found], fresh: list[Found]) -> Panel:
+def units_panel(here: Activations, found: list[Found], fresh: list[Found]) -> Panel:
     """The table of properties, and the best units painted over text."""
     paired = sorted(zip(found, fresh, strict=True), key=lambda pair: -_above_chance(pair[0]))
     rows = [[each.property.meaning, each.unit + " (low)" * (each.sign < 0), each.score, before.score,
@@ -70,7 +70,7 @@ def _title(found: Found) -> str:
     return f"{found.property.meaning}: unit {found.unit}, {_kind(found)} {found.score:.2f}"
 
 
-def excerpt(here: Listened, found: Found, size: int) -> slice:
+def excerpt(here: Activations, found: Found, size: int) -> slice:
     """A piece of the second half of the text, in which the property changes most."""
     truth = found.property.values.astype(np.float32)
     size = min(size, len(truth) // 2)
@@ -81,7 +81,7 @@ def excerpt(here: Listened, found: Found, size: int) -> slice:
     return slice(begin, begin + size)
 
 
-def over(here: Listened, unit: str, part: slice) -> tuple[str, np.ndarray, list[str]]:
+def over(here: Activations, unit: str, part: slice) -> tuple[str, np.ndarray, list[str]]:
     """A piece of the text, a unit's shade at each character, and its value in words."""
     values, gate = here.unit(unit), unit.rpartition(".")[0] in here.gates
     return here.text[part], painting.scaled(values, gate)[part], [f"{value:.2f}" for value in values[part]]
@@ -100,7 +100,7 @@ def lasting(found: Found) -> bool:
     return holds.sum() >= LASTING * max(1, int((np.diff(holds.astype(np.int8)) == 1).sum()))
 
 
-def unit_panel(here: Listened, unit: str) -> Panel:
+def unit_panel(here: Activations, unit: str) -> Panel:
     """One unit over the beginning of the text."""
     text, shades, values = over(here, unit, slice(3 * PAINTED))
     place, _, number = unit.rpartition(".")

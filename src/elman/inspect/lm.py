@@ -7,21 +7,21 @@ import torch
 from torch.nn import functional as F
 
 from elman.cells.cell import Cell
-from elman.data.tokens import Tokens
 from elman.errors import UserError
 from elman.inspect import flow as gradient
+from elman.inspect.activations import Activations
 from elman.inspect.curves import training
 from elman.inspect.expectation import expectation, strip
 from elman.inspect.gates import saturation
-from elman.inspect.held import hold_panel
+from elman.inspect.interventions import hold_panel
 from elman.inspect.learned import scores, units_panel
-from elman.inspect.listened import Listened
 from elman.inspect.look import Look
 from elman.inspect.markov import Texts, markov
 from elman.inspect.panel import Panel
 from elman.inspect.recording import listen
 from elman.tasks.lm import LM
-from elman.training.model import Model
+from elman.tokenizers.registry import Tokenizer
+from elman.training.trained_model import Model
 
 TAKES = ("text", "language", "length", "unknown", "own")
 STEPS, ROWS = 150, 24  # of gradient flow
@@ -31,7 +31,7 @@ STRIP = "hello"
 
 def panels(model: Model, look: Look) -> Iterator[Panel]:
     """Every panel of the report, one after another, the slow ones last."""
-    here = Listened(model, look)
+    here = Activations(model, look)
     found = scores(here)
     yield units_panel(here, *found)
     if not look.quiet:
@@ -42,17 +42,17 @@ def panels(model: Model, look: Look) -> Iterator[Panel]:
     if (gates := saturation(here.gates, here.seen.values)) is not None:
         yield gates
     yield gradient_panel(here)
-    yield from training(model.run, look.tell)
+    yield from training(model.run, look.log)
     if here.train is not None:
         spell = here.tokens.decode
         yield markov(model, Texts(here.train, here.ids, len(here.tokens), spell, here.language), look.seed)
 
 
-def _spell(tokens: Tokens) -> Callable[[int], str]:
+def _spell(tokens: Tokenizer) -> Callable[[int], str]:
     return lambda token: tokens.decode([token])
 
 
-def strip_panel(here: Listened) -> Panel:
+def strip_panel(here: Activations) -> Panel:
     """ "hello", where the model knows its letters; otherwise the beginning of the text."""
     try:
         ids = here.tokens.encode(STRIP)
@@ -66,7 +66,7 @@ def strip_panel(here: Listened) -> Panel:
     return strip(here.tokens.decode(ids), seen, logits, _spell(here.tokens))
 
 
-def gradient_panel(here: Listened) -> Panel:
+def gradient_panel(here: Activations) -> Panel:
     """Gradient flow over pieces of the text, with the model's own loss at their last step."""
     options = here.model.config["options"]
     return gradient.panel(
@@ -83,7 +83,7 @@ def text_flow(task: LM, ids: np.ndarray) -> gradient.Flow:
     return gradient.flow(task.recurrent, x, lambda h: F.cross_entropy(task.head(h), target, reduction="none"))
 
 
-def jacobians(here: Listened) -> dict[str, list[gradient.Stretching]]:
+def jacobians(here: Activations) -> dict[str, list[gradient.Stretching]]:
     """How the step of each layer stretches its state, at some places of the text."""
     found: dict[str, list[gradient.Stretching]] = {}
     device = here.task.head.weight.device

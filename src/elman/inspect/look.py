@@ -10,16 +10,16 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from elman.data.table import Table
-from elman.data.tokens import Unknown
 from elman.errors import UserError
 from elman.inspect.curves import curves
 from elman.inspect.panel import Panel, Report
 from elman.options import CountInt, PositiveInt, build, check, flag
 from elman.tasks.task import Answer
-from elman.training.model import Model, load
+from elman.tokenizers.registry import Unknown
 from elman.training.run import Run
+from elman.training.trained_model import Model, load
 
-ALWAYS = ("quiet", "seed", "tell")  # options that every report takes
+ALWAYS = ("quiet", "seed", "log")  # options that every report takes
 FLAGS = {"own": "--property"}  # where the command line has another word
 
 
@@ -42,7 +42,7 @@ class Look:
     """Of everything that is drawn."""
     own: Annotated[Sequence[Callable[[str], Any]], Parameter(parse=False)] = ()
     """Properties of the user's own: functions of the text."""
-    tell: Annotated[Callable[[str], None], Parameter(parse=False)] = lambda line: None
+    log: Annotated[Callable[[str], None], Parameter(parse=False)] = lambda line: None
     """Where lines to the user go."""
 
     def fits(self, taken: Iterable[str], what: str) -> None:

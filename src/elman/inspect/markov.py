@@ -12,7 +12,7 @@ from elman.inspect.history import loss_by_history, places
 from elman.inspect.ngram import NGram
 from elman.inspect.panel import Panel, table
 from elman.inspect.wellformed import Score, wellformed
-from elman.training.model import Model
+from elman.training.trained_model import Model
 
 ORDER = 12  # of the largest n-gram model
 KEPT = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -79,7 +79,7 @@ def _says(kept: list[int], losses: np.ndarray, by_order: np.ndarray) -> str:
 
 def _samples(model: Model, texts: Texts, grams: NGram, seed: int) -> tuple[list[str], list[str], list[str]]:
     """What the model writes, what the n-gram model writes after the same beginning, and pieces of the text."""
-    streams = model.stream("", LENGTH, Sampling(), seed, rows=SAMPLES)
+    streams = model.stream("", LENGTH, Sampling(), seed, num_samples=SAMPLES)
     ours = ["".join(pieces) for pieces in zip(*streams, strict=True)]
     first = texts.train[: grams.order].tolist()
     drawn = grams.sample(LENGTH, np.random.default_rng(seed), first, SAMPLES)

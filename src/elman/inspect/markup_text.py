@@ -9,7 +9,7 @@ from pygments.lexers.markup import MarkdownLexer, TexLexer
 from pygments.token import Comment, Generic, Keyword, Name, String
 
 from elman.inspect import plain_text
-from elman.inspect.stretches import Brackets, Stretches, without_blank_lines
+from elman.inspect.spans import Brackets, Spans, without_blank_lines
 
 MATHS = r"(?:(?:display)?math|equation|align(?:at)?|eqnarray|gather|multline|flalign)\*?"
 MATH = re.compile(rf"\\(begin|end)\{{{MATHS}\}}")
@@ -36,9 +36,9 @@ class Tex(TexLexer):
 TEX, MARKDOWN = Tex(), MarkdownLexer(handlecodeblocks=False)
 
 
-def read_latex(text: str) -> Stretches:
+def read_latex(text: str) -> Spans:
     """The stretches of a text in LaTeX. Where mathematics does not end its paragraph is in doubt, not all after it."""
-    found = Stretches(len(text))
+    found = Spans(len(text))
     brackets = Brackets(found, {"{": "brackets"})
     cuts = sorted({0, len(text), *(match.end() for match in PARAGRAPH.finditer(text))})
     for start, end in pairwise(cuts):
@@ -50,7 +50,7 @@ def read_latex(text: str) -> Stretches:
     return found
 
 
-def _paragraph(text: str, start: int, found: Stretches, brackets: Brackets) -> None:
+def _paragraph(text: str, start: int, found: Spans, brackets: Brackets) -> None:
     math: int | None = None
     # `get_tokens` would change the text first; some rules want the newline at its end
     for place, kind, word in TEX.get_tokens_unprocessed(text + "\n"):
@@ -76,9 +76,9 @@ def _paragraph(text: str, start: int, found: Stretches, brackets: Brackets) -> N
         found.doubt(start, start + len(text), "math")
 
 
-def read_markdown(text: str) -> Stretches:
+def read_markdown(text: str) -> Spans:
     """The stretches of a text in Markdown."""
-    found = Stretches(len(text))
+    found = Spans(len(text))
     begin = _begin_of_markdown(text)
     found.doubt(0, begin)
     ending = "\n" + "```\n" * (len(FENCE.findall(text, begin)) % 2)  # the text may end inside code
@@ -105,7 +105,7 @@ def _begin_of_markdown(text: str) -> int:
     return text.find("\n") + 1 or len(text) if text[:1].isalnum() else 0
 
 
-def _markdown(kind: Any, word: str, at: int, end: int, found: Stretches) -> None:
+def _markdown(kind: Any, word: str, at: int, end: int, found: Spans) -> None:
     if kind is String.Backtick:
         found.add("code", at, end - 1)
     elif kind in (Generic.Heading, Generic.Subheading):
@@ -116,7 +116,7 @@ def _markdown(kind: Any, word: str, at: int, end: int, found: Stretches) -> None
         found.add("link", at, end)
 
 
-def _add_prose(text: str, found: Stretches) -> None:
+def _add_prose(text: str, found: Spans) -> None:
     """Quotations and brackets outside of code."""
     code = found.depth("code") > 0
     prose = "".join(" " if inside and char != "\n" else char for char, inside in zip(text, code.tolist(), strict=True))

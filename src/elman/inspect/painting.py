@@ -103,11 +103,11 @@ def _wrapped(text: str, values: np.ndarray) -> list[tuple[str, np.ndarray | None
     return lines
 
 
-def tell_uncovered(text: str, tell: Callable[[str], None]) -> None:
+def log_uncovered(text: str, log: Callable[[str], None]) -> None:
     """Tells which characters of a text no font on this machine has, if any."""
     if boxes := uncovered(text):
         few = "".join(boxes[:5]) + (" ..." if len(boxes) > 5 else "")
-        tell(f"no font on this machine has {few}: boxes stand for them in the PNG files, not in the page")
+        log(f"no font on this machine has {few}: boxes stand for them in the PNG files, not in the page")
 
 
 def uncovered(text: str) -> list[str]:

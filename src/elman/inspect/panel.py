@@ -18,14 +18,14 @@ from elman.files import replace_folder, write
 from elman.inspect.chart import png, svg
 from elman.printable import printable
 
-Picture = Figure | bytes  # a chart, or a PNG
+LazyImage = Figure | bytes  # a chart, or a PNG
 
 
 @dataclass
 class Panel:
     """What was looked at under a name. Shows itself in a notebook.
 
-    - says: one or two sentences that tell what is seen
+    - says: one or two sentences that log what is seen
     - figures: all numbers, for report.json
     - pictures: by name; charts stand in the page, and all are saved as PNG
     - body: HTML below the charts
@@ -35,7 +35,7 @@ class Panel:
     title: str
     says: str
     figures: dict[str, Any] = field(default_factory=dict)
-    pictures: dict[str, Picture] = field(default_factory=dict)
+    pictures: dict[str, LazyImage] = field(default_factory=dict)
     body: str = ""
 
     def section(self) -> str:

@@ -3,7 +3,7 @@ follows inside out; and lines that only say who speaks, or what follows."""
 
 import re
 
-from elman.inspect.stretches import Brackets, Stretches
+from elman.inspect.spans import Brackets, Spans
 
 QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»", "「": "」", "『": "』"}  # what opens, and what may close it
 # but the brackets of enumerations, 1) and 12), and of smileys
@@ -11,9 +11,9 @@ MARK = re.compile(r"\n[ \t]*\n|[\"“”„«»「」『』(\[\]]|(?<!^\w)(?<!^\
 LABEL = re.compile(r"^[^\n:]{1,60}:(?=\n)", re.MULTILINE)
 
 
-def read(text: str) -> Stretches:
+def read(text: str) -> Spans:
     """The stretches of a text."""
-    found = Stretches(len(text))
+    found = Spans(len(text))
     read_into(found, text)
     for match in LABEL.finditer(text):
         found.add("label", *match.span())
@@ -22,7 +22,7 @@ def read(text: str) -> Stretches:
     return found
 
 
-def read_into(found: Stretches, text: str) -> None:
+def read_into(found: Spans, text: str) -> None:
     """Finds quotations and brackets."""
     brackets = Brackets(found, {"(": "brackets", "[": "brackets"})
     paragraph, quotation = 0, None  # where they begin
@@ -46,7 +46,7 @@ def read_into(found: Stretches, text: str) -> None:
     brackets.reset(len(text))
 
 
-def _lost(found: Stretches, quotation: int | None, end: int) -> None:
+def _lost(found: Spans, quotation: int | None, end: int) -> None:
     if quotation is not None:
         found.doubt(quotation, end, "quotation")
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from elman.cells.tap import record
 from elman.inspect import painting
-from elman.inspect.answered import seen
 from elman.inspect.panel import Panel, table
-from elman.inspect.running import Running, spread
+from elman.inspect.predictions import seen
+from elman.inspect.prefix_predictions import PrefixPredictions, spread
 from elman.tasks.classify import Classify
 
 SEVERAL, NAMED = 5, 15  # times that a word must come to be in the table, and words in it
@@ -40,7 +40,7 @@ PARTS: dict[str, tuple[Callable[[Classify, Tensor], Tensor], str, str]] = {
 }
 
 
-def pooled(running: Running) -> Panel | None:
+def pooled(running: PrefixPredictions) -> Panel | None:
     """Rows painted by each word's part in the pooled vector; None for a pooling in which all words, or only the last,
     have one."""
     pooling = running.task.config()["pooling"]
@@ -76,7 +76,7 @@ def pooled(running: Running) -> Panel | None:
                  {"pooled": painting.picture(pictures, heat=True)}, body)  # fmt: skip
 
 
-def _words(running: Running, parts: Callable[[int], np.ndarray]) -> tuple[list[list], float, float]:
+def _words(running: PrefixPredictions, parts: Callable[[int], np.ndarray]) -> tuple[list[list], float, float]:
     """The words with the largest part over all rows that are followed: how often they come, their mean part, and how
     many even parts that is; and over the rows the mean of the largest part, and of an even one."""
     found, highest, even = dict[str, list[tuple[float, float]]](), [], []

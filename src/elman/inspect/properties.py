@@ -21,7 +21,7 @@ from elman.errors import UserError, unknown
 from elman.inspect import c_text, markup_text, plain_text, python_text
 from elman.inspect.language import guess
 from elman.inspect.line_text import EVERYWHERE, Truth
-from elman.inspect.stretches import Stretches
+from elman.inspect.spans import Spans
 
 __all__ = ["LANGUAGES", "Property", "guess", "properties"]
 
@@ -53,7 +53,7 @@ DEPTHS = {
 }
 WORDS = ["identifier", "keyword", "number"]
 
-Reader = Callable[[str], Stretches]
+Reader = Callable[[str], Spans]
 LANGUAGES: dict[str, tuple[Reader, list[str]]] = {
     "python": (
         python_text.read,

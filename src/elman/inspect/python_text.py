@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from keyword import iskeyword
 
-from elman.inspect.stretches import OPENED_BY, Stretches
+from elman.inspect.spans import OPENED_BY, Spans
 
 BEGINS = re.compile(
     r"^(?:[ \t]*(?:async def|def) \w+[ \t]*[(\[]"
@@ -45,9 +45,9 @@ PARTED = PARTED_BEGINS | PARTED_ENDS
 CLEAN = {0: "\ufffd", 0x0D: " ", 0xFEFF: "\f"} | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
-def read(text: str) -> Stretches:
+def read(text: str) -> Spans:
     """The stretches of a text in Python."""
-    found = Stretches(len(text))
+    found = Spans(len(text))
     text = text.translate(CLEAN)
     lines = [line + "\n" for line in text.split("\n")]
     offsets = [0, *accumulate(map(len, lines))]

@@ -2,15 +2,15 @@
 
 from functools import cached_property
 
-from elman.data.tokens import from_config
-from elman.inspect.answered import Answered
-from elman.tasks.scores import Scores, references
+from elman.inspect.predictions import Predictions
+from elman.metrics.translation import Scores, references
+from elman.tokenizers.registry import from_config
 
 
 class Scored(Scores):
     """Each source once: what was said of it, and its references, those in rows that are not read too."""
 
-    def __init__(self, here: Answered):
+    def __init__(self, here: Predictions):
         self.here = here
         self._row = {source: row for row, source in enumerate(here.column("source"))}
         said = {source: here.answers[row]["translation"] for source, row in self._row.items()}
@@ -23,7 +23,7 @@ class Scored(Scores):
         return from_config(self.here.config["tokens"]["source"]).unit
 
     def size(self, source: str) -> int:
-        """Tokens of a source."""
+        """Tokenizer of a source."""
         return len(self.here.source.values("source")[self._row[source]])
 
     def corpus(self, sources: list[str]) -> tuple[float, float, float]:

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from PIL import Image, ImageDraw
 
-from elman.data.picture import Picture
-from elman.data.tokens import Tokens
+from elman.data.image import LazyImage
 from elman.inspect import painting
-from elman.inspect.answered import shortened
 from elman.inspect.chart import literal, png, styled
 from elman.inspect.panel import escape, thumbnail
+from elman.inspect.predictions import shortened
+from elman.tokenizers.registry import Tokenizer
 
 LARGEST, PAGE, ALONE = 400, 220, 340  # pixels of a picture in a file, in a page, and where few are in a line
 FEW = 4
@@ -33,7 +33,7 @@ class Strip:
     """A picture, and for each word that was said, or each look, where was looked (L,). `below` says more than the
     heading; `framed`: one place alone was taken, that of the largest weight."""
 
-    picture: Picture
+    picture: LazyImage
     heading: str
     steps: list[tuple[str, np.ndarray]]
     below: str = ""
@@ -102,7 +102,7 @@ def lit(plain: Image.Image, weights: np.ndarray, framed: bool = False) -> Image.
     return made
 
 
-def words(tokens: Tokens, ids: list[int], weights: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def words(tokens: Tokenizer, ids: list[int], weights: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """The words of a text, each with where was looked (L,) when it was begun, from that of each token (T, L)."""
     found, decode, blank = list[tuple[str, np.ndarray]](), tokens.decoder(), True
     for token, seen in zip(ids, weights, strict=False):

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from elman.data.vocabulary import Vocabulary
-from elman.inspect.answered import Answered, shortened
 from elman.inspect.confusion import Confusion, counted
 from elman.inspect.curves import training
 from elman.inspect.look import Look
 from elman.inspect.panel import Panel, escape
+from elman.inspect.predictions import Predictions, shortened
 from elman.tasks.tag import Tag
-from elman.training.model import Model
+from elman.tokenizers.vocabulary import Vocabulary
+from elman.training.trained_model import Model
 
 TAKES = ("text", "length")
 HARDEST, WORDS = 12, 60  # sentences that are shown, and words of each
@@ -45,7 +45,7 @@ def _word(word: str, truth: str, said: str) -> str:
 
 def panels(model: Model, look: Look) -> Iterator[Panel]:
     """Every panel of the report, one after another."""
-    here = Answered(model, look)
+    here = Predictions(model, look)
     assert isinstance(here.task, Tag)
     sentences = tagged(here)
     truth = [tag for each in sentences for tag in each.truth]
@@ -56,10 +56,10 @@ def panels(model: Model, look: Look) -> Iterator[Panel]:
         yield hardest_panel(sentences)
     if (gates := here.gates(here.task.recurrent)) is not None:
         yield gates
-    yield from training(model.run, look.tell)
+    yield from training(model.run, look.log)
 
 
-def tagged(here: Answered) -> list[Tagged]:
+def tagged(here: Predictions) -> list[Tagged]:
     """The rows as sentences, cut where the model cuts them."""
     made = []
     for words, tags, answer in zip(here.column("words"), here.column("tags"), here.answers, strict=True):
@@ -69,7 +69,7 @@ def tagged(here: Answered) -> list[Tagged]:
     return made
 
 
-def confusion_panel(here: Answered, sentences: list[Tagged], found: Confusion) -> Panel:
+def confusion_panel(here: Predictions, sentences: list[Tagged], found: Confusion) -> Panel:
     """The confusion of tags, and how much is right of the words that training knew and of the others."""
     known = Vocabulary(here.config["words"])
     right: dict[bool, list[bool]] = {True: [], False: []}

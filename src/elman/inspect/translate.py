@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from elman.inspect.alignment import alignment_panel
-from elman.inspect.answered import Answered, shortened
 from elman.inspect.chart import COLOURS, axes, styled
 from elman.inspect.curves import training
 from elman.inspect.look import Look
 from elman.inspect.panel import Panel, table
+from elman.inspect.predictions import Predictions, shortened
 from elman.inspect.scored import Scored
 from elman.tasks.translate import Translate
-from elman.training.model import Model
+from elman.training.trained_model import Model
 
 TAKES = ("text", "length")
 BUCKETS, HARDEST = 5, 12
@@ -21,14 +21,14 @@ BUCKETS, HARDEST = 5, 12
 
 def panels(model: Model, look: Look) -> Iterator[Panel]:
     """Every panel of the report, one after another."""
-    here = Answered(model, look)
+    here = Predictions(model, look)
     assert isinstance(here.task, Translate)
     scored = Scored(here)
     yield lengths_panel(scored)
     if not look.quiet:
         yield alignment_panel(here, here.task)
         yield hardest_panel(scored)
-    yield from training(model.run, look.tell)
+    yield from training(model.run, look.log)
 
 
 def buckets(sizes: np.ndarray) -> list[np.ndarray]:

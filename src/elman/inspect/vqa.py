@@ -8,40 +8,40 @@ from matplotlib.figure import Figure
 
 from elman.data.rows import Rows
 from elman.data.table import Table
-from elman.data.tokens import from_config
-from elman.inspect.answered import Answered, shortened
 from elman.inspect.chart import COLOURS, axes, literal, styled
 from elman.inspect.confusion import Confusion, coloured, counted
 from elman.inspect.curves import training
 from elman.inspect.look import Look
-from elman.inspect.panel import Panel, Picture, escape, table
+from elman.inspect.panel import LazyImage, Panel, escape, table
+from elman.inspect.predictions import Predictions, shortened
 from elman.inspect.strip import PAGE, Strip, words
-from elman.tasks.groups import parted
+from elman.metrics.groups import parted
 from elman.tasks.task import Answer, to
 from elman.tasks.vqa import Vqa
-from elman.training.model import Model
+from elman.tokenizers.registry import from_config
+from elman.training.trained_model import Model
 
 TAKES = ("text", "length")
 SHOWN, HARDEST, CONFUSED = 6, 12, 4  # questions with their looks, wrong answers, confusions of a kind
 ANSWERS = 3  # the likeliest, below a question
 FEWEST, MOST = 2, 20  # answers of a kind that is drawn
 NAMES = {"accuracy": "both", "image_only": "picture alone", "question_only": "question alone", "prior": "neither"}
-BLIND = "Picture and question are joined as wholes, so there is nowhere that this model looks."
+BLIND = "LazyImage and question are joined as wholes, so there is nowhere that this model looks."
 
 
 def panels(model: Model, look: Look) -> Iterator[Panel]:
     """Every panel of the report, one after another."""
-    here = Answered(model, look)
+    here = Predictions(model, look)
     assert isinstance(here.task, Vqa)
     yield answers_panel(here)
     if not look.quiet:
         yield confusion_panel(here)
         yield attention_panel(here)
         yield hardest_panel(here)
-    yield from training(model.run, look.tell)
+    yield from training(model.run, look.log)
 
 
-def answers_panel(here: Answered) -> Panel:
+def answers_panel(here: Predictions) -> Panel:
     """How much is right, beside what each of the two alone would say."""
     found = here.judged
     kinds, pairs = found.get("by_kind", {}), found.get("by_pair", {})
@@ -80,7 +80,7 @@ def answers_chart(groups: dict[str, dict[str, float]]) -> Figure:
     return figure
 
 
-def confusions(here: Answered) -> dict[str, Confusion]:
+def confusions(here: Predictions) -> dict[str, Confusion]:
     """Of each kind of question, or of all; what is none of the answers of its kind stands under its own name."""
     truths, saids = here.column("answer"), [answer["answer"] for answer in here.answers]
     kinds = parted(here.source.table, "kind", range(len(here))) or {"": range(len(here))}
@@ -91,7 +91,7 @@ def confusions(here: Answered) -> dict[str, Confusion]:
     return found
 
 
-def confusion_panel(here: Answered) -> Panel:
+def confusion_panel(here: Predictions) -> Panel:
     """What is said where something else is true, kind by kind."""
     found = confusions(here)
     if list(found) == [""]:
@@ -116,7 +116,7 @@ def confusion_panel(here: Answered) -> Panel:
             told = f"{escape(shortened(kind, 40))}: {each.accuracy:.0%} of {int(each.counts.sum()):,} right"
             body += f"<h3>{told}</h3>" + table(["truth", "said", "times", "share of the truth"], rows)
     drawn = [(kind, each) for kind, each in found.items() if FEWEST <= len(each.labels) <= MOST]
-    charts: dict[str, Picture] = {f"confusion-{k + 1}": matrix(*each) for k, each in enumerate(drawn)}
+    charts: dict[str, LazyImage] = {f"confusion-{k + 1}": matrix(*each) for k, each in enumerate(drawn)}
     return Panel("confusion", "What is confused", says,
                  {"by_kind": {kind: each.figures() for kind, each in found.items()}}, charts, body)  # fmt: skip
 
@@ -139,7 +139,7 @@ def matrix(kind: str, found: Confusion) -> Figure:
     return figure
 
 
-def attention_panel(here: Answered) -> Panel:
+def attention_panel(here: Predictions) -> Panel:
     """A few questions, and where was looked for each."""
     rows = list(range(min(SHOWN, len(here))))  # in an order of their own, which is random
     found = strips(here.model, here.source.table.take(rows), [here.answers[row] for row in rows])
@@ -154,7 +154,7 @@ def attention_panel(here: Answered) -> Panel:
                  "".join(strip.html() for strip in found))  # fmt: skip
 
 
-def hardest_panel(here: Answered) -> Panel:
+def hardest_panel(here: Predictions) -> Panel:
     """The wrong answers of which the model was most sure."""
     wrong = [row for row, answer in enumerate(here.answers) if answer["answer"] != here.column("answer")[row]]
     wrong.sort(key=lambda row: -here.answers[row]["probability"])

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.nets.where import Encoder, placed
+from elman.nets.grid import Encoder, placed
 
 WIDTHS = (32, 64, 128)  # of the vectors, after each halving of the picture
 AROUND = (3, 1, 3)  # places that the second convolution of a block sees across: 28 pixels in all, about one thing

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from elman.errors import UserError, nearest
-from elman.nets.where import Encoder, placed
+from elman.nets.grid import Encoder, placed
 
 LOCAL = "local-dir:"  # before the folder of a model that is not of the library
 # what is kept of what timm knows of pretrained weights: where they are, and how pictures are given

@@ -9,25 +9,26 @@ from cyclopts import Parameter
 from torch import Tensor
 
 from elman.cells.registry import stored
-from elman.data.picture import Picture
+from elman.data.image import LazyImage
+from elman.data.image_input import again
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, TokenOptions, from_config
-from elman.data.typed import again
-from elman.data.words import WordTokens
-from elman.nets.looking import Hard, Soft
-from elman.nets.plain import Plain
+from elman.metrics import pointing
+from elman.metrics.captions import Described
+from elman.metrics.pointing import Pointed
+from elman.nets.attention_decoder import Hard, Soft
+from elman.nets.pooled_decoder import Plain
 from elman.options import CountFloat, PositiveInt, ShareFloat
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
-from elman.tasks import pointing, seeing
-from elman.tasks.described import Described
-from elman.tasks.pointing import Pointed
-from elman.tasks.seeing import SeeingOptions
+from elman.tasks import vision as vision
+from elman.tasks.conditional_generation import ConditionalGeneration
 from elman.tasks.tables import TableTaskOptions, encoded, ended, shifted
 from elman.tasks.task import Answer, Batch, Data, to
-from elman.tasks.writer import Writer
+from elman.tasks.vision import VisionOptions
+from elman.tokenizers.registry import KINDS, Log, TokenizerOptions, from_config
+from elman.tokenizers.word import WordTokenizer
 
 LONGEST = 50  # tokens that are written at most
 SHOWN = 3  # captions shown while training
@@ -37,7 +38,7 @@ DECODERS = {"plain": Plain, "soft": Soft, "hard": Hard}
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class CaptionOptions(SeeingOptions, TokenOptions):
+class CaptionOptions(VisionOptions, TokenizerOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""
 
     caption_column: str | None = None
@@ -53,22 +54,22 @@ class CaptionOptions(SeeingOptions, TokenOptions):
     """How much a drawn place is learned by how well the words went; hard only."""
     entropy: float | None = None
     """How much attention is kept spread; below 0 it is made narrow."""
-    rows: PositiveInt = 64
+    batch_size: PositiveInt = 64
     """Captions of a batch."""
-    smoothing: ShareFloat = 0.0
+    label_smoothing: ShareFloat = 0.0
     """Share of the target that is spread over all tokens, in training."""
 
 
-class Caption(Writer):
+class Caption(ConditionalGeneration):
     """A picture as a grid of vectors, and a decoder that writes of it."""
 
     kind: ClassVar[str] = "caption"
     summary: ClassVar[str] = "captions: a picture in, a sentence out"
     roles: ClassVar[tuple[str, ...]] = ("image", "caption")
-    takes: ClassVar[dict[str, tuple[type, ...]]] = {"image": (Picture,)}
+    takes: ClassVar[dict[str, tuple[type, ...]]] = {"image": (LazyImage,)}
     asks: ClassVar[tuple[str, ...]] = ("image",)
     besides: ClassVar[tuple[str, ...]] = ("pair",)
-    by: ClassVar[str | None] = None  # the norms of a batch of one length would tell it
+    by: ClassVar[str | None] = None  # the norms of a batch of one length would log it
     writes: ClassVar[str] = "caption"
     answer: ClassVar[str] = "caption"
     Options: ClassVar[type[TableTaskOptions]] = CaptionOptions
@@ -86,13 +87,13 @@ class Caption(Writer):
         residual: bool = False,
         backend: str = "auto",
         smoothing: float = 0.0,
-        encoder: dict[str, Any] = seeing.USUAL,
+        encoder: dict[str, Any] = vision.USUAL,
     ):
-        """how: what the decoder takes beside its sizes. encoder: see `elman.tasks.seeing`."""
+        """how: what the decoder takes beside its sizes. encoder: see `elman.tasks.vision`."""
         super().__init__(tokens, embedding, dropout, smoothing)
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._config["cell"] = stored(cell)
-        self.encoder = seeing.encoder(encoder)
+        self.encoder = vision.encoder(encoder)
         self.decoder = DECODERS[decoder](
             self.encoder.size, embedding, hidden, cell, layers, **how or {}, dropout=dropout, residual=residual,
             backend=backend,
@@ -107,17 +108,17 @@ class Caption(Writer):
     @classmethod
     def learn(cls, train: Table, options: CaptionOptions) -> dict[str, Any]:
         texts = train.columns["caption"]
-        tokens = KINDS[options.tokens or "word"].of_texts(texts, options.vocabulary, options.lower)
-        known = {"tokens": {"caption": tokens.to_config()}, "encoder": seeing.asked(options)}
-        return known | seeing.familiar(train.columns["image"])
+        tokens = KINDS[options.tokens or "word"].of_texts(texts, options.vocab_size, options.lower)
+        known = {"tokens": {"caption": tokens.to_config()}, "encoder": vision.asked(options)}
+        return known | vision.familiar(train.columns["image"])
 
     @classmethod
-    def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
-        return {"image": seeing.seen(rows.columns["image"], config, tell)}
+    def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
+        return {"image": vision.seen(rows.columns["image"], config, log)}
 
     @classmethod
-    def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
-        ids = encoded(rows.columns["caption"], config["tokens"]["caption"], config["longest"], tell)
+    def targets(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
+        ids = encoded(rows.columns["caption"], config["tokens"]["caption"], config["max_length"], log)
         return {"target": ended(ids, config["tokens"]["caption"])}
 
     @classmethod
@@ -154,9 +155,9 @@ class Caption(Writer):
         task = cls(
             len(from_config(data.config["tokens"]["caption"])), options.embedding, options.hidden, options.cell,
             options.layers, options.decoder, how, options.dropout, options.residual, options.backend,
-            options.smoothing, data.config["encoder"],
+            options.label_smoothing, data.config["encoder"],
         )  # fmt: skip
-        seeing.begin(task.encoder, data.config["encoder"])
+        vision.begin(task.encoder, data.config["encoder"])
         return task
 
     @property
@@ -191,8 +192,8 @@ class Caption(Writer):
             _, looked = self.decode(shifted(tokens, self.boundary), self.begin(batch), batch)
         return looked.get("weights")
 
-    def warn(self, rows: Table, config: dict[str, Any], tell: Tell) -> None:
-        seeing.warn(rows.columns["image"], config, tell)
+    def warn(self, rows: Table, config: dict[str, Any], log: Log) -> None:
+        vision.warn(rows.columns["image"], config, log)
 
     def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
         """bleu1 to bleu4 and cider (CIDEr-D) of what is written greedily, each picture once, all of its captions
@@ -209,7 +210,7 @@ class Caption(Writer):
         tokens = from_config(config["tokens"]["caption"])
         boxes = {row: rows.columns["image"][row].boxes(caption) for row, caption in said.items()}
         chosen = [row for row, some in boxes.items() if some]
-        if not chosen or not isinstance(tokens, WordTokens):  # others do not say a word at a step
+        if not chosen or not isinstance(tokens, WordTokenizer):  # others do not say a word at a step
             return {}
         texts = [tokens.alone(said[row]) for row in chosen]
         fields = {"said": Ragged(tokens.encode_all([said[row] for row in chosen], "replace"))}

@@ -10,15 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.registry import stored
-from elman.data.part_names import SPLIT
-from elman.data.picture import Picture
+from elman.data.image import LazyImage
+from elman.data.image_input import picture
 from elman.data.rows import Field, Ragged, Rows
-from elman.data.scanned import Scanned
+from elman.data.scanlines import Scanlines
+from elman.data.split_names import SPLIT
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, TokenOptions, Unit, from_config
-from elman.data.typed import picture
 from elman.errors import UserError
-from elman.nets.lookup import lookup
+from elman.nets.embedding import lookup
 from elman.nets.pooling import POOLING
 from elman.options import PositiveInt
 from elman.recurrent.dropout import dropout as drop
@@ -27,13 +26,14 @@ from elman.recurrent.state import State
 from elman.tasks import tables
 from elman.tasks.tables import TableTask, TableTaskOptions, cut, encoded
 from elman.tasks.task import Answer, Batch, Data, entropy
+from elman.tokenizers.registry import KINDS, Log, TokenizerOptions, Unit, from_config
 
 TOKENS: Unit = "word"  # unless said
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class ClassifyOptions(TokenOptions, TableTaskOptions):
+class ClassifyOptions(TokenizerOptions, TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""
 
     text_column: str | None = None
@@ -44,9 +44,9 @@ class ClassifyOptions(TokenOptions, TableTaskOptions):
     """Read each row backwards too."""
     pooling: Literal["last", "mean", "max", "attention"] = "max"
     """What of the outputs at every step the label is said from."""
-    balance: bool = False
+    class_weights: bool = False
     """Weigh each class as if all were equally frequent."""
-    size: PositiveInt = 64
+    image_size: PositiveInt = 64
     """Pixels to a side to which pictures are brought: each is read line by line, from the top."""
 
 
@@ -56,7 +56,7 @@ class Classify(TableTask):
     kind: ClassVar[str] = "classify"
     summary: ClassVar[str] = "a classifier of texts, pictures or other sequences: one label a row"
     roles: ClassVar[tuple[str, ...]] = ("text", "label")
-    takes: ClassVar[dict[str, tuple[type, ...]]] = {"text": (str, np.ndarray, Picture)}
+    takes: ClassVar[dict[str, tuple[type, ...]]] = {"text": (str, np.ndarray, LazyImage)}
     asks: ClassVar[tuple[str, ...]] = ("text",)
     by: ClassVar[str | None] = "input"
     Options: ClassVar[type[TableTaskOptions]] = ClassifyOptions
@@ -102,7 +102,7 @@ class Classify(TableTask):
     def wanted(cls, read: Table, options: ClassifyOptions) -> dict[str, str | None]:
         """The pictures are read where all else there is may be the label."""
         found = super().wanted(read, options)
-        seen = [name for name, values in read.columns.items() if any(isinstance(value, Picture) for value in values)]
+        seen = [name for name, values in read.columns.items() if any(isinstance(value, LazyImage) for value in values)]
         others = {name for name in read.columns if name not in (SPLIT, options.split, *seen)}
         return found | ({"text": seen[0]} if found["text"] is None and len(seen) == 1 >= len(others) else {})
 
@@ -113,34 +113,34 @@ class Classify(TableTask):
             raise UserError(f"{train.name} has one class only, '{labels[0]}': a classifier needs at least two")
         known: dict[str, Any] = {"labels": labels}
         values = train.columns["text"]
-        if isinstance(values[0], Picture):
-            return known | {"size": options.size}
+        if isinstance(values[0], LazyImage):
+            return known | {"size": options.image_size}
         if isinstance(values[0], np.ndarray):
             steps = np.concatenate(_steps(train, values[0].shape[1:])).astype(np.float64)
             deviation = steps.std(0)
             deviation[deviation < 1e-3 * max(deviation.max(), 1e-30)] = max(deviation.max(), 1e-30)
             return known | {"mean": steps.mean(0).tolist(), "deviation": deviation.tolist()}
-        tokens = KINDS[options.tokens or TOKENS].of_texts(values, options.vocabulary, options.lower)
+        tokens = KINDS[options.tokens or TOKENS].of_texts(values, options.vocab_size, options.lower)
         return known | {"tokens": tokens.to_config()}
 
     @classmethod
-    def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
-        values, known = rows.columns["text"], Picture if "size" in config else np.ndarray if "mean" in config else str
+    def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
+        values, known = rows.columns["text"], LazyImage if "size" in config else np.ndarray if "mean" in config else str
         for row, value in enumerate(values):
             if not isinstance(value, known):
                 found = next(name for kind, name in tables.KINDS.items() if isinstance(value, kind))
                 trained = tables.KINDS[known].split()[-1]
                 raise UserError(f"{rows.where(row)} is {found}: the model was trained on {trained}s")
-        if known is Picture:
-            return {"input": Scanned(values, config["size"], tell)}
+        if known is LazyImage:
+            return {"input": Scanlines(values, config["size"], log)}
         if known is str:
-            return {"input": Ragged(encoded(values, config["tokens"], config["longest"], tell))}
+            return {"input": Ragged(encoded(values, config["tokens"], config["max_length"], log))}
         mean, deviation = np.array(config["mean"]), np.array(config["deviation"])
         made = [((steps - mean) / deviation).astype(np.float32) for steps in _steps(rows, mean.shape)]
-        return {"input": Ragged(cut(made, config["longest"], tell))}
+        return {"input": Ragged(cut(made, config["max_length"], log))}
 
     @classmethod
-    def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+    def targets(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
         numbers = {label: number for number, label in enumerate(config["labels"])}
         for row, label in enumerate(rows.columns["label"]):
             if label not in numbers:
@@ -175,7 +175,7 @@ class Classify(TableTask):
             features=None if tokens else 3 * config["size"] if "size" in config else len(config["mean"]),
             cell=options.cell, layers=options.layers, bidirectional=options.bidirectional, pooling=options.pooling,
             dropout=options.dropout, residual=options.residual, backend=options.backend,
-            weights=weights.tolist() if options.balance else None,
+            weights=weights.tolist() if options.class_weights else None,
         )  # fmt: skip
 
     def logits(self, inputs: Tensor, lengths: Tensor) -> Tensor:
@@ -201,13 +201,13 @@ class Classify(TableTask):
             for chances in self.logits(batch["input"], batch["input_lengths"]).softmax(-1)
         ]  # fmt: skip
 
-    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
+    def predict(self, rows: Table, config: dict[str, Any], log: Log, **how: Any) -> list[Answer]:
         """See `TableTask`. Where pictures are read, a text is the name of one."""
         if "size" in config:
             named = rows.columns["text"]
             opened = [picture(each) if isinstance(each, str) and each.strip() else each for each in named]
             rows = replace(rows, columns=rows.columns | {"text": opened})
-        return super().predict(rows, config, tell, **how)
+        return super().predict(rows, config, log, **how)
 
     def line(self, answer: Answer) -> str:
         return f"{answer['label']}\t{answer['probability']:.3f}"

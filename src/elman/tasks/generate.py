@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.registry import stored
-from elman.data.part_names import SPLIT
 from elman.data.rows import Field, Rows
+from elman.data.split_names import SPLIT
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, TokenOptions, Tokens, Unit, Unknown, from_config
 from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError, unknown
 from elman.files import STANDARD_INPUT
-from elman.nets.lookup import lookup
+from elman.nets.embedding import lookup
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 from elman.tasks.lm import LMStepper
 from elman.tasks.tables import TableTask, TableTaskOptions, encoded, ended, shifted
 from elman.tasks.task import Answer, Batch, Data
+from elman.tokenizers.registry import KINDS, Log, Tokenizer, TokenizerOptions, Unit, Unknown, from_config
 
 TOKENS: Unit = "char"  # unless said
 SHOWN = 4  # texts shown while training
@@ -33,7 +33,7 @@ SHOWN = 4  # texts shown while training
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class GenerateOptions(TokenOptions, TableTaskOptions):
+class GenerateOptions(TokenizerOptions, TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""
 
     text_column: str | None = None
@@ -75,7 +75,14 @@ class Generate(TableTask):
         self._config["cell"] = stored(cell)
         self.lookup = lookup(vocabulary + 1, embedding)
         self.recurrent = Recurrent(
-            embedding, hidden, cell, layers, dropout=dropout, residual=residual, backend=backend, learned_state=True
+            embedding,
+            hidden,
+            cell,
+            layers,
+            dropout=dropout,
+            residual=residual,
+            backend=backend,
+            learned_state=True,
         )
         self.states = len(self.recurrent.initial(1)[0])
         self.labels = nn.ModuleList(lookup(count, layers * self.states * hidden) for count in labels)
@@ -100,12 +107,12 @@ class Generate(TableTask):
 
     @classmethod
     def learn(cls, train: Table, options: GenerateOptions) -> dict[str, Any]:
-        tokens = KINDS[options.tokens or TOKENS].of_texts(train.columns["text"], options.vocabulary, options.lower)
+        tokens = KINDS[options.tokens or TOKENS].of_texts(train.columns["text"], options.vocab_size, options.lower)
         labels = {role: sorted(set(values)) for role, values in train.columns.items() if role.startswith("label")}
         return {"tokens": tokens.to_config(), "labels": labels}
 
     @classmethod
-    def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+    def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
         made: dict[str, Field] = {}
         for role, labels in config["labels"].items():
             numbers, values = {label: number for number, label in enumerate(labels)}, rows.columns[role]
@@ -117,8 +124,8 @@ class Generate(TableTask):
         return made
 
     @classmethod
-    def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
-        ids = encoded(rows.columns["text"], config["tokens"], config["longest"], tell)
+    def targets(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
+        ids = encoded(rows.columns["text"], config["tokens"], config["max_length"], log)
         return {"target": ended(ids, config["tokens"])}
 
     @classmethod
@@ -163,7 +170,7 @@ class Generate(TableTask):
         count = counted.sum()
         return nats, None, {"nats": nats.detach() * count, "tokens": count}
 
-    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
+    def predict(self, rows: Table, config: dict[str, Any], log: Log, **how: Any) -> list[Answer]:
         raise UserError("a generator writes: elman sample RUN --label WORD")
 
     def answers(self, batch: Batch, config: dict[str, Any], **how: Any) -> list[Answer]:
@@ -174,16 +181,16 @@ class Generate(TableTask):
         return GenerateStepper(self)
 
     def opening(
-        self, config: dict[str, Any], prompt: str, labels: tuple[str, ...], unknown: Unknown, tell: Tell
+        self, config: dict[str, Any], prompt: str, labels: tuple[str, ...], unknown: Unknown, log: Log
     ) -> tuple[Batch, list[int], int | None]:
         tokens, known = from_config(config["tokens"]), config["labels"]
         given = _given(labels, {config["columns"][role]: role for role in known})
         batch = {role: torch.tensor([_number(given[role], known[role], config["columns"][role])]) for role in known}
-        ids = tokens.encode(tokens.lead + prompt, unknown, tell) if prompt else []
+        ids = tokens.encode(tokens.lead + prompt, unknown, log) if prompt else []
         return batch, [self.boundary, *ids], self.boundary
 
     def write(
-        self, batch: Batch, rows: int, length: int, tokens: Tokens, generator: torch.Generator
+        self, batch: Batch, rows: int, length: int, tokens: Tokenizer, generator: torch.Generator
     ) -> list[tuple[str, bool]]:
         """A text of at most so many tokens for each row of label, label2, ... (B,), and whether it came to its end."""
         drawn = sample(self.stepper(), [self.boundary], length, Sampling(), generator, rows, batch)

@@ -14,7 +14,6 @@ from elman.cells.registry import stored
 from elman.cells.tap import watched
 from elman.data import corpus
 from elman.data.corpus import Corpus
-from elman.data.tokens import Tell, TokenOptions, Unit, Unknown, from_config
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
@@ -25,6 +24,7 @@ from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State, detach
 from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Batch, Data, Source, Stepper, Task, entropy
+from elman.tokenizers.registry import Log, TokenizerOptions, Unit, Unknown, from_config
 
 SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
 TOKENS: Unit = "char"  # unless said
@@ -34,7 +34,7 @@ COUNTED = 1_000_000  # tokens from which it is taken how often each comes
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class LMOptions(TokenOptions, NetworkOptions):
+class LMOptions(TokenizerOptions, NetworkOptions):
     """What is read and what is built. None: chosen from the size of the text and the time there is."""
 
     encoding: str = "utf-8"
@@ -45,13 +45,13 @@ class LMOptions(TokenOptions, NetworkOptions):
     """Share of the text, after the training part, on which the loss is watched."""
     test: ShareFloat = 0.0
     """Share of the text, at its end, that training never looks at; see `elman eval --split test`."""
-    learned_state: bool = False
+    learn_initial_state: bool = False
     """Learn the state before the first token instead of starting at 0."""
-    fresh: ShareFloat = 0.02
+    reset_probability: ShareFloat = 0.02
     """Share of the rows that begin anew at a window, in training: a model must also know how a text begins."""
-    window: PositiveInt = 64
+    seq_len: PositiveInt = 64
     """Steps forward an update (truncated back-propagation)."""
-    back: PositiveInt | None = None
+    bptt: PositiveInt | None = None
     """Steps the gradient goes back; the window when not given."""
 
 
@@ -106,7 +106,7 @@ class LM(Task):
         assert options.dropout is not None
         return cls(
             len(from_config(data.config["tokens"])), options.embedding, options.hidden, options.cell, options.layers,
-            options.dropout, options.residual, options.learned_state, options.backend, options.fresh,
+            options.dropout, options.residual, options.learn_initial_state, options.backend, options.reset_probability,
         )  # fmt: skip
 
     def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
@@ -140,19 +140,19 @@ class LM(Task):
 
     def source(
         self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error",
-        tell: Tell = lambda line: None,
+        log: Log = lambda line: None,
     ) -> Source | None:  # fmt: skip
         options = restore(LMOptions, config["options"])
         if reset is not None:
-            options = replace(options, window=reset, back=None)
+            options = replace(options, seq_len=reset, bptt=None)
         if path is None:
             text = _text(config["data"]["paths"], options, config["data"]["key"])
             if text.tokens.to_config() != config["data"]["tokens"]:
                 raise UserError(f"{', '.join(config['data']['paths'])} now has other tokens than the run was trained "
                                 "with: name a text with --text")  # fmt: skip
             return getattr(_data(text, options), split)
-        ids = corpus.read_with(from_config(config["data"]["tokens"]), path, options.encoding, unknown, tell)
-        return Windows(ids, options.rows, options.window)
+        ids = corpus.read_with(from_config(config["data"]["tokens"]), path, options.encoding, unknown, log)
+        return Windows(ids, options.batch_size, options.seq_len)
 
     def stepper(self) -> Stepper:
         return LMStepper(self.recurrent, self.lookup.weight, self.head)
@@ -163,13 +163,13 @@ class LM(Task):
         prompt: str,
         labels: tuple[str, ...],
         unknown: Unknown,
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> tuple[Batch, list[int], int | None]:
         """Without a prompt from the first token of the text; nothing ends it."""
         if labels:
             raise UserError(f"--label {labels[0]}: a language model has none; elman train generate makes one that has")
         tokens = from_config(config["tokens"])
-        return {}, tokens.encode(prompt, unknown, tell) or tokens.encode(config["seed_text"]), None
+        return {}, tokens.encode(prompt, unknown, log) or tokens.encode(config["seed_text"]), None
 
     def sampler(self, config: dict[str, Any]) -> Callable[[int], str]:
         tokens = from_config(config["tokens"])
@@ -239,7 +239,7 @@ def _text(paths: list[str], options: LMOptions, key: str | None) -> Corpus:
         raise UserError(f"--valid {options.valid:g} and --test {options.test:g} leave nothing to train on: together "
                         "they must be less than 1")  # fmt: skip
     return again or corpus.read(
-        paths, options.tokens or TOKENS, options.encoding, options.pattern, options.vocabulary, options.lower,
+        paths, options.tokens or TOKENS, options.encoding, options.pattern, options.vocab_size, options.lower,
         1 - options.valid - options.test,
     )  # fmt: skip
 
@@ -268,13 +268,13 @@ def _data(text: Corpus, options: LMOptions) -> Data:
         notes.append("no training part is left")
     parts = {"train": text.ids[:first], "valid": text.ids[first : first + sizes["valid"]]}
     parts["test"] = text.ids[first + sizes["valid"] :]
-    made = {name: Windows(ids, options.rows, options.window, options.back) if len(ids) > 1 else None
+    made = {name: Windows(ids, options.batch_size, options.seq_len, options.bptt) if len(ids) > 1 else None
             for name, ids in parts.items()}  # fmt: skip
     train = made["train"]
     assert train is not None
-    if train.window < options.window or train.rows < options.rows:
+    if train.window < options.seq_len or train.rows < options.batch_size:
         notes.append(f"the text is small: {train.rows} rows and a window of {train.window} instead of "
-                     f"{options.rows} and {options.window}")  # fmt: skip
+                     f"{options.batch_size} and {options.seq_len}")  # fmt: skip
     config = {"tokens": text.tokens.to_config(), "seed_text": _beginning(text)}
     return Data(train, made["valid"], made["test"], text.key, config, notes, entropy(parts["train"][:COUNTED]))
 

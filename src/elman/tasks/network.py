@@ -27,5 +27,5 @@ class NetworkOptions:
     """From the second layer on, add a layer's input to its output."""
     backend: str = "auto"
     """What runs the recurrence: auto, fused, native or loop."""
-    rows: PositiveInt = 32
+    batch_size: PositiveInt = 32
     """Rows of a batch: texts side by side, or parallel streams of one text."""

@@ -13,21 +13,21 @@ from torch import Tensor
 
 from elman.cells.registry import stored
 from elman.data import split, table
-from elman.data.picture import Picture
+from elman.data.image import LazyImage
+from elman.data.image_input import picture
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table, TableOptions
-from elman.data.tokens import Tell, Unknown, from_config
-from elman.data.typed import picture
 from elman.data.windows import IGNORED
 from elman.errors import UserError
+from elman.metrics.groups import groups
+from elman.metrics.unknown_words import named, unseen
 from elman.options import PositiveInt, restore
-from elman.tasks.groups import groups
 from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Answer, Batch, Data, Source, Task, to
-from elman.tasks.unseen import named, unseen
+from elman.tokenizers.registry import Log, Unknown, from_config
 
 FEW = 5  # texts whose unknown words are named
-KINDS = {str: "a text", list: "a list of words", np.ndarray: "an array", Picture: "a picture"}
+KINDS = {str: "a text", list: "a list of words", np.ndarray: "an array", LazyImage: "a picture"}
 
 
 @Parameter(name="*")
@@ -35,7 +35,7 @@ KINDS = {str: "a text", list: "a list of words", np.ndarray: "an array", Picture
 class TableTaskOptions(NetworkOptions, TableOptions):
     """What is read and what is built."""
 
-    longest: PositiveInt = 400
+    max_length: PositiveInt = 400
     """Steps of a row; what is longer is cut, and counted."""
 
 
@@ -47,7 +47,7 @@ class TableTask(Task):
     """
 
     unit: ClassVar[str] = "row"
-    rate: ClassVar[float] = 0.002
+    lr: ClassVar[float] = 0.002
     next_step: ClassVar[str] = "let it answer: elman predict"
     roles: ClassVar[tuple[str, ...]]
     takes: ClassVar[dict[str, tuple[type, ...]]] = {}  # what a value of a role may be, where it is not just a text
@@ -62,12 +62,12 @@ class TableTask(Task):
 
     @classmethod
     @abstractmethod
-    def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+    def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
         """What the model is given of each row."""
 
     @classmethod
     @abstractmethod
-    def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+    def targets(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
         """What it shall say of each row."""
 
     @classmethod
@@ -89,7 +89,7 @@ class TableTask(Task):
         cls, paths: list[str], options: Any, seconds: float | None = None, key: str | None = None, seed: int = 0
     ) -> tuple[Any, Data]:
         parts, columns, notes = cls.parts(paths, options)
-        config = cls.learn(parts["train"], options) | {"columns": columns, "longest": options.longest}
+        config = cls.learn(parts["train"], options) | {"columns": columns, "max_length": options.max_length}
         made = {name: cls._rows(part, name, config, options, notes, seed) for name, part in parts.items()}
         train = made["train"]
         assert train is not None
@@ -101,14 +101,14 @@ class TableTask(Task):
     @classmethod
     def parts(cls, paths: list[str], options: Any) -> tuple[dict[str, Table], dict[str, str], list[str]]:
         """The training, validation and test parts of what was given, its columns named by their roles; the names that
-        they have in the file; and lines to tell."""
+        they have in the file; and lines to log."""
         read = table.read(paths, options)
         wanted = cls.wanted(read, options) | ({"split": options.split} if options.split else {})
         columns = table.choose(read, wanted, f"elman train {cls.kind} {' '.join(paths)}")
         columns.pop("split", None)
         names = list(columns.values())
         whole = table.complete(read, names, options.skip_bad)
-        whole = table.merged(whole, names) if options.merge else whole
+        whole = table.merged(whole, names) if options.deduplicate else whole
         parts = split.parts(whole, columns[cls.roles[0]], options, names)
         sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
         notes = [
@@ -140,17 +140,17 @@ class TableTask(Task):
     def _rows(
         cls, part: Table, name: str, config: dict[str, Any], options: Any, notes: list[str], seed: int
     ) -> Rows | None:
-        def tell(line: str) -> None:
+        def log(line: str) -> None:
             notes.append(f"{name} part: {line}")
 
         if not len(part):
             return None
-        numbers = cls.inputs(part, config, tell) | cls.targets(part, config, tell)
-        return Rows(part, numbers, options.rows, cls.by, seed)
+        numbers = cls.inputs(part, config, log) | cls.targets(part, config, log)
+        return Rows(part, numbers, options.batch_size, cls.by, seed)
 
     def source(
         self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error",
-        tell: Tell = lambda line: None,
+        log: Log = lambda line: None,
     ) -> Source | None:  # fmt: skip
         if reset is not None:
             raise UserError(f"--reset is for language models: a {self.kind} model begins each row anew")
@@ -164,34 +164,34 @@ class TableTask(Task):
             rows = self._fit(rows.renamed(roles))
             found = self._rows(rows, path, data, options, notes, 0)
             for line in [*rows.notes, *notes]:
-                tell(line)
+                log(line)
             return found
         parts, _, _ = self.parts(data["paths"], options)
         if table.key(*parts.values()) != data["key"]:
             raise UserError(f"{', '.join(data['paths'])} is not what the run was trained on any more")
         return self._rows(parts[split], split, data, options, notes, 0)
 
-    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
+    def predict(self, rows: Table, config: dict[str, Any], log: Log, **how: Any) -> list[Answer]:
         """The answers to the rows of a table, in their order; `config` is that of the data, `how` goes to
         `answers`."""
         rows = table.complete(self._fit(self.opened(rows)), self.asks, skip_bad=False)
-        self.warn(rows, config, tell)
-        source = Rows(rows, self.inputs(rows, config, tell), 64, self.by)
+        self.warn(rows, config, log)
+        source = Rows(rows, self.inputs(rows, config, log), 64, self.by)
         found = dict(self.answered(source, config, **how))
         return [found[number] for number in range(len(rows))]
 
-    def warn(self, rows: Table, config: dict[str, Any], tell: Tell) -> None:
+    def warn(self, rows: Table, config: dict[str, Any], log: Log) -> None:
         """Tells which of the rows are unlike all that the model was trained on."""
 
     @property
     def sees(self) -> bool:
-        return any(Picture in self.takes.get(role, ()) for role in self.asks)
+        return any(LazyImage in self.takes.get(role, ()) for role in self.asks)
 
     def opened(self, rows: Table) -> Table:
         """The rows with pictures where their names stand and nothing but pictures can be taken."""
         columns = {
             role: [picture(str(value)) if isinstance(value, str | Path) and str(value).strip() else value
-                   for value in values] if self.takes.get(role) == (Picture,) else values
+                   for value in values] if self.takes.get(role) == (LazyImage,) else values
             for role, values in rows.columns.items()
         }  # fmt: skip
         return replace(rows, columns=columns)
@@ -218,20 +218,20 @@ class TableTask(Task):
                 return
 
 
-def encoded(texts: list[str], config: dict[str, Any], longest: int, tell: Tell) -> list[np.ndarray]:
+def encoded(texts: list[str], config: dict[str, Any], longest: int, log: Log) -> list[np.ndarray]:
     """The tokens (T,) of each text, by the configuration of the tokens. What is unknown is told: how much of it where
     there is a token for it, and what was put in its place where there is none."""
     tokens = from_config(config)
     if tokens.unknown is None:
-        return cut(tokens.encode_all(texts, "replace", tell), longest, tell)
+        return cut(tokens.encode_all(texts, "replace", log), longest, log)
     ids = tokens.encode_all(texts, "replace")
     count, all_of_them = (sum(int(each) for each in counts) for counts in
                           (((row == tokens.unknown).sum() for row in ids), map(len, ids)))  # fmt: skip
     if count:
         share = f"{count / all_of_them:.1%} of {all_of_them:,} {tokens.unit}s"
         words = f": {named(unseen(tokens, texts)[0], tokens)}" if len(texts) <= FEW else ""
-        tell(f"{share} are read as {tokens.decode([tokens.unknown])}: too seldom in the training part{words}")
-    return cut(ids, longest, tell)
+        log(f"{share} are read as {tokens.decode([tokens.unknown])}: too seldom in the training part{words}")
+    return cut(ids, longest, log)
 
 
 def ended(ids: list[np.ndarray], config: dict[str, Any]) -> Ragged:
@@ -245,9 +245,9 @@ def shifted(target: Tensor, begin: int) -> Tensor:
     return torch.cat((torch.full_like(target[:, :1], begin), target[:, :-1].clamp(min=0)), 1)
 
 
-def cut(values: list[Any], longest: int, tell: Tell) -> list[Any]:
+def cut(values: list[Any], longest: int, log: Log) -> list[Any]:
     """The arrays or lists, none of them longer than that; how many were cut is told."""
     over = sum(len(value) > longest for value in values)
     if over:
-        tell(f"{over:,} of {len(values):,} rows are longer than --longest {longest} and were cut")
+        log(f"{over:,} of {len(values):,} rows are longer than --max-length {longest} and were cut")
     return [value[:longest] for value in values]

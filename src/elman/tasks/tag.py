@@ -12,11 +12,9 @@ from torch.nn import functional as F
 from elman.cells.registry import stored
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table
-from elman.data.tokens import Tell
-from elman.data.vocabulary import Vocabulary
 from elman.data.windows import IGNORED
 from elman.errors import UserError
-from elman.nets.lookup import lookup
+from elman.nets.embedding import lookup
 from elman.nets.pooling import Last
 from elman.options import PositiveInt
 from elman.recurrent.dropout import dropout as drop
@@ -24,6 +22,8 @@ from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 from elman.tasks.tables import TableTask, TableTaskOptions, cut
 from elman.tasks.task import Answer, Batch, Data, entropy
+from elman.tokenizers.registry import Log
+from elman.tokenizers.vocabulary import Vocabulary
 
 LETTERS = 16  # of a word are read: its last, for they say most of what it is
 SEVERAL = 2  # times that a word must come in training to have a vector of its own
@@ -101,14 +101,14 @@ class Tag(TableTask):
         return {"tags": tags, "words": words.symbols, "letters": letters.symbols}
 
     @classmethod
-    def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+    def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
         words, letters = Vocabulary(config["words"]), Vocabulary(config["letters"])
-        sentences = cut([_list(value) for value in rows.columns["words"]], config["longest"], tell)
+        sentences = cut([_list(value) for value in rows.columns["words"]], config["max_length"], log)
         spelled = [np.stack([_spelled(word, letters) for word in sentence]) for sentence in sentences]
         return {"input": Ragged([words.numbers(sentence) for sentence in sentences]), "letters": Ragged(spelled)}
 
     @classmethod
-    def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+    def targets(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
         numbers, found = {tag: number for number, tag in enumerate(config["tags"])}, []
         pairs = zip(map(_list, rows.columns["words"]), map(_list, rows.columns["tags"]), strict=True)
         for row, (words, tags) in enumerate(pairs):
@@ -117,7 +117,7 @@ class Tag(TableTask):
             for tag in tags:
                 if tag not in numbers:
                     raise UserError(f"{rows.where(row)} has the tag '{tag}', which no training row has")
-            found.append(np.array([numbers[tag] for tag in tags][: config["longest"]]))
+            found.append(np.array([numbers[tag] for tag in tags][: config["max_length"]]))
         return {"target": Ragged(found, IGNORED)}
 
     @classmethod
@@ -169,7 +169,7 @@ class Tag(TableTask):
 
     def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
         """accuracy a word; entity_f1, as seqeval counts entities, where the tags are of the kind B-PER, I-PER, O."""
-        pairs = [(_list(rows.columns["tags"][row])[: config["longest"]], answer["each"])
+        pairs = [(_list(rows.columns["tags"][row])[: config["max_length"]], answer["each"])
                  for row, answer in answers.items()]  # fmt: skip
         right = [true == said for trues, saids in pairs for true, said in zip(trues, saids, strict=True)]
         figures: dict[str, Any] = {"accuracy": sum(right) / len(right)}

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 import elman.tasks
 from elman import errors
 from elman.data.table import Table
-from elman.data.tokens import Tell, Unknown
 from elman.errors import UserError
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
+from elman.tokenizers.registry import Log, Unknown
 
 Batch = dict[str, Tensor]
 Answer = dict[str, Any]  # the answer itself first, then what belongs to it
@@ -47,7 +47,7 @@ class Source(Protocol):
 @dataclass
 class Data:
     """What a task trains on. `key` names the content: a run goes on only with the same. `config` is what is needed to
-    read an input when the model is used; `notes` are lines to tell the user; `floor` is the loss, nats a token, of
+    read an input when the model is used; `notes` are lines to log the user; `floor` is the loss, nats a token, of
     knowing nothing but how often each target comes."""
 
     train: Source
@@ -92,7 +92,7 @@ class Task(nn.Module, ABC):
     kind: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     unit: ClassVar[str] = "token"  # of what the loss is the mean over
-    rate: ClassVar[float] = 0.01  # learning rate where none is given
+    lr: ClassVar[float] = 0.01  # learning rate where none is given
     clip: ClassVar[float] = 1.0  # where the gradient is clipped if nothing is said
     next_step: ClassVar[str] = "let it write: elman sample"  # what to do with a trained model
     asks: ClassVar[tuple[str, ...]] = ()  # what `elman predict` needs of each row: text, source, image, ...
@@ -127,11 +127,11 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def source(
         self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error",
-        tell: Tell = lambda line: None,
+        log: Log = lambda line: None,
     ) -> Source | None:  # fmt: skip
         """What the loss is taken over after training: a part of the run's own data, or all of another `path`; cut every
         `reset` tokens where the state shall begin anew. `config` is the run's; what was cut or left out goes to
-        `tell`. None when there is no such part."""
+        `log`. None when there is no such part."""
 
     def judge(self, source: Any, config: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
         """Figures beside the loss that need what the model says itself: F1, BLEU; over the first `limit` rows. `config`
@@ -152,13 +152,13 @@ class Task(nn.Module, ABC):
         prompt: str,
         labels: tuple[str, ...],
         unknown: Unknown,
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> tuple[Batch, list[int], int | None]:
         """How writing begins: what the stepper is given for one row, the tokens that are read before the first is
         chosen, and the token that ends a text, if there is one. `config` is that of the data."""
         raise UserError(f"a {self.kind} model writes nothing of itself: elman predict RUN")
 
-    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
+    def predict(self, rows: Table, config: dict[str, Any], log: Log, **how: Any) -> list[Answer]:
         """What the model says of each row of a table, whose columns are those that the task asks for."""
         raise UserError(f"a {self.kind} model answers nothing: elman sample RUN")
 

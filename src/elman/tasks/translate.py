@@ -13,25 +13,25 @@ from elman.cells.registry import stored
 from elman.cells.tap import record
 from elman.data.rows import Field, Ragged, Rows, padded
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, TokenOptions, from_config
 from elman.errors import UserError
+from elman.metrics.translation import Scores, references
 from elman.nets.attention import ATTENTION
-from elman.nets.lookup import lookup
+from elman.nets.embedding import lookup
 from elman.options import PositiveInt, Probability, ShareFloat
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
-from elman.tasks.scores import Scores, references
+from elman.tasks.conditional_generation import ConditionalGeneration
 from elman.tasks.tables import TableTaskOptions, encoded, ended
 from elman.tasks.task import Answer, Batch, Data
-from elman.tasks.writer import Writer
+from elman.tokenizers.registry import KINDS, Log, TokenizerOptions, from_config
 
 SHOWN = 3  # sentences shown while training
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class TranslateOptions(TokenOptions, TableTaskOptions):
+class TranslateOptions(TokenizerOptions, TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""
 
     source_column: str | None = None
@@ -47,16 +47,16 @@ class TranslateOptions(TokenOptions, TableTaskOptions):
     """Read the source backwards too."""
     reverse: bool = False
     """Turn the source round (Sutskever 2014)."""
-    forcing: Annotated[float, Probability] = 1.0
+    teacher_forcing: Annotated[float, Probability] = 1.0
     """Share of true tokens that the decoder is given at the end of training, falling from 1; the rest are its own
     (scheduled sampling, Bengio 2015)."""
-    rows: PositiveInt = 64
+    batch_size: PositiveInt = 64
     """Sentences of a batch."""
-    smoothing: ShareFloat = 0.1
+    label_smoothing: ShareFloat = 0.1
     """Share of the target that is spread over all tokens, in training."""
 
 
-class Translate(Writer):
+class Translate(ConditionalGeneration):
     """Encoder and decoder, each a `Recurrent`, with attention between them or without."""
 
     kind: ClassVar[str] = "translate"
@@ -115,18 +115,18 @@ class Translate(Writer):
     def learn(cls, train: Table, options: TranslateOptions) -> dict[str, Any]:
         spaces = sum(target.count(" ") for target in train.columns["target"])
         unit = options.tokens or ("bpe" if spaces >= len(train) else "char")
-        tokens = {role: KINDS[unit].of_texts(train.columns[role], options.vocabulary, options.lower).to_config()
+        tokens = {role: KINDS[unit].of_texts(train.columns[role], options.vocab_size, options.lower).to_config()
                   for role in cls.roles}  # fmt: skip
         return {"tokens": tokens, "reverse": options.reverse}
 
     @classmethod
-    def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
-        ids = encoded(rows.columns["source"], config["tokens"]["source"], config["longest"], tell)
+    def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
+        ids = encoded(rows.columns["source"], config["tokens"]["source"], config["max_length"], log)
         return {"source": Ragged([each[::-1] for each in ids] if config["reverse"] else ids)}
 
     @classmethod
-    def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
-        ids = encoded(rows.columns["target"], config["tokens"]["target"], config["longest"], tell)
+    def targets(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
+        ids = encoded(rows.columns["target"], config["tokens"]["target"], config["max_length"], log)
         return {"target": ended(ids, config["tokens"]["target"])}
 
     @classmethod
@@ -157,7 +157,7 @@ class Translate(Writer):
         return cls(
             sizes["source"], sizes["target"], options.embedding, options.hidden, options.cell, options.layers,
             options.attention, options.input_feeding, options.bidirectional, options.dropout, options.residual,
-            options.backend, options.forcing, options.smoothing,
+            options.backend, options.teacher_forcing, options.label_smoothing,
         )  # fmt: skip
 
     @property
@@ -209,7 +209,7 @@ class Translate(Writer):
         return out, state | {"layers": layers} | ({"read": out} if "read" in state else {})
 
     def decode(self, tokens: Tensor, state: dict[str, Any], batch: Batch) -> tuple[Tensor, Any]:
-        """See `Writer`. In training each token is fed with the chance `forced`, the likeliest of the step before
+        """See `ConditionalGeneration`. In training each token is fed with the chance `forced`, the likeliest of the step before
         otherwise."""
         forced = 1 - (1 - self.forcing) * float(batch["progress"]) if self.training and self.forcing < 1 else 1.0
         if not self.before and not self.feeding and forced == 1.0:  # nothing that a step says is needed by the next

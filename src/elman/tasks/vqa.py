@@ -14,26 +14,26 @@ from torch.nn import functional as F
 
 from elman.cells.registry import stored
 from elman.cells.tap import record
-from elman.data.picture import Picture
+from elman.data.image import LazyImage
+from elman.data.image_input import again
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table
-from elman.data.tokens import KINDS, Tell, TokenOptions, from_config
-from elman.data.typed import again
 from elman.data.windows import IGNORED
 from elman.errors import UserError
-from elman.nets.lookup import lookup
-from elman.nets.stacked import JOINS
+from elman.metrics.groups import parted
+from elman.metrics.unknown_words import named, unseen
+from elman.nets.embedding import lookup
+from elman.nets.fusion import JOINS
 from elman.options import CountFloat, PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.lengths import past
 from elman.recurrent.state import State
-from elman.tasks import seeing
-from elman.tasks.groups import parted
-from elman.tasks.seeing import SeeingOptions
+from elman.tasks import vision as vision
 from elman.tasks.tables import TableTask, TableTaskOptions, encoded
 from elman.tasks.task import Answer, Batch, Data
-from elman.tasks.unseen import named, unseen
+from elman.tasks.vision import VisionOptions
+from elman.tokenizers.registry import KINDS, Log, TokenizerOptions, from_config
 
 SHOWN = 3  # questions shown while training
 LIKELY = 3  # answers shown of one question
@@ -42,20 +42,20 @@ WAYS = {"accuracy": "answer", "question_only": "question_only", "image_only": "i
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class VqaOptions(SeeingOptions, TokenOptions):
+class VqaOptions(VisionOptions, TokenizerOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""
 
     question_column: str | None = None
     """The column of the questions; the longest text when not given."""
     answer_column: str | None = None
     """The column of the answers; the one with the fewest different values when not given."""
-    join: Literal["concatenated", "product", "stacked"] = "stacked"
+    fusion: Literal["concatenated", "product", "stacked"] = "stacked"
     """How question and picture meet: side by side, multiplied, or by attention over the places of the picture."""
     answers: PositiveInt = 1000
     """So many of the most frequent answers can be said."""
     next_word: CountFloat = 1.0
     """How much each word of a question is learned to be told from the picture and the words before it; stacked only."""
-    rows: PositiveInt = 128
+    batch_size: PositiveInt = 128
     """Questions of a batch."""
 
 
@@ -65,10 +65,10 @@ class Vqa(TableTask):
     kind: ClassVar[str] = "vqa"
     summary: ClassVar[str] = "answers to questions about pictures"
     unit: ClassVar[str] = "question"
-    rate: ClassVar[float] = 0.0015
+    lr: ClassVar[float] = 0.0015
     clip: ClassVar[float] = 10.0
     roles: ClassVar[tuple[str, ...]] = ("image", "question", "answer")
-    takes: ClassVar[dict[str, tuple[type, ...]]] = {"image": (Picture,)}
+    takes: ClassVar[dict[str, tuple[type, ...]]] = {"image": (LazyImage,)}
     asks: ClassVar[tuple[str, ...]] = ("image", "question")
     besides: ClassVar[tuple[str, ...]] = ("kind", "pair")
     by: ClassVar[str | None] = "image"  # all questions about a picture see it once
@@ -86,14 +86,14 @@ class Vqa(TableTask):
         dropout: float = 0.0,
         residual: bool = False,
         backend: str = "auto",
-        encoder: dict[str, Any] = seeing.USUAL,
+        encoder: dict[str, Any] = vision.USUAL,
         next_word: float = 0.0,
     ):
-        """encoder: see `elman.tasks.seeing`."""
+        """encoder: see `elman.tasks.vision`."""
         super().__init__()
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._config["cell"] = stored(cell)
-        self.encoder, self.lookup = seeing.encoder(encoder), lookup(vocabulary, embedding)
+        self.encoder, self.lookup = vision.encoder(encoder), lookup(vocabulary, embedding)
         recurrence = partial(
             Recurrent, hidden_size=hidden, cell=cell, layers=layers, dropout=dropout, residual=residual, backend=backend
         )
@@ -114,24 +114,24 @@ class Vqa(TableTask):
 
     @classmethod
     def learn(cls, train: Table, options: VqaOptions) -> dict[str, Any]:
-        tokens = KINDS[options.tokens or "word"].of_texts(train.columns["question"], options.vocabulary, True)
+        tokens = KINDS[options.tokens or "word"].of_texts(train.columns["question"], options.vocab_size, True)
         counts = Counter(train.columns["answer"]).most_common(options.answers)
         labels = [answer for answer, _ in counts]
         known = {"tokens": tokens.to_config(), "labels": labels, "priors": _priors(train)}
-        return known | {"encoder": seeing.asked(options)} | seeing.familiar(train.columns["image"])
+        return known | {"encoder": vision.asked(options)} | vision.familiar(train.columns["image"])
 
     @classmethod
-    def inputs(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
-        questions = encoded(rows.columns["question"], config["tokens"], config["longest"], tell)
-        return {"question": Ragged(questions), "image": seeing.seen(rows.columns["image"], config, tell)}
+    def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
+        questions = encoded(rows.columns["question"], config["tokens"], config["max_length"], log)
+        return {"question": Ragged(questions), "image": vision.seen(rows.columns["image"], config, log)}
 
     @classmethod
-    def targets(cls, rows: Table, config: dict[str, Any], tell: Tell) -> dict[str, Field]:
+    def targets(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
         numbers = {answer: number for number, answer in enumerate(config["labels"])}
         target = np.array([numbers.get(answer, IGNORED) for answer in rows.columns["answer"]])
         if strange := int((target == IGNORED).sum()):
             of = f"{strange:,} of {len(target):,} answers"
-            tell(f"{of} are not among the {len(numbers):,} that can be said: they teach nothing, and count as wrong")
+            log(f"{of} are not among the {len(numbers):,} that can be said: they teach nothing, and count as wrong")
         return {"target": target}
 
     @classmethod
@@ -161,10 +161,10 @@ class Vqa(TableTask):
         assert options.dropout is not None
         task = cls(
             len(data.config["labels"]), len(from_config(data.config["tokens"])), options.embedding, options.hidden,
-            options.cell, options.layers, options.join, options.dropout, options.residual,
+            options.cell, options.layers, options.fusion, options.dropout, options.residual,
             options.backend, data.config["encoder"], options.next_word,
         )  # fmt: skip
-        seeing.begin(task.encoder, data.config["encoder"])
+        vision.begin(task.encoder, data.config["encoder"])
         return task
 
     def logits(self, batch: Batch) -> dict[str, Tensor]:
@@ -215,14 +215,14 @@ class Vqa(TableTask):
             self.eval().logits(batch)
         return seen.take("attention")
 
-    def predict(self, rows: Table, config: dict[str, Any], tell: Tell, **how: Any) -> list[Answer]:
+    def predict(self, rows: Table, config: dict[str, Any], log: Log, **how: Any) -> list[Answer]:
         """See `TableTask`. A UserError where no word of all that is asked was seen in training."""
         tokens = from_config(config["tokens"])
         strange, known = unseen(tokens, rows.columns["question"])
         if strange and not known:
             such = "".join(f"; ask as in '{question}'" for _, question in config.get("shown", ())[:1])
             raise UserError(f"no word of what is asked was seen in training: {named(strange, tokens)}{such}")
-        return super().predict(rows, config, tell, **how)
+        return super().predict(rows, config, log, **how)
 
     def line(self, answer: Answer) -> str:
         return f"{answer['answer']}\t{answer['probability']:.3f}"
@@ -233,8 +233,8 @@ class Vqa(TableTask):
         wide = max(len(name) for name, _ in likely)
         return "\n".join(f"{name:{wide}}  {chance:.2f}" for name, chance in likely)
 
-    def warn(self, rows: Table, config: dict[str, Any], tell: Tell) -> None:
-        seeing.warn(rows.columns["image"], config, tell)
+    def warn(self, rows: Table, config: dict[str, Any], log: Log) -> None:
+        vision.warn(rows.columns["image"], config, log)
 
     def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
         """accuracy, of the answers from both; prior, of always saying the most frequent answer of training;

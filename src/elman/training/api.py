@@ -15,11 +15,11 @@ from elman.options import build, check, flag, restore
 from elman.tasks.task import Data, Task, find
 from elman.training import loop
 from elman.training.device import find_device
-from elman.training.model import Model
-from elman.training.model import load as load
 from elman.training.options import TrainOptions
 from elman.training.reporter import Reporter
 from elman.training.run import Run, free_path
+from elman.training.trained_model import Model
+from elman.training.trained_model import load as load
 
 
 def train(
@@ -121,8 +121,8 @@ def _same_data(kind: type[Task], paths: list[str], options: Any, run: Run, seed:
 def _run(task: Task, data: Data, training: TrainOptions, run: Run, reporter: Reporter | None) -> Model:
     if reporter is not None:
         for note in data.notes:
-            reporter.tell(note)
+            reporter.log(note)
         parameters = sum(weight.numel() for weight in task.parameters())
-        reporter.tell(f"{task.kind} {task.describe()}, {parameters:,} parameters; {data.train}; run {run.path}")
+        reporter.log(f"{task.kind} {task.describe()}, {parameters:,} parameters; {data.train}; run {run.path}")
     loop.train(task, data, training, run, reporter)
     return Model(task.eval(), run.config, run.path)

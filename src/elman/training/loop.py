@@ -16,16 +16,16 @@ from elman.data.windows import IGNORED
 from elman.errors import Stopped, Unreadable, UserError
 from elman.recurrent.state import State, flatten, over, unflatten
 from elman.tasks.task import Data, Source, Task, to
-from elman.training.ahead import Ahead
 from elman.training.device import Precision, find_device, find_precision
+from elman.training.diagnostics import Diagnostics, same
 from elman.training.evaluate import evaluate
 from elman.training.meter import Meter
 from elman.training.options import TrainOptions
+from elman.training.prefetch import Prefetch
 from elman.training.progress import Progress
 from elman.training.reporter import Reporter, Silent
 from elman.training.run import Run, Training, random_states, set_random_states
 from elman.training.schedule import Stretch
-from elman.training.vitals import Vitals, same
 
 BETAS = (0.9, 0.99)
 DEFAULT_SPAN = ("for", 300.0)
@@ -60,16 +60,16 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
     reporter, device = reporter or Silent(), find_device(options.device)
     precision = find_precision(options.precision, device)
     task.to(device).train()
-    highest, clip = options.rate or task.rate, options.clip or task.clip
+    highest, clip = options.lr or task.lr, options.clip or task.clip
     optimizer = torch.optim.AdamW(
-        task.parameters(), highest, BETAS, weight_decay=options.decay, fused=device.type in ("cpu", "cuda")
+        task.parameters(), highest, BETAS, weight_decay=options.weight_decay, fused=device.type in ("cpu", "cuda")
     )
     progress, state = _begin(task, optimizer, len(data.train), options, run, device)
-    stretch, vitals = Stretch(**progress.stretch), Vitals(data.floor)
+    stretch, vitals = Stretch(**progress.stretch), Diagnostics(data.floor)
     workers = data.train.workers if options.workers is None else options.workers
-    source = Ahead(data.train, workers) if workers else data.train
+    source = Prefetch(data.train, workers) if workers else data.train
     began, before = time.perf_counter(), progress.seconds
-    reporter.tell(f"{_backends(task)}; {precision}; on {device}")
+    reporter.log(f"{_backends(task)}; {precision}; on {device}")
 
     def done() -> float:
         progress.seconds = before + time.perf_counter() - began
@@ -155,8 +155,8 @@ def train(task: Task, data: Data, options: TrainOptions, run: Run, reporter: Rep
                 run.log(status.line())
                 reporter.status(status)
                 for line in vitals.check(status) if looks else ():
-                    reporter.tell(line)
-            if looks and options.show and share >= shown:
+                    reporter.log(line)
+            if looks and options.preview and share >= shown:
                 _show(task, data, reporter)
                 shown = share + 1 / SAMPLES
             if stop:
@@ -267,7 +267,7 @@ def _tell_part(part: int, source: Source, when: str, reporter: Reporter) -> None
     if part < len(source):
         size = _size(source)
         tokens, all_tokens = round(part * size), round(len(source) * size)
-        reporter.tell(f"validation {when}: the first {tokens:,} of some {all_tokens:,} targets")
+        reporter.log(f"validation {when}: the first {tokens:,} of some {all_tokens:,} targets")
 
 
 def _show(task: Task, data: Data, reporter: Reporter) -> None:
@@ -281,7 +281,7 @@ def _show(task: Task, data: Data, reporter: Reporter) -> None:
 def _diverged(what: str, progress: Progress, rate: float, clip: float, run: Run) -> str:
     return (
         f"step {progress.step}: {what} is not finite; the weights of step {progress.best_step} are kept in {run.path}. "
-        f"Try a --rate below {rate:g} or a --clip below {clip:g}"
+        f"Try a --lr below {rate:g} or a --clip below {clip:g}"
     )
 
 

@@ -45,7 +45,7 @@ class Meter:
         share: float,
         seen: Mapping[str, float],
         norm: Tensor,
-        rate: float,
+        lr: float,
         stuck: float = 0.0,
     ) -> Status:
         """The status; the next reading begins here."""
@@ -62,7 +62,7 @@ class Meter:
             grad_norm=float(norm),
             clipped=float(self.clipped) / max(1, self.updates),
             stuck=stuck,
-            rate=rate,
+            lr=lr,
             waiting=(progress.waited - self.waited) / max(progress.busy - self.busy, 1e-9),
             val_accuracy=seen.get("accuracy"),
             unit=self.unit,

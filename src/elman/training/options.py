@@ -20,11 +20,11 @@ class TrainOptions:
     """Train for so many passes over the training part."""
     steps: PositiveInt | None = None
     """Train for so many updates."""
-    rate: PositiveFloat | None = None
+    lr: PositiveFloat | None = None
     """Highest learning rate; it warms up to it and falls along a cosine to 2 % of it. If not given, the task's own."""
     warmup: CountInt = 100
     """Updates until the rate is reached; at most a tenth of the training."""
-    decay: CountFloat = 0.1
+    weight_decay: CountFloat = 0.1
     """Weight decay of AdamW."""
     clip: PositiveFloat | None = None
     """Where the gradient is clipped. If not given, the task's own."""
@@ -44,7 +44,7 @@ class TrainOptions:
     """Updates between two looks at the validation part; if not given a 20th of the training, at most 1 minute."""
     patience: PositiveInt | None = None
     """Stop when the validation loss has not improved in so many looks."""
-    show: bool = True
+    preview: bool = True
     """Write a short sample now and then."""
 
     def span(self) -> tuple[str, float] | None:

@@ -20,7 +20,7 @@ class Status:
     grad_norm: float
     clipped: float
     stuck: float
-    rate: float
+    lr: float
     waiting: float
     val_accuracy: float | None = None  # share of the predictions that are right, where one can be
     unit: str = "token"
@@ -39,7 +39,7 @@ class Status:
 class Reporter(Protocol):
     """Listens to a training."""
 
-    def tell(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """One line that the user should read."""
         ...
 
@@ -55,7 +55,7 @@ class Reporter(Protocol):
 class Silent:
     """Says nothing."""
 
-    def tell(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Drops the line."""
 
     def status(self, status: Status) -> None:

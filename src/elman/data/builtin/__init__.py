@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_type_hints
 
-from elman.data.picture import Picture
+from elman.data.image import LazyImage
 from elman.errors import UserError, unknown
 from elman.options import Bound
 
 PREFIX = "builtin:"
-Columns = dict[str, list[str] | list[list[str]] | list[Picture]]
+Columns = dict[str, list[str] | list[list[str]] | list[LazyImage]]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Brackets of two kinds, balanced or nearly so: to tell, a model needs a stack."""
+"""Brackets of two kinds, balanced or nearly so: to log, a model needs a stack."""
 
 from typing import Annotated
 

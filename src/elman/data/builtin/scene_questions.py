@@ -1,9 +1,9 @@
-"""Pictures of coloured shapes, and questions about them whose words do not give the answer away."""
+"""Images of coloured shapes, and questions about them whose words do not give the answer away."""
 
 from elman.data.builtin import Builtin, Columns
 from elman.data.builtin.chance import Chance
 from elman.data.builtin.scenes import Few, parts
-from elman.data.scenes.picture import ScenePicture
+from elman.data.scenes.image import SceneImage
 from elman.data.scenes.question import draw
 from elman.options import CountInt, PositiveInt
 
@@ -19,7 +19,7 @@ def rows(seed: CountInt = 0, count: PositiveInt = 10_000, questions: Few = 5) ->
             if (name := str(scene)) not in names:
                 break
         names.add(name)
-        picture = ScenePicture(name)
+        picture = SceneImage(name)
         for kind, (question, answer) in asked.items():
             for column, value in zip(found.values(), (picture, question, answer, kind, split, pair), strict=True):
                 column.append(value)  # type: ignore[arg-type]

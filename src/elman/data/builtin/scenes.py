@@ -1,4 +1,4 @@
-"""Pictures of coloured shapes, and sentences that are true of them."""
+"""Images of coloured shapes, and sentences that are true of them."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -6,8 +6,8 @@ from typing import Annotated
 from elman.data.builtin import Builtin, Columns
 from elman.data.builtin.chance import Chance
 from elman.data.scenes.caption import captions as said
+from elman.data.scenes.image import SceneImage
 from elman.data.scenes.layout import about, topic
-from elman.data.scenes.picture import ScenePicture
 from elman.options import Bound, CountInt, PositiveInt
 
 REPEATED = 2  # at most so many things have a phrase in common on purpose
@@ -37,7 +37,7 @@ def rows(seed: CountInt = 0, count: PositiveInt = 10_000, captions: Few = 2) -> 
             if len(sentences) == captions and (name := str(scene)) not in names:
                 break
         names.add(name)
-        picture = ScenePicture(name)
+        picture = SceneImage(name)
         for sentence in sentences:
             for column, value in zip(found.values(), (picture, sentence, split, pair), strict=True):
                 column.append(value)  # type: ignore[arg-type]

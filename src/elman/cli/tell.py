@@ -1,9 +1,0 @@
-"""Lines beside what a command prints."""
-
-import sys
-
-
-def tell(*lines: str) -> None:
-    """On standard error, so that what is piped on holds answers only."""
-    for line in lines:
-        print("elman:", line, file=sys.stderr)
