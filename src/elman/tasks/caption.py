@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from cyclopts import Parameter
 from torch import Tensor
 
 from elman.cells.registry import stored
@@ -36,7 +35,6 @@ GATHERED = 64  # pictures at a time
 DECODERS = {"plain": Plain, "soft": Soft, "hard": Hard}
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class CaptionOptions(VisionOptions, TokenizerOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""

@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,7 +30,6 @@ from elman.tokenizers.registry import KINDS, Log, TokenizerOptions, Unit, from_c
 TOKENS: Unit = "word"  # unless said
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class ClassifyOptions(TokenizerOptions, TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""

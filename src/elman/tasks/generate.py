@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,7 +30,6 @@ TOKENS: Unit = "char"  # unless said
 SHOWN = 4  # texts shown while training
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class GenerateOptions(TokenizerOptions, TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""

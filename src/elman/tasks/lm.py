@@ -6,7 +6,6 @@ from itertools import chain, pairwise
 from typing import Any, ClassVar
 
 import torch
-from cyclopts import Parameter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,7 +31,6 @@ FIRST = 1000  # tokens among which is one that samples begin with
 COUNTED = 1_000_000  # tokens from which it is taken how often each comes
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class LMOptions(TokenizerOptions, NetworkOptions):
     """What is read and what is built. None: chosen from the size of the text and the time there is."""

@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from cyclopts import Parameter
-
 from elman.options import PositiveInt, Share
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class NetworkOptions:
     """What is built. None: chosen from the size of the data and the time there is."""

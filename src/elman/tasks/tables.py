@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from torch import Tensor
 
 from elman.cells.registry import stored
@@ -30,7 +29,6 @@ FEW = 5  # texts whose unknown words are named
 KINDS = {str: "a text", list: "a list of words", np.ndarray: "an array", LazyImage: "a picture"}
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class TableTaskOptions(NetworkOptions, TableOptions):
     """What is read and what is built."""

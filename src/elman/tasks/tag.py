@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,7 +28,6 @@ LETTERS = 16  # of a word are read: its last, for they say most of what it is
 SEVERAL = 2  # times that a word must come in training to have a vector of its own
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class TagOptions(TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""

@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from torch import Tensor, nn
 
 from elman.cells.registry import stored
@@ -29,7 +28,6 @@ from elman.tokenizers.registry import KINDS, Log, TokenizerOptions, from_config
 SHOWN = 3  # sentences shown while training
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class TranslateOptions(TokenizerOptions, TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from torch import nn
 
 from elman.data.familiar import Familiar
@@ -33,7 +32,6 @@ RESIDUAL = "residual"
 USUAL: dict[str, Any] = {"name": RESIDUAL, "size": 64}
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class VisionOptions(TableTaskOptions):
     """How pictures are read."""

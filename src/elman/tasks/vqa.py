@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,7 +39,6 @@ LIKELY = 3  # answers shown of one question
 WAYS = {"accuracy": "answer", "question_only": "question_only", "image_only": "image_only"}
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class VqaOptions(VisionOptions, TokenizerOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""

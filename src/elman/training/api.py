@@ -11,7 +11,7 @@ import torch
 
 from elman.errors import UserError
 from elman.files import absolute
-from elman.options import build, check, flag, restore
+from elman.options import build, check, restore
 from elman.tasks.task import Data, Task, find
 from elman.training import loop
 from elman.training.device import find_device
@@ -45,9 +45,9 @@ def train(
     ours = {field.name for field in fields(TrainOptions)}
     training = build(TrainOptions, {key: value for key, value in options.items() if key in ours})
     model = build(task.Options, {key: value for key, value in options.items() if key not in ours})
-    check(model, training)
+    check(model, training, given=options)
     if resume is not None and out is not None:
-        raise UserError(f"--out {out} and --resume {resume} exclude each other: a run goes on where it is")
+        raise UserError(f"`out` {out} and `resume` {resume} exclude each other: a run goes on where it is")
     if resume is not None:
         return go_on(task, named, options, Path(resume), reporter)
     return begin(task, named, model, training, Path(out) if out else None, reporter)
@@ -58,7 +58,7 @@ def begin(
 ) -> Model:
     """A new run."""
     if out is not None and out.exists():
-        raise UserError(f"{out} exists: choose another --out, or go on with --resume {out}")
+        raise UserError(f"{out} exists: choose another `out`, or go on with `resume` {out}")
     unit, amount = training.span() or loop.DEFAULT_SPAN
     find_device(training.device)  # before anything is read or made
     model, data = kind.prepare(paths, model, amount if unit == "for" else None, seed=training.seed)
@@ -89,7 +89,7 @@ def go_on(kind: type[Task], paths: list[str], given: Mapping[str, Any], path: Pa
     options, training = (restore(each, run.config["options"]) for each in (kind.Options, TrainOptions))
     for name, value in (asdict(options) | {"seed": training.seed}).items():
         if name in given and given[name] != value:
-            raise UserError(f"{flag(name)} {given[name]} differs from {value}, with which {path} was begun: "
+            raise UserError(f"`{name}` {given[name]} differs from {value}, with which {path} was begun: "
                             "a run goes on as it was made; leave it out, or begin a new run")  # fmt: skip
     names = [field.name for field in fields(TrainOptions)]
     # what is left of the old span is in resume/; a run that was killed before it had one begins again
