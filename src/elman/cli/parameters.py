@@ -55,10 +55,8 @@ def _annotated(kind: Any) -> type:
     fields = [(field.name, _hint(field, hints[field.name], docs.get(field.name, "")), field)
               for field in dataclasses.fields(kind)]  # fmt: skip
     made = dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), frozen=True)
-    made.__doc__, made.__module__ = (
-        kind.__doc__,
-        kind.__module__,
-    )  # a class of the module `types` is no dataclass to cyclopts
+    made.__doc__ = kind.__doc__
+    made.__module__ = kind.__module__  # cyclopts treats a class of the module `types` as builtin
     return made
 
 

@@ -21,7 +21,7 @@ app = App(name="train", help="Train a model on your data.")
 
 @dataclasses.dataclass
 class Given:
-    """The names of the options that were given, on the command line or in a file, as opposed to those at their defaults."""
+    """The names of the options that were given on the command line or in a file."""
 
     names: set[str] = dataclasses.field(default_factory=set)
 
