@@ -10,7 +10,7 @@ from elman.cells.cell import Cell
 from elman.cells.tap import Listener, Record, holding, listening, recording, tap, watched
 from elman.cells.trace import NotTraceable, trace
 from elman.recurrent.backend import Span, States
-from elman.recurrent.lengths import past
+from elman.recurrent.lengths import padding_mask
 
 
 class Loop:
@@ -25,7 +25,7 @@ class Loop:
         shares = cell.project(span.x).unbind(1)
         order = range(len(shares))
         times = order[::-1] if span.reverse else order
-        alive = None if span.lengths is None else ~past(span.lengths, len(shares))[..., None]
+        alive = None if span.lengths is None else ~padding_mask(span.lengths, len(shares))[..., None]
         fresh = starts(span)
         step, state, outputs = _step(cell), span.state, dict[int, Tensor]()
         with Watch(span.place, watched()) as watch:
