@@ -4,14 +4,14 @@ are checked in one place and every wrong value is reported at once."""
 import dataclasses
 import math
 import re
-import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from cyclopts import Parameter, Token
 
 from elman.errors import UserError, nearest
+from elman.schema import problem
 
 
 @dataclass(frozen=True)
@@ -60,48 +60,9 @@ def _problems(options: Any) -> Iterable[str]:
     hints = get_type_hints(type(options), include_extras=True)
     for field in dataclasses.fields(options):
         value, hint = getattr(options, field.name), hints[field.name]
-        parts = list(_parts(hint))
-        if value is None and type(None) in parts:  # chosen by the program
-            continue
-        kinds = [part for part in parts if isinstance(part, type) and part not in (type(None), Any)]
-        accepted = (*kinds, int) if float in kinds else (*kinds,)
-        if kinds and (not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds)):
-            yield f"{flag(field.name)} {value!r} must be of type {kinds[0].__name__}"
-            continue
-        for bound in _metadata(hint, Bound):
-            if not bound.holds(value):
-                yield f"{flag(field.name)} {value} must be {bound.phrase}"
-        for choices in _choices(hint):
-            if value not in choices:
-                near = nearest(str(value), choices, cutoff=0.0)
-                yield f"{flag(field.name)} '{value}' must be one of {', '.join(choices)}: did you mean '{near}'?"
-
-
-def _metadata(hint: Any, kind: type) -> Iterable[Any]:
-    """The annotations of a kind in a type, also inside `X | None`."""
-    if get_origin(hint) is Annotated:
-        yield from (item for item in hint.__metadata__ if isinstance(item, kind))
-    for part in get_args(hint):
-        yield from _metadata(part, kind)
-
-
-def _parts(hint: Any) -> Iterable[Any]:
-    """The members of a union, without their annotations."""
-    if get_origin(hint) is Annotated:
-        yield from _parts(hint.__origin__)
-    elif get_origin(hint) in (Union, types.UnionType):
-        for part in get_args(hint):
-            yield from _parts(part)
-    else:
-        yield hint
-
-
-def _choices(hint: Any) -> Iterable[tuple[str, ...]]:
-    if get_origin(hint) is Literal:
-        yield get_args(hint)
-    else:
-        for part in get_args(hint):
-            yield from _choices(part)
+        phrase = problem(hint, value)
+        if phrase is not None:
+            yield f"{flag(field.name)} {value!r} {phrase}"
 
 
 T = TypeVar("T")
