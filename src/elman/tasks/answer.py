@@ -15,13 +15,14 @@ class Attention:
 
     - weights: (T, L), each row sums to 1
     - queries: T texts: what was generated, or read, at each step
-    - keys: L texts, or the image whose L positions form a square grid, row by row from the top left
+    - keys: L texts, or the image whose L positions form a square grid, row by row from the top left; None where they
+      are the steps of the row itself
     - hard: whether a single position was used at each step, that of the largest weight
     """
 
     weights: np.ndarray
     queries: tuple[str, ...]
-    keys: tuple[str, ...] | LazyImage
+    keys: tuple[str, ...] | LazyImage | None
     hard: bool = False
 
 

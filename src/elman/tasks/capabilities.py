@@ -1,12 +1,15 @@
 """What only some tasks and models can do. Ask with `isinstance`: of the task, or of the unwrapped model for
 `Previews`."""
 
+import io
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from PIL import Image
 
 from elman.data.source import Batch, Source
 from elman.data.table import Table
@@ -87,6 +90,18 @@ class Images:
     """Images as a preview. pixels: (N, H, W) or (N, H, W, 3) uint8."""
 
     pixels: np.ndarray
+
+    def png(self) -> bytes:
+        """One image that holds all of them, in as many rows as columns."""
+        count, height, width, *channels = self.pixels.shape
+        columns = math.isqrt(count - 1) + 1
+        rows = -(-count // columns)
+        sheet = np.zeros((rows * columns, height, width, *channels), np.uint8)
+        sheet[:count] = self.pixels
+        grid = sheet.reshape(rows, columns, height, width, *channels).swapaxes(1, 2)
+        out = io.BytesIO()
+        Image.fromarray(grid.reshape(rows * height, columns * width, *channels)).save(out, "png")
+        return out.getvalue()
 
 
 class Previews(ABC):

@@ -235,7 +235,7 @@ class Classify(RowPrediction, kind="classify", summary="a classifier of texts, i
                       "probabilities": dict(zip(labels, each.tolist(), strict=True))}  # fmt: skip
             length = int(lengths[number])
             attention = None if weights is None else weights[number, :length].float().cpu().numpy()
-            found.append(Answer(row, values, None if attention is None else Attention(attention[None], ("",), ())))
+            found.append(Answer(row, values, None if attention is None else Attention(attention[None], ("",), None)))
         return found
 
     def line(self, answer: Answer) -> str:

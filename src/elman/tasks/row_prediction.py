@@ -32,6 +32,10 @@ class RowPrediction(TableTask, Predicts, Measures):
     def metrics(self, rows: Table, answers: Mapping[int, Answer], spec: Any) -> dict[str, Any]:
         """Metrics of the answers to some rows, by their indices."""
 
+    def located(self, answer: Answer, rows: Table) -> Answer:
+        """The answer, completed from its row of the table."""
+        return answer
+
     def predict(self, model: Any, rows: Table, log: Log, **decoding: Any) -> Iterator[Answer]:
         rows = table.complete(self.checked(self.opened(rows, model.spec)), self.inputs, skip_bad=False)
         self.check(rows, model.spec, log)
@@ -63,7 +67,7 @@ class RowPrediction(TableTask, Predicts, Measures):
         left = len(source.table) if limit is None else limit
         for index in range(len(source)):
             found = self.answer(model, to(source.batch(0, index), model.device), **decoding)
-            yield from found[:left]
+            yield from (self.located(answer, source.table) for answer in found[:left])
             left -= len(found)
             if left <= 0:
                 return

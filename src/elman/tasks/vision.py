@@ -1,18 +1,27 @@
 """What tasks share that take images: how an image becomes a grid of vectors."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
 
+import numpy as np
+import torch
+
+from elman.data.features import Features, Finder
 from elman.data.image import LazyImage
 from elman.data.pixels import Pixels
 from elman.data.rows import Field
+from elman.data.table import Table
 from elman.errors import UserError
 from elman.nets import timm_grid
-from elman.nets.grid import Encoder
+from elman.nets.grid import Encoder, GridFeatures
 from elman.nets.residual import Residual
+from elman.nets.timm_grid import TimmGrid
 from elman.options import PositiveInt
+from elman.tasks.answer import Answer
 from elman.tasks.tables import TableTaskOptions
 from elman.tokenizers.tokenizer import Log
 
@@ -70,3 +79,91 @@ class ResidualEncoder(ImageEncoder):
 
     def network(self) -> Encoder:
         return Residual()
+
+
+@dataclass(frozen=True)
+class TimmEncoder(ImageEncoder):
+    """A model of the timm library: trained with the task, or frozen, with its features computed once for each image.
+
+    - settings: of the model, see `timm_grid.described`
+    - grid: (L, D) of its features
+    - weights: the digest of the frozen weights, None for fine-tuned ones
+    """
+
+    name: str
+    image_size: PositiveInt
+    fine_tune: bool
+    settings: dict[str, Any]
+    grid: tuple[int, int]
+    weights: str | None
+
+    @classmethod
+    def choose(cls, options: VisionOptions) -> "TimmEncoder":
+        """The encoder that the options name."""
+        name = options.encoder.partition(":")[2]
+        if not name:
+            raise _unknown(options.encoder)
+        settings, size = timm_grid.described(name, options.image_size)
+        model = TimmGrid(settings, size) if options.fine_tune else _pretrained(json.dumps(settings), size)
+        grid = timm_grid.shape(model, size, name)
+        return cls(options.encoder, size, options.fine_tune, settings, grid, None if options.fine_tune else model.digest())
+
+    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
+        if self.fine_tune:
+            return Pixels(images, self.image_size, log)
+        return Features(images, self._finder(), log)
+
+    def network(self) -> Encoder:
+        return TimmGrid(self.settings, self.image_size) if self.fine_tune else GridFeatures(self.grid[1])
+
+    def load_pretrained(self, network: Encoder) -> None:
+        if self.fine_tune:
+            network.load_state_dict(TimmGrid(self.settings, self.image_size, pretrained=True).state_dict())
+
+    def _finder(self) -> Finder:
+        settings = json.dumps(self.settings)
+
+        @cache
+        def model() -> TimmGrid:
+            found = _pretrained(settings, self.image_size)
+            if found.digest() != self.weights:
+                raise UserError(f"the weights of {self.name} are not those that this model was trained with: its features "
+                                "would differ")  # fmt: skip
+            return found
+
+        @torch.inference_mode()
+        def find(pixels: np.ndarray) -> np.ndarray:
+            given = torch.from_numpy(pixels)[None].to(model().mean.device)
+            return model().grid(given)[0].float().cpu().numpy()
+
+        key = json.dumps([settings, self.image_size, self.weights, timm_grid.timm(self.name).__version__])
+        return Finder(self.name, key, self.image_size, self.grid, find)
+
+
+@cache
+def _pretrained(settings: str, size: int) -> TimmGrid:
+    """A frozen model, made once per process."""
+    device = "cuda" if torch.cuda.is_available() and torch.utils.data.get_worker_info() is None else "cpu"
+    return TimmGrid(json.loads(settings), size, pretrained=True).to(device).eval().requires_grad_(False)
+
+
+ENCODERS: dict[str, type[ResidualEncoder] | type[TimmEncoder]] = {RESIDUAL: ResidualEncoder, "timm": TimmEncoder}
+
+
+def choose(options: VisionOptions) -> ResidualEncoder | TimmEncoder:
+    """The image encoder that the options name; a word behind a colon is its own affair."""
+    word = options.encoder.partition(":")[0]
+    if word not in ENCODERS:
+        raise _unknown(options.encoder)
+    return ENCODERS[word].choose(options)
+
+
+def with_image(answer: Answer, rows: Table) -> Answer:
+    """The answer, its attention over the image of its row."""
+    if answer.attention is None:
+        return answer
+    return replace(answer, attention=replace(answer.attention, keys=rows.columns["image"][answer.row]))
+
+
+def _unknown(name: str) -> UserError:
+    return UserError(f"unknown encoder '{name}': it is {RESIDUAL}, or timm:NAME, such as timm:resnet18")
