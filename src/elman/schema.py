@@ -172,7 +172,7 @@ def _union(members: Sequence[Any], value: Any, name: str, depth: int) -> Any:
             return _read(member, value, name, depth)
         except _Problem as problem:
             problems.append(problem)
-    # a member that was of the right type but for its bounds or its fields says more than all the others
+    # the problem of a member of the right type, whose bounds or fields do not fit, is the one to report
     if len(problems) == 1 or not problems[0].phrase.startswith("must be of type"):
         raise problems[0]
     raise _Problem(name, f"must be of type {' or '.join(_called(member) for member in others)}", value)
