@@ -25,27 +25,48 @@ from elman import __version__
 from elman.errors import UserError, unknown
 from elman.files import cannot_write, recover_folder, replace_folder, seal, unseal, write
 
-FORMAT = 1
+FORMAT = 2
 RUNS = Path("runs")
 Which = Literal["best", "last"]
 
 
+@dataclass(frozen=True)
+class RunConfig:
+    """What config.json holds."""
+
+    kind: str
+    spec: dict[str, Any]
+    paths: list[str]
+    key: str
+    training: dict[str, Any]
+    elman: str = __version__
+
+    def to_json(self) -> dict[str, Any]:
+        data = {"paths": self.paths, "key": self.key}
+        return {"format": FORMAT, "elman": self.elman, "kind": self.kind, "spec": self.spec, "data": data,
+                "training": self.training}
+
+    @classmethod
+    def from_json(cls, v: Any) -> "RunConfig":
+        return cls(v["kind"], v["spec"], v["data"]["paths"], v["data"]["key"], v["training"], v["elman"])
+
+
 @dataclass
 class Run:
-    """A run folder. `config` has format, elman (the version), kind, task, data, options."""
+    """A run folder."""
 
     path: Path
-    config: dict[str, Any]
+    config: RunConfig
 
     @staticmethod
-    def create(path: Path, config: Mapping[str, Any]) -> "Run":
+    def create(path: Path, config: RunConfig) -> "Run":
         """A new folder; one that exists is an error."""
         if path.exists():
             raise UserError(f"{path} exists: choose another --out, or go on with --resume {path}")
-        run = Run(path, {"format": FORMAT, "elman": __version__, **config})
+        run = Run(path, config)
         try:
             path.mkdir(parents=True)
-            write(path / "config.json", seal(run.config))
+            write(path / "config.json", seal(run.config.to_json()))
         except OSError as error:
             raise cannot_write(path, error) from error
         except UserError:
@@ -63,10 +84,7 @@ class Run:
         if not where.exists() and not (path / "model.safetensors").exists():
             raise UserError(f"{path} is not a run: it has no config.json")
         config = _or_the_other(path, which, lambda: unseal(where))
-        if config.get("format", 0) > FORMAT:
-            newer = f"{path} was written by elman {config.get('elman')}, which is newer than this {__version__}"
-            raise UserError(f"{newer}: pip install --upgrade elman")
-        return Run(path, config)
+        return Run(path, RunConfig.from_json(config))
 
     def save_model(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         """Writes the best weights."""
@@ -91,7 +109,7 @@ class Run:
         replace_folder(
             self.path / "resume",
             {
-                "config.json": seal(self.config),
+                "config.json": seal(self.config.to_json()),
                 "model.safetensors": pack(training.model, {}),
                 "optimizer.safetensors": pack(training.optimizer, {}),
                 "state.safetensors": pack(training.state, {}),
@@ -125,6 +143,11 @@ class Run:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise cannot_write(self.path / "log.jsonl", error) from error
+
+    def save_preview(self, name: str, content: bytes) -> None:
+        """Writes a file into previews/."""
+        (self.path / "previews").mkdir(exist_ok=True)
+        write(self.path / "previews" / name, content)
 
     def trim_log(self, step: int) -> None:
         """Drops the lines after a step, which a training that goes on from there writes again."""
