@@ -91,7 +91,7 @@ class Caption(Writer):
         """how: what the decoder takes beside its sizes. encoder: see `elman.tasks.seeing`."""
         super().__init__(tokens, embedding, dropout, smoothing)
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._config["cell"] = stored(cell)
+        self._config["cell"] = stored(cell).to_json()
         self.encoder = seeing.encoder(encoder)
         self.decoder = DECODERS[decoder](
             self.encoder.size, embedding, hidden, cell, layers, **how or {}, dropout=dropout, residual=residual,

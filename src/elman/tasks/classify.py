@@ -80,7 +80,7 @@ class Classify(TableTask):
         """vocabulary and embedding for tokens, or features for arrays (T, F); weights of the classes in the loss."""
         super().__init__()
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._config["cell"] = stored(cell)
+        self._config["cell"] = stored(cell).to_json()
         self.lookup = nn.Identity() if vocabulary is None else lookup(vocabulary, embedding or hidden)
         size = features if vocabulary is None else embedding or hidden
         assert size is not None

@@ -72,7 +72,7 @@ class Generate(TableTask):
         """labels: how many values each of the columns has. One token beyond the vocabulary begins and ends a text."""
         super().__init__()
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._config["cell"] = stored(cell)
+        self._config["cell"] = stored(cell).to_json()
         self.lookup = lookup(vocabulary + 1, embedding)
         self.recurrent = Recurrent(
             embedding, hidden, cell, layers, dropout=dropout, residual=residual, backend=backend, learned_state=True

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.registry import stored
-from elman.cells.tap import watched
+from elman.cells.tap import observed
 from elman.data import corpus
 from elman.data.corpus import Corpus
 from elman.data.tokens import Tell, TokenOptions, Unit, Unknown, from_config
@@ -77,7 +77,7 @@ class LM(Task):
     ):
         super().__init__()
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._config["cell"] = stored(cell)
+        self._config["cell"] = stored(cell).to_json()
         self.lookup = nn.Embedding(vocabulary, embedding)
         self.recurrent = Recurrent(
             embedding, hidden, cell, layers, dropout=dropout, residual=residual, backend=backend,
@@ -203,7 +203,7 @@ class LMStepper:
 
     def block(self, token: Tensor, state: State, uniforms: Tensor, how: Sampling) -> tuple[Tensor, State] | None:
         """See `Stepper`."""
-        if self.decoder is None or watched() or token.is_floating_point() or not how.plain:
+        if self.decoder is None or observed() or token.is_floating_point() or not how.plain:
             return None
         return self.decoder(token, state, uniforms, how.temperature, how.greedy)
 
@@ -224,7 +224,6 @@ def _chosen(options: LMOptions, tokens: int, seconds: float | None) -> LMOptions
         dropout = 0.0  # to be learned by heart, or read so seldom that it cannot be
     return replace(
         options,
-        cell=options.cell if isinstance(options.cell, str) else stored(options.cell),  # a class, from Python
         tokens=options.tokens or TOKENS,
         hidden=options.hidden or hidden,
         embedding=options.embedding or min(64, options.hidden or hidden),

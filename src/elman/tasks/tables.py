@@ -11,7 +11,6 @@ import torch
 from cyclopts import Parameter
 from torch import Tensor
 
-from elman.cells.registry import stored
 from elman.data import split, table
 from elman.data.picture import Picture
 from elman.data.rows import Field, Ragged, Rows
@@ -95,7 +94,7 @@ class TableTask(Task):
         assert train is not None
         own = table.key(*parts.values())
         data = Data(train, made["valid"], made["test"], own, config, notes, cls.floor(train))
-        chosen = cls.sizes(train, replace(options, cell=stored(options.cell)), seconds)
+        chosen = cls.sizes(train, options, seconds)
         return chosen, data
 
     @classmethod

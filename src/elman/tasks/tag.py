@@ -74,7 +74,7 @@ class Tag(TableTask):
         """letters: how many are known, the unknown one counted; one more stands for no letter."""
         super().__init__()
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._config["cell"] = stored(cell)
+        self._config["cell"] = stored(cell).to_json()
         self.lookup, self.letters = lookup(words, embedding), lookup(letters + 1, spelling)
         self.speller = Recurrent(spelling, spelling, cell, bidirectional=True, backend=backend, name="spelling")
         self.spelled = Last(2 * spelling, 2)

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 import elman.tasks
 from elman import errors
+from elman.cells.registry import CellSpec, resolve
+from elman.cells.stored_cell import StoredCell
 from elman.data.table import Table
 from elman.data.tokens import Tell, Unknown
 from elman.errors import UserError
@@ -110,6 +112,11 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def new(cls, options: Any, data: Data) -> "Task":
         """The model, its weights fresh."""
+
+    @classmethod
+    def restored(cls, config: Mapping[str, Any], cell: CellSpec | None = None) -> "Task":
+        """The model of a stored configuration. `cell`: the user's code of a cell that could not be stored."""
+        return cls(**{**config, "cell": resolve(StoredCell.from_json(config.get("cell")), cell)})
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

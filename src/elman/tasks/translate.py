@@ -88,7 +88,7 @@ class Translate(Writer):
         """sources, targets: how many tokens each side has. Of the targets one more is known: it begins and ends."""
         super().__init__(targets, embedding, dropout, smoothing)
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._config["cell"] = stored(cell)
+        self._config["cell"] = stored(cell).to_json()
         common: dict[str, Any] = {"dropout": dropout, "residual": residual, "backend": backend}
         self.source_lookup = lookup(sources, embedding)
         self.encoder = Recurrent(embedding, hidden, cell, layers, bidirectional, name="encoder", **common)

@@ -92,7 +92,7 @@ class Vqa(TableTask):
         """encoder: see `elman.tasks.seeing`."""
         super().__init__()
         self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._config["cell"] = stored(cell)
+        self._config["cell"] = stored(cell).to_json()
         self.encoder, self.lookup = seeing.encoder(encoder), lookup(vocabulary, embedding)
         recurrence = partial(
             Recurrent, hidden_size=hidden, cell=cell, layers=layers, dropout=dropout, residual=residual, backend=backend

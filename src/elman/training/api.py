@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from elman.cells.registry import CellSpec, resolve, stored
+from elman.cells.stored_cell import StoredCell
 from elman.errors import UserError
 from elman.files import absolute
 from elman.options import build, check, flag, restore
@@ -62,6 +64,7 @@ def begin(
     unit, amount = training.span() or loop.DEFAULT_SPAN
     find_device(training.device)  # before anything is read or made
     model, data = kind.prepare(paths, model, amount if unit == "for" else None, seed=training.seed)
+    cell = stored(model.cell)
     torch.manual_seed(training.seed)
     task = kind.new(model, data)
     for layer in task.layers():
@@ -70,10 +73,10 @@ def begin(
         "kind": kind.kind,
         "task": task.config(),
         "data": data.config | {"key": data.key, "paths": [absolute(path) for path in paths]},
-        "options": asdict(model) | asdict(training),
+        "options": asdict(model) | {"cell": cell.to_json()} | asdict(training),
     }
     run = Run.create(out or free_path(f"{kind.kind}-{_word(paths[0])}"), config)
-    return _run(task, data, training, run, reporter)
+    return _run(task, data, training, run, reporter, resolve(cell, model.cell))
 
 
 def _word(path: str) -> str:
@@ -87,8 +90,11 @@ def go_on(kind: type[Task], paths: list[str], given: Mapping[str, Any], path: Pa
     if run.config["kind"] != kind.kind:
         raise UserError(f"{path} is a run of '{run.config['kind']}', not of '{kind.kind}'")
     options, training = (restore(each, run.config["options"]) for each in (kind.Options, TrainOptions))
-    for name, value in (asdict(options) | {"seed": training.seed}).items():
-        if name in given and given[name] != value:
+    cell = StoredCell.from_json(options.cell)
+    begun_with = asdict(options) | {"seed": training.seed, "cell": cell}
+    again = dict(given) | ({"cell": stored(given["cell"])} if "cell" in given else {})
+    for name, value in begun_with.items():
+        if name in again and again[name] != value:
             raise UserError(f"{flag(name)} {given[name]} differs from {value}, with which {path} was begun: "
                             "a run goes on as it was made; leave it out, or begin a new run")  # fmt: skip
     names = [field.name for field in fields(TrainOptions)]
@@ -98,8 +104,8 @@ def go_on(kind: type[Task], paths: list[str], given: Mapping[str, Any], path: Pa
     training = replace(training, **(span | {name: given[name] for name in given if name in names}))
     data = _same_data(kind, paths, options, run, training.seed)
     torch.manual_seed(training.seed)
-    task = kind(**run.config["task"])
-    return _run(task, data, training, run, reporter)
+    task = kind.restored(run.config["task"], given.get("cell"))
+    return _run(task, data, training, run, reporter, resolve(cell, given.get("cell")))
 
 
 def _same_data(kind: type[Task], paths: list[str], options: Any, run: Run, seed: int) -> Data:
@@ -118,11 +124,11 @@ def _same_data(kind: type[Task], paths: list[str], options: Any, run: Run, seed:
     return replace(data, notes=[])
 
 
-def _run(task: Task, data: Data, training: TrainOptions, run: Run, reporter: Reporter | None) -> Model:
+def _run(task: Task, data: Data, training: TrainOptions, run: Run, reporter: Reporter | None, cell: CellSpec) -> Model:
     if reporter is not None:
         for note in data.notes:
             reporter.tell(note)
         parameters = sum(weight.numel() for weight in task.parameters())
         reporter.tell(f"{task.kind} {task.describe()}, {parameters:,} parameters; {data.train}; run {run.path}")
     loop.train(task, data, training, run, reporter)
-    return Model(task.eval(), run.config, run.path)
+    return Model(task.eval(), run.config, run.path, cell)

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from elman.cells.tap import watched
+from elman.cells.registry import CellSpec
+from elman.cells.tap import observed
 from elman.data.table import Table
 from elman.data.tokens import Tokens, Unknown, from_config
 from elman.decode.sampling import Sampling, sample
@@ -23,6 +24,7 @@ class Model:
     task: Task
     config: dict[str, Any]
     path: Path
+    cell: CellSpec | None = None  # the user's code of a cell that could not be stored
 
     @property
     def tokens(self) -> Tokens:
@@ -59,7 +61,7 @@ class Model:
         generator = torch.Generator()
         generator.manual_seed(seed) if seed is not None else generator.seed()
         self.task.eval()
-        if watched():
+        if observed():
             tell("written step by step, not in blocks, which takes many times as long: units are recorded or held")
         drawn = sample(self.task.stepper(), given, length, how or Sampling(), generator, rows, batch)
         lead = "" if prompt or end is None else self.tokens.lead  # of a text of its own, which is not part of it
@@ -110,9 +112,10 @@ class Stream:
         return piece
 
 
-def load(path: str | Path, device: str = "cpu", weights: Which = "best") -> Model:
-    """The model in a run folder, on any device. Needs config.json and model.safetensors only; runs no code from it."""
+def load(path: str | Path, device: str = "cpu", weights: Which = "best", cell: CellSpec | None = None) -> Model:
+    """The model in a run folder, on any device. Needs config.json and model.safetensors only; runs no code from it.
+    `cell`: the class, or `"file.py:Class"`, of a cell that could not be traced into an equation."""
     run = Run.open(Path(path), weights)
-    task = find(run.config["kind"])(**run.config["task"])
+    task = find(run.config["kind"]).restored(run.config["task"], cell)
     run.put_model(task, weights)
-    return Model(task.to(find_device(device)).eval(), run.config, run.path)
+    return Model(task.to(find_device(device)).eval(), run.config, run.path, cell)
