@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from elman.cells.cell import Cell
 from elman.cells.registry import CellSpec, make
-from elman.cells.tap import holding, watched
-from elman.cells.trace import said
+from elman.cells.tap import holding, observed
+from elman.cells.trace import value_names
 from elman.errors import UserError, unknown
 from elman.recurrent.backend import Backend, Choice, Span, States, choose
 from elman.recurrent.decoder import Decoder
@@ -147,12 +147,12 @@ class Recurrent(nn.Module):
             cells = enumerate(self._cell(index) for index in range(self.layers))
             return [self.choose(index).backend.stepper(cell, self.place(index)) for index, cell in cells]
 
-        steps, seen, ours = prepare(), watched(), None
+        steps, seen, ours = prepare(), observed(), None
 
         def advance(x: Tensor, state: State = None) -> tuple[Tensor, State]:
             nonlocal steps, seen, ours
-            if watched() != seen:  # someone began, or ceased, to look inside
-                steps, seen, ours = prepare(), watched(), None
+            if observed() != seen:  # someone began, or ceased, to look inside
+                steps, seen, ours = prepare(), observed(), None
             state = self.initial(len(x)) if state is None else state
             if state is not ours:  # what came out of here is right
                 self._check_state(state, len(x))
@@ -224,7 +224,7 @@ class Recurrent(nn.Module):
     def _check_holds(self) -> None:
         names = {}
         for index in range(len(self.cells)):
-            names |= {self.place(index) + name: None for name in said(self._cell(index))}
+            names |= {self.place(index) + name: None for name in value_names(self._cell(index))}
         for key in holding():
             place, _, unit = key.rpartition(".")
             if place not in names:
