@@ -205,8 +205,10 @@ def _set_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
     parameters = optimizer.param_groups[0]["params"]
     for key, value in tensors.items():
         number, _, name = key.partition(".")
-        if not number.isdecimal() or int(number) >= len(parameters) or (
-            value.dim() and value.shape != parameters[int(number)].shape
+        if (
+            not number.isdecimal()
+            or int(number) >= len(parameters)
+            or (value.dim() and value.shape != parameters[int(number)].shape)
         ):
             raise UserError(f"{run.path}/resume/optimizer.safetensors does not fit the model of config.json")
         state.setdefault(int(number), {})[name] = value

@@ -1,20 +1,17 @@
 """How training goes, whatever the task."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
+from typing import Literal
 
 from elman.errors import UserError
 from elman.options import CountFloat, CountInt, PositiveFloat, PositiveInt, seconds
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class TrainOptions:
     """How long, how fast, where. Of --for, --epochs and --steps one may be given."""
 
-    for_: Annotated[str | None, Parameter(name="--for")] = None
+    for_: str | None = None
     """Train for a span of time: 90s, 5m, 1h30m. Without --for, --epochs and --steps it is 5m."""
     epochs: PositiveInt | None = None
     """Train for so many passes over the training part."""

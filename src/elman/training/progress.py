@@ -29,7 +29,5 @@ class Progress:
     best: float | None = None
     best_step: int = 0
     worse: int = 0
-    validated: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("step", "epoch", "seconds", "units"), 0)
-    )
+    validated: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("step", "epoch", "seconds", "units"), 0))
     finished: bool = False

@@ -43,8 +43,14 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         data = {"paths": self.paths, "key": self.key}
-        return {"format": FORMAT, "elman": self.elman, "kind": self.kind, "spec": self.spec, "data": data,
-                "training": self.training}
+        return {
+            "format": FORMAT,
+            "elman": self.elman,
+            "kind": self.kind,
+            "spec": self.spec,
+            "data": data,
+            "training": self.training,
+        }
 
     @classmethod
     def from_json(cls, v: Any) -> "RunConfig":
