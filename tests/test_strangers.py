@@ -19,7 +19,8 @@ from elman.training import run as runs
 from elman.training.progress import Progress
 from elman.training.random_states import RandomStates
 from elman.training.run import Checkpoint, Run, open_all
-from elman.training.run_config import DataReference, RunConfig
+from elman.training.run_config import RunConfig
+from elman.training.schedule import Schedule
 from elman.training.tensor_file import pack, unpack
 
 some = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
@@ -39,7 +40,7 @@ def network():
 
 
 def config(**changes):
-    about = {"kind": "lm", "spec": {"hidden": 2}, "training": {}, "data": DataReference(paths=("a.txt",), key=KEY)}
+    about = {"kind": "lm", "spec": {"hidden": 2}, "training": {}, "paths": ["a.txt"], "key": KEY}
     return RunConfig(**(about | changes))
 
 
@@ -47,8 +48,8 @@ def make(folder):
     """A whole run of a small network."""
     run, model = Run.create(folder, config()), network()
     run.save_model(model.state_dict(), {"step": 3, "val_loss": 0.5})
-    progress = Progress({"unit": "steps", "amount": 3.0, "start": 0.0, "start_step": 0}, step=3)
-    run.save_resume(Checkpoint(dict(model.state_dict()), {}, {"h": torch.zeros(1, 2)}, progress, RandomStates.record()))
+    progress = Progress(Schedule("steps", 3.0), step=3)
+    run.save_resume(Checkpoint(dict(model.state_dict()), {}, {"state.0.0": torch.zeros(1, 2)}, progress, RandomStates.record()))
     run.log({"step": 3, "loss": 0.5})
     run.save_summary({"val_loss": 0.5, "parameters": 8})
     return folder
@@ -416,7 +417,7 @@ def test_a_bad_run_hides_no_other(tmp_path, monkeypatch):
 
 def test_a_key_that_is_no_key_is_refused_when_the_run_is_made(tmp_path):
     with pytest.raises(UserError, match=r"data\.key"):
-        Run.create(tmp_path / "run", config(data=DataReference(paths=(), key="../x")))
+        Run.create(tmp_path / "run", config(key="../x"))
     assert not (tmp_path / "run").exists()
 
 

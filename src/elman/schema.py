@@ -89,6 +89,8 @@ def from_json(kind: type[T], value: Any, where: str, name: str = "") -> T:
 
 def problem(hint: Any, value: Any) -> str | None:
     """Why a value is none of the type `hint`, as the end of a sentence; None where it is one."""
+    if _kind(hint) is Any:  # `Decode` reads what is stored, which may differ from what is given
+        return None
     try:
         _read(hint, value, "", 0)
     except _Problem as error:
@@ -150,7 +152,7 @@ def _read(hint: Any, value: Any, name: str, depth: int) -> Any:
 
 def _annotated(hint: Any, metadata: Sequence[Any], value: Any, name: str, depth: int) -> Any:
     for item in metadata:
-        if isinstance(item, Decode) and not isinstance(value, _kind(hint)):
+        if isinstance(item, Decode) and (hint is Any or not isinstance(value, _kind(hint))):
             return _decoded(item.from_json, value, name)
     limits = [item for item in metadata if isinstance(item, Limit)]
     found = _scalar(hint, value, name, limits[0]) if limits else _read(hint, value, name, depth)

@@ -13,6 +13,7 @@ type, no code is run, and no path that stands in the folder is opened unless the
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from elman.training.tensor_file import About, pack, read_header, unpack
 
 RUNS = Path("runs")
 MAX_LOG = 256 << 20  # bytes
+STATE = r"state(\.\w{1,64}){0,20}"  # the names of its tensors, see `elman.recurrent.state`
 Which = Literal["best", "last"]
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -70,11 +72,11 @@ class Run:
         """A new folder; one that exists is an error. The run counts as made on this machine."""
         if path.exists():
             raise UserError(f"{path} exists: choose another --out, or continue it with --resume {path}")
-        from_json(RunConfig, to_json(config), str(path / "config.json"))  # what is stored can be read again
+        config.check(path / "config.json")
         run = Run(path, config)
         try:
             path.mkdir(parents=True)
-            run._write("config.json", config.sealed())
+            run._write("config.json", seal(config.to_json()))
         except OSError as error:
             raise cannot_write(path, error) from error
         except UserError:
@@ -110,10 +112,10 @@ class Run:
 
     def data_paths(self, option: str = "PATH") -> list[str]:
         """The paths of the data, for a run that was made on this machine; for any other the user has to name them, with
-        `option`. Whoever reads data compares its key with `config.data.key` before anything of it is shown."""
+        `option`. Whoever reads data compares its key with `config.key` before anything of it is shown."""
         if not self.trusted():
             raise UserError(f"{self.path} was not made on this machine: name its data with {option}")
-        return list(self.config.data.paths)
+        return list(self.config.paths)
 
     def save_model(self, tensors: Mapping[str, Tensor], about: About) -> None:
         """Writes the best weights."""
@@ -151,7 +153,7 @@ class Run:
         replace_folder(
             self.path / "resume",
             {
-                "config.json": self.config.sealed(),
+                "config.json": seal(self.config.to_json()),
                 "model.safetensors": pack(checkpoint.model, {}),
                 "optimizer.safetensors": pack(checkpoint.optimizer, {}),
                 "state.safetensors": pack(checkpoint.state, {}),
@@ -159,7 +161,7 @@ class Run:
             },
         )
 
-    def resumable(self) -> bool:
+    def begun(self) -> bool:
         """Whether there is a resumable state. Without one, weights must not be there either: they would be lost."""
         recover_folder(self.path / "resume")
         found = (self.path / "resume").is_dir()
@@ -174,6 +176,9 @@ class Run:
 
         def load() -> Checkpoint:
             model, optimizer, state = (unpack(folder / f"{name}.safetensors", self.path)[0] for name in names)
+            for name in state:
+                if not re.fullmatch(STATE, name):
+                    raise UserError(f"{folder}/state.safetensors is damaged: '{name:.60}' is no part of a state")
             where = folder / "training.json"
             position = from_json(_Position, unseal(where, self.path), str(where))
             return Checkpoint(model, optimizer, state, position.progress, position.random)
@@ -224,7 +229,7 @@ class Run:
     def _marker(self) -> Path:
         """The file that records that this configuration was made here. It names the paths of the data too, so that no
         other folder can have the same and other paths."""
-        return state_folder() / "runs" / digest(to_json(self.config))
+        return state_folder() / "runs" / digest(self.config.to_json())
 
 
 def newest() -> Path:
