@@ -46,7 +46,8 @@ class Decode:
     from_json: Callable[[Any], Any]
 
 
-Count = Annotated[int, Limit(2**62)]
+LARGE = 2**62
+Count = Annotated[int, Limit(LARGE)]
 """A number of units, which may be large."""
 
 
@@ -255,14 +256,14 @@ def _decoded(decode: Callable[[Any], Any], value: Any, name: str) -> Any:
 
 
 def _plain(value: Any, name: str, depth: int) -> Any:
-    """JSON of any kind."""
+    """JSON of any kind, whose integers may be large."""
     if isinstance(value, Mapping):
         return _mapping((str, Any), value, name, depth)
     if isinstance(value, list | tuple):
         return _sequence(list, (Any,), value, name, depth)
     if type(value) not in _SCALARS:
         raise _Problem(name, "must be JSON", value)
-    return _scalar(type(value), value, name, Limit())
+    return _scalar(type(value), value, name, Limit(LARGE))
 
 
 def _check_length(value: Any, name: str) -> None:

@@ -18,8 +18,8 @@ class _Loader(SourceFileLoader):
 
 
 def run_file(path: Path, what: str) -> ModuleType:
-    """Runs the file and returns its module. Where it fails, the UserError names the line; `what` the file defines is
-    part of the message."""
+    """Runs the file and returns its module. Where it fails, the UserError names the line. `what` it defines is part of
+    the message."""
     if not path.is_file():
         raise UserError(f"the {what} file {path} does not exist")
     name = f"elman_user_{path.stem}"

@@ -12,7 +12,7 @@ from elman.cells.registry import stored
 from elman.errors import UserError
 from elman.files import absolute
 from elman.options import build, check, flag
-from elman.schema import from_json, to_json
+from elman.schema import to_json
 from elman.tasks.task import Dataset, Task, find
 from elman.training import loop
 from elman.training.device import find_device
@@ -93,7 +93,7 @@ def go_on(
         raise UserError(f"{path} is a run of '{run.config.kind}', not of '{task.kind}'")
     named = {name: stored(value) if name == "cell" else value for name, value in given.items()}
     spec = read_spec(task, run, given.get("cell"))
-    training = from_json(TrainOptions, run.config.training, str(path / "config.json"), "training")
+    training = run.training(TrainOptions)
     options = {each.name: getattr(spec.options, each.name) for each in fields(spec.options)}
     for name, value in (options | {"seed": training.seed}).items():
         if name in named and named[name] != value:
@@ -110,7 +110,7 @@ def go_on(
 
 def _same_data(task: Task, paths: list[str], spec: Any, run: Run, seed: int) -> Dataset:
     """The data of the run again, or the same given once more, read as it was then."""
-    named = paths or run.config.paths
+    named = paths or run.data_paths("PATH")
     data = task.prepare(named, spec.options, seed=seed)
     if data.key != run.config.key:
         what = f"{', '.join(named)} is not the data that {run.path} was trained on"

@@ -2,7 +2,6 @@
 
 import math
 import time
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -23,13 +22,15 @@ from elman.training.meter import Meter
 from elman.training.options import TrainOptions
 from elman.training.prefetch import Prefetch
 from elman.training.progress import Progress
+from elman.training.random_states import RandomStates
 from elman.training.reporter import Reporter, Silent
-from elman.training.run import Run, Training, random_states, set_random_states
-from elman.training.schedule import Schedule
+from elman.training.run import Checkpoint, Run
+from elman.training.schedule import Schedule, Unit
 from elman.training.validation import Validation, due
 
 BETAS = (0.9, 0.99)
-DEFAULT_SPAN = ("for", 300.0)
+ADAM = ("step", "exp_avg", "exp_avg_sq")  # its state of a parameter
+DEFAULT_SPAN: tuple[Unit, float] = ("for", 300.0)
 INTERVAL = 1.0  # seconds between two lines of the log
 PREVIEWS = 8  # in a whole training
 MEASURED = 500  # rows whose answers are measured at the end
@@ -51,7 +52,7 @@ def train(
         model.parameters(), lr, BETAS, weight_decay=options.weight_decay, fused=device.type in ("cpu", "cuda")
     )
     progress, state = _begin(model, optimizer, len(data.train), options, run, device)
-    schedule, diagnostics = Schedule(**progress.schedule), Diagnostics(data.unigram_entropy)
+    schedule, diagnostics = progress.schedule, Diagnostics(data.unigram_entropy)
     workers = data.train.workers if options.workers is None else options.workers
     source = Prefetch(data.train, workers) if workers else data.train
     validation = Validation(model, data.valid, precision, reporter) if data.valid else None
@@ -72,7 +73,7 @@ def train(
 
     def save() -> None:
         tensors = _optimizer_tensors(optimizer), flatten(state)
-        run.save_resume(Training(dict(model.state_dict()), *tensors, asdict(progress), random_states()))
+        run.save_resume(Checkpoint(dict(model.state_dict()), *tensors, progress, RandomStates.record()))
 
     def save_all() -> None:
         """Saves everything, and the weights as the best if there are none."""
@@ -171,21 +172,23 @@ def _begin(
     """A new training, or the one in the folder with all it had."""
     span = options.span()
     if not run.begun():
-        progress = Progress(asdict(Schedule(*(span or DEFAULT_SPAN))))
-        run.save_resume(Training(dict(model.state_dict()), {}, {}, asdict(progress), random_states()))
+        progress = Progress(Schedule(*(span or DEFAULT_SPAN)))
+        run.save_resume(Checkpoint(dict(model.state_dict()), {}, {}, progress, RandomStates.record()))
         run.save_model(model.state_dict(), {"step": 0, "val_loss": None})
         return progress, None
     saved = run.load_resume()
-    progress = Progress(**saved.progress)
+    progress = saved.progress
     if progress.finished and span is None and run.summary().get("steps") == progress.step:
         raise UserError(f"{run.path} is finished: say how much more with --for, --epochs or --steps")
+    if progress.index >= batches:
+        raise UserError(f"{run.path}/resume/training.json: progress.index {progress.index} is beyond the {batches} batches")
     run.put_model(model, "last")
     _set_optimizer_tensors(optimizer, saved.optimizer, run)
-    set_random_states(saved.random)
+    saved.random.restore(f"{run.path}/resume/training.json")
     if span is not None:
         epochs = progress.epoch + progress.index / batches
         reached = {"for": progress.seconds, "epochs": epochs, "steps": progress.step}[span[0]]
-        progress.schedule = asdict(Schedule(*span, start=reached, start_step=progress.step))
+        progress.schedule = Schedule(*span, start=reached, start_step=progress.step)
         progress.finished, progress.worse = False, 0
     if progress.best_step == progress.step:  # should it have been killed between the two files
         run.save_model(saved.model, {"step": progress.step, "val_loss": progress.best})
@@ -203,15 +206,17 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def _set_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], run: Run) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     parameters = optimizer.param_groups[0]["params"]
+    numbers = set(map(str, range(len(parameters))))
+    misfit = UserError(f"{run.path}/resume/optimizer.safetensors does not fit the model of config.json")
     for key, value in tensors.items():
         number, _, name = key.partition(".")
-        if (
-            not number.isdecimal()
-            or int(number) >= len(parameters)
-            or (value.dim() and value.shape != parameters[int(number)].shape)
-        ):
-            raise UserError(f"{run.path}/resume/optimizer.safetensors does not fit the model of config.json")
+        weight = parameters[int(number)] if number in numbers else None
+        shape = () if name == "step" or weight is None else weight.shape
+        if weight is None or name not in ADAM or value.shape != shape or not value.is_floating_point():
+            raise misfit
         state.setdefault(int(number), {})[name] = value
+    if any(len(values) != len(ADAM) for values in state.values()):
+        raise misfit
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

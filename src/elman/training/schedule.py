@@ -2,7 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
+from elman.options import CountFloat, CountInt, PositiveFloat
+
+Unit = Literal["for", "epochs", "steps"]
 FINAL = 0.02  # of the learning rate, at the end
 
 
@@ -15,10 +19,10 @@ class Schedule:
       schedule of its own, with its own warm-up
     """
 
-    unit: str
-    amount: float
-    start: float = 0.0
-    start_step: int = 0
+    unit: Unit
+    amount: PositiveFloat
+    start: CountFloat = 0.0
+    start_step: CountInt = 0
 
     def progress(self, seconds: float, epochs: float, steps: int) -> float:
         """How much is done, 0 to 1."""

@@ -12,7 +12,6 @@ from elman.cells.tap import observed
 from elman.data.table import Table
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
-from elman.schema import from_json
 from elman.tasks.answer import Answer
 from elman.tasks.capabilities import Generates, Predicts
 from elman.tasks.model import Model
@@ -146,14 +145,13 @@ def load(path: str | Path, device: str = "cpu", weights: Which = "best", cell: C
     run = Run.open(Path(path), weights)
     task = find(run.config.kind)
     spec = read_spec(task, run, cell)
-    model = task.build(spec)
-    run.put_model(model, weights)
+    model = run.build(lambda: task.build(spec), weights)
     return TrainedModel(task, model.to(find_device(device)).eval(), run)
 
 
 def read_spec(task: Task, run: Run, cell: CellSpec | None = None) -> Any:
     """The specification that config.json holds, every field checked."""
-    spec = from_json(task.Spec, run.config.spec, str(run.path / "config.json"), "spec")
+    spec = run.spec(task.Spec)
     if cell is None and not hasattr(spec.options, "cell"):
         return spec
     return replace(spec, options=replace(spec.options, cell=resolve(spec.options.cell, cell)))
