@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from cyclopts import Parameter
 from torch import Tensor
 
 from elman.decode.ban import ban, repeats
@@ -13,7 +12,6 @@ from elman.options import CountInt, PositiveFloat, PositiveInt, Probability, Sha
 from elman.recurrent.state import State
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Sampling:
     """How the next token is chosen. The filters act in this order."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from cyclopts import Parameter
 from torch import Tensor
 
 from elman.decode.ban import ban, repeats
@@ -14,7 +13,6 @@ from elman.options import CountFloat, CountInt, PositiveInt
 from elman.recurrent.state import State, over
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Search:
     """How an output that ends is found."""

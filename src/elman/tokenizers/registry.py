@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from cyclopts import Parameter
 
 from elman.options import PositiveInt
 from elman.tokenizers.bpe import BPETokenizer
@@ -21,7 +20,6 @@ from elman.tokenizers.word import WordTokenizer
 Unit = Literal["char", "byte", "word", "bpe"]
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class TokenizerOptions:
     """What a text is cut into. A task may have another default of its own."""

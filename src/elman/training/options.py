@@ -9,10 +9,10 @@ from elman.options import CountFloat, CountInt, PositiveFloat, PositiveInt, seco
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How long, how fast, where. Of --for, --epochs and --steps one may be given."""
+    """How long, how fast, where. Of `for_`, `epochs` and `steps` one may be given."""
 
     for_: str | None = None
-    """Train for a span of time: 90s, 5m, 1h30m. Without --for, --epochs and --steps it is 5m."""
+    """Train for a span of time: 90s, 5m, 1h30m. Without `for_`, `epochs` and `steps` it is 5m."""
     epochs: PositiveInt | None = None
     """Train for so many passes over the training part."""
     steps: PositiveInt | None = None
@@ -49,7 +49,7 @@ class TrainOptions:
         given = [(name, value) for name, value in (("for", self.for_), ("epochs", self.epochs), ("steps", self.steps))
                  if value is not None]  # fmt: skip
         if len(given) > 1:
-            raise UserError(f"{' and '.join('--' + name for name, _ in given)} exclude each other: give one")
+            raise UserError(f"{' and '.join(f'`{name}`' for name, _ in given)} exclude each other: give one")
         if not given:
             return None
         name, value = given[0]
