@@ -8,12 +8,12 @@ Python are checked in one place and every invalid value is reported at once.
 import dataclasses
 import math
 import re
-import types
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from elman.errors import UserError, nearest
+from elman.schema import problem
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class OnlyWith:
     def __init__(self, field: str, *values: Any):
         self.field, self.values = field, values
 
-    def holds(self, other: Any) -> bool:
+    def effective(self, other: Any) -> bool:
         """Whether the option has an effect with that value of the other."""
         if not self.values:
             return bool(other)
@@ -65,7 +65,7 @@ class OnlyWith:
 class NotWith(OnlyWith):
     """An option that has no effect where another, `field`, has one of `values`."""
 
-    def holds(self, other: Any) -> bool:
+    def effective(self, other: Any) -> bool:
         return other not in self.values
 
     def remedy(self) -> str:
@@ -90,21 +90,9 @@ def _invalid(options: Any) -> Iterable[str]:
     """The fields that are out of their bounds, not of their type, or none of their choices."""
     for field, hint in _hints(options):
         value = getattr(options, field.name)
-        parts = list(_parts(hint))
-        if value is None and type(None) in parts:  # chosen by the program
-            continue
-        kinds = [part for part in parts if isinstance(part, type) and part not in (type(None), Any)]
-        accepted = (*kinds, int) if float in kinds else (*kinds,)
-        if kinds and (not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds)):
-            yield f"`{field.name}` {value!r} must be of type {kinds[0].__name__}"
-            continue
-        for bound in _metadata(hint, Bound):
-            if not bound.holds(value):
-                yield f"`{field.name}` {value} must be {bound.phrase}"
-        valid = choices(hint)
-        if valid and value not in valid:
-            near = nearest(str(value), valid, cutoff=0.0)
-            yield f"`{field.name}` '{value}' must be one of {', '.join(valid)}: did you mean '{near}'?"
+        phrase = problem(hint, value)
+        if phrase is not None:
+            yield f"`{field.name}` {value!r} {phrase}"
 
 
 def _without_effect(options: Any, values: Mapping[str, Any], given: Collection[str] | None) -> Iterable[str]:
@@ -115,7 +103,7 @@ def _without_effect(options: Any, values: Mapping[str, Any], given: Collection[s
             continue
         for condition in _metadata(hint, OnlyWith):
             other = values.get(condition.field, dataclasses.MISSING)
-            if other is not dataclasses.MISSING and not condition.holds(other):
+            if other is not dataclasses.MISSING and not condition.effective(other):
                 given_one, why = _phrase(field.name, value), _beside(condition.field, other)
                 yield f"{given_one} has no effect {why}: {condition.remedy()}"
 
@@ -152,17 +140,6 @@ def _metadata(hint: Any, kind: type) -> Iterable[Any]:
         yield from (item for item in hint.__metadata__ if isinstance(item, kind))
     for part in get_args(hint):
         yield from _metadata(part, kind)
-
-
-def _parts(hint: Any) -> Iterable[Any]:
-    """The members of a union, without their annotations."""
-    if get_origin(hint) is Annotated:
-        yield from _parts(hint.__origin__)
-    elif get_origin(hint) in (Union, types.UnionType):
-        for part in get_args(hint):
-            yield from _parts(part)
-    else:
-        yield hint
 
 
 T = TypeVar("T")
