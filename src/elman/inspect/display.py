@@ -19,3 +19,8 @@ def shortened(text: str, most: int = 160) -> str:
     """A text in one line of at most so many characters."""
     line = " ".join(printable(text).split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def quoted(text: str, most: int = 40) -> str:
+    """A shortened text in quotes, isolated so that right-to-left letters do not turn what is around it."""
+    return f"“\u2068{shortened(text, most)}\u2069”"

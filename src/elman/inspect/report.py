@@ -1,95 +1,91 @@
-"""Looking inside a run: the report of its kind of task, or the curves of several runs over each other."""
+"""The report of a run: what its model has learned."""
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elman.data.table import Table
 from elman.errors import UserError
+from elman.files import replace_folder, write
 from elman.inspect.curves import curves
-from elman.inspect.panel import Panel, Report
-from elman.options import CountInt, PositiveInt, build, check
-from elman.tasks.task import Answer
-from elman.tokenizers.registry import Unknown
+from elman.inspect.page import fragment, page
+from elman.inspect.panel import Panel
+from elman.inspect.png_files import png_files
+from elman.inspect.report_json import to_json
+from elman.inspect.report_options import ReportOptions
+from elman.options import build, check
 from elman.training.run import Run
-from elman.training.trained_model import Model, load
-
-ALWAYS = ("no_text", "seed", "log")  # options that every report takes
-FLAGS = {"own": "property"}  # where the command line has another word
+from elman.training.trained_model import TrainedModel, load
 
 
-@dataclass(frozen=True)
-class Look:
-    """What a report is made of, how much of it, and what is left out. Not every kind of task takes every option."""
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Panels under a title. Shows itself in a notebook, and `report["units"]` shows one panel."""
 
-    text: str | None = None
-    """A text to read, or a table, instead of the part of the run's own that it was not trained on."""
-    language: str | None = None
-    """What the text is: python, c, latex, markdown or text; guessed when not given."""
-    length: PositiveInt | None = None
-    """How much is read: 40,000 tokens of a text or 2,000 rows of a table when not given."""
-    no_text: bool = False
-    """Leave the text itself out of the report."""
-    unknown: Unknown = "error"
-    """What to do with a character of --text that the model never saw."""
-    seed: CountInt = 0
-    """Of everything that is drawn."""
-    own: Sequence[Callable[[str], Any]] = ()
-    """Properties of the user's own: functions of the text."""
-    log: Callable[[str], None] = lambda line: None
-    """Where lines to the user go."""
+    title: str
+    panels: Sequence[Panel]
+
+    def __getitem__(self, name: str) -> "Report":
+        panels = [panel for panel in self.panels if panel.name == name]
+        if not panels:
+            raise KeyError(f"no panel {name}: there are {', '.join(panel.name for panel in self.panels)}")
+        return Report(panels[0].title, panels)
 
     @property
-    def quiet(self) -> bool:
-        return self.no_text
+    def metrics(self) -> dict[str, Any]:
+        """All values by panel, as JSON can hold them."""
+        return to_json(self.panels)
 
-    def fits(self, taken: Iterable[str], what: str) -> None:
-        """Raises a UserError for an option that was given and is not among those that `what` takes."""
-        for field in fields(self):
-            if field.name not in (*ALWAYS, *taken) and getattr(self, field.name) != field.default:
-                raise UserError(f"`{FLAGS.get(field.name, field.name)}` does not go with {what}: leave it out")
+    def save(self, folder: Path) -> Path:
+        """Writes report.html, report.json, and the images into report/; returns the path of the first."""
+        images: dict[str, bytes] = {}
+        for panel in self.panels:
+            images |= png_files(panel)
+        replace_folder(folder / "report", images)  # an earlier report may have had others
+        write(folder / "report.json", json.dumps(self.metrics, indent=1, ensure_ascii=False).encode())
+        return self.save_page(folder / "report.html")
+
+    def save_page(self, path: Path) -> Path:
+        """Writes the page alone; returns its path."""
+        write(path, page(self.title, self.panels).encode("utf-8", "replace"))
+        return path
+
+    def _repr_html_(self) -> str:
+        return fragment(self.title, self.panels)
 
 
-def look(run: str | Path | Model, **options: Any) -> Report:
-    """What a trained model has learned, as a report that shows itself in a notebook, and can be saved.
+def report(run: str | Path | TrainedModel, **options: Any) -> Report:
+    """What a trained model has learned, as a report that shows itself in a notebook and can be saved.
 
-    report = elman.look("runs/lm-mine")
+    report = elman.report("runs/lm-mine")
     report.save(Path("mine"))              # report.html, report.json, report/*.png
 
-    `options` are those of `Look`: text, length, no_text, seed; for a language model language, unknown and own too.
+    `options` are the fields of `ReportOptions`: text, length, no_text, seed; for a language model also language,
+    unit, unknown and properties.
     """
-    model = run if isinstance(run, Model) else load(run)
-    return Report(f"{model.path.name}: {model.task.describe()}", list(panels(model, options)))
+    model = run if isinstance(run, TrainedModel) else load(run)
+    return Report(f"{model.path.name}: {model.model.describe()}", list(panels(model, build(ReportOptions, options))))
 
 
-def panels(model: Model, options: dict[str, Any]) -> Iterable[Panel]:
-    """Those of the task's own module here, `elman.inspect.KIND`, which says what options it `TAKES`; a task that has
-    none shows its training."""
-    kind, look = model.task.kind, build(Look, options)
-    check(look)
-    home = f"elman.inspect.{kind}"
+def panels(model: TrainedModel, options: ReportOptions) -> Iterable[Panel]:
+    """The panels of the module `elman.inspect.KIND`, whose `TAKES` names the options that it takes; a kind of task
+    without one has the curves of its training."""
+    check(options)
+    kind, home = model.task.kind, f"elman.inspect.{model.task.kind}"
+    what = f"{model.path}, a run of '{kind}'"
     if importlib.util.find_spec(home) is None:
-        if look.text:
-            raise UserError(f"{model.path} is a run of '{kind}', which reads no text: leave out --text")
-        look.fits((), f"{model.path}, a run of '{kind}'")
+        if options.text:
+            raise UserError(f"{what}, reads no text: leave out `text`")
+        options.check_taken((), what)
         return [curves([model.run])]
     module = importlib.import_module(home)
-    look.fits(module.TAKES, f"{model.path}, a run of '{kind}'")
-    return module.panels(model, look)
+    options.check_taken(module.TAKES, what)
+    return module.panels(model, options)
 
 
-def strips(model: Model, rows: Table, answers: list[Answer]) -> list[Any] | str:
-    """Where was looked in the picture of each row for its answer, an `elman.inspect.strip.Strip` each; or why there is
-    none."""
-    home = f"elman.inspect.{model.task.kind}"
-    module = importlib.import_module(home) if importlib.util.find_spec(home) is not None else None
-    made = getattr(module, "strips", None)
-    return made(model, rows, answers) if made else f"A {model.task.kind} model looks at no picture."
-
-
-def side_by_side(runs: list[Path]) -> Report:
-    """The training of several runs."""
+def side_by_side(runs: Sequence[Path]) -> Report:
+    """The curves of several runs."""
     return Report(" and ".join(run.name for run in runs), [curves([Run.open(run) for run in runs])])
