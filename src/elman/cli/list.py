@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from elman.cells.registry import shipped
+from elman.cells.shipped import shipped
 from elman.cli.screen import span
 from elman.data.builtin import PREFIX, datasets
 from elman.errors import UserError

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from cyclopts import Parameter
@@ -11,6 +11,7 @@ from torch import Tensor
 from elman.decode.ban import ban, repeats
 from elman.options import CountInt, PositiveFloat, PositiveInt, Probability, ShareFloat
 from elman.recurrent.state import State
+from elman.recurrent.token_stepper import TokenStepper
 
 
 @Parameter(name="*")
@@ -78,7 +79,7 @@ BLOCK = 64  # steps between two handings-out
 
 
 def sample(
-    stepper: Any, prompt: list[int], length: int, how: Sampling, generator: torch.Generator, rows: int = 1,
+    stepper: TokenStepper, prompt: list[int], length: int, how: Sampling, generator: torch.Generator, rows: int = 1,
     batch: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Tensor]:  # fmt: skip
     """Yields `length` times the next tokens (rows,), after the prompt, which every row is given; `batch` is what else
@@ -99,11 +100,12 @@ def sample(
 
 @torch.inference_mode()
 def _block(
-    stepper: Any, token: Tensor, state: State, uniforms: Tensor, how: Sampling, written: Tensor
+    stepper: TokenStepper, token: Tensor, state: State, uniforms: Tensor, how: Sampling, written: Tensor
 ) -> tuple[list[Tensor], Tensor, State]:
     """As many steps as there are uniform numbers (n, rows, 1): the tokens drawn, what is fed next, and the state.
     `written` (rows, T) is what no run may be repeated of."""
-    if hasattr(stepper, "block") and (done := stepper.block(token, state, uniforms.squeeze(-1), how)):
+    done = stepper.block(token, state, uniforms.squeeze(-1), how.temperature, how.greedy) if how.plain else None
+    if done is not None:
         return list(done[0].unbind()), done[0][-1], done[1]
     drawn = []
     for uniform in uniforms.unbind():

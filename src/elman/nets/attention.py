@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.tap import keep
-from elman.recurrent.lengths import past
+from elman.recurrent.lengths import padding_mask
 
 LOWEST = torch.finfo(torch.float32).min  # and not minus infinity: a row of length 0 has a gradient, of 0
 
@@ -48,7 +48,7 @@ class Attention(nn.Module):
     def forward(self, query: Tensor, keys: Tensor, memory: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What is read (B, T, M), and the weights (B, T, S), 0 past the `lengths` (B,) of the memory. Recorded as
         `attention`."""
-        weights = shares(self.scores(query, keys), past(lengths, memory.shape[1])[:, None])
+        weights = shares(self.scores(query, keys), padding_mask(lengths, memory.shape[1])[:, None])
         keep("attention", weights)
         return weights.to(memory.dtype) @ memory, weights
 

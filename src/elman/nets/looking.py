@@ -69,7 +69,7 @@ class Soft(nn.Module):
     def advance(
         self, step: Callable[[Tensor, State], tuple[Tensor, State]], x: Tensor, state: dict[str, Any]
     ) -> tuple[Tensor, dict[str, Any]]:
-        """One token (B, E) on: what the head is given (B, E), and the state. `step`: `recurrent.unrolled()`."""
+        """One token (B, E) on: what the head is given (B, E), and the state. `step`: `recurrent.stepper()`."""
         y, read, state, _ = self._advance(step, x, state)
         return self._told(x, y, read), state
 
@@ -87,7 +87,7 @@ class Soft(nn.Module):
 
     def whole(self, x: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The same for all tokens (B, T, E) of a text; and what was looked at, each (B, T, ...)."""
-        step, ys, reads, seen = self.recurrent.unrolled(), list[Tensor](), list[Tensor](), list[dict[str, Tensor]]()
+        step, ys, reads, seen = self.recurrent.stepper(), list[Tensor](), list[Tensor](), list[dict[str, Tensor]]()
         for token in x.unbind(1):
             y, read, state, looked = self._advance(step, token, state)
             ys.append(y)

@@ -42,7 +42,7 @@ class Plain(nn.Module):
     def advance(
         self, step: Callable[[Tensor, State], tuple[Tensor, State]], x: Tensor, state: dict[str, Any]
     ) -> tuple[Tensor, dict[str, Any]]:
-        """One token (B, E) on: what the head is given (B, E), and the state. `step`: `recurrent.unrolled()`."""
+        """One token (B, E) on: what the head is given (B, E), and the state. `step`: `recurrent.stepper()`."""
         y, layers = step(torch.cat((x, state["image"]), -1) if "image" in state else x, state["layers"])
         return torch.tanh(self.out(y)), state | {"layers": layers}
 

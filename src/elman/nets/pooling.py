@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from elman.cells.tap import keep
 from elman.nets.attention import shares
-from elman.recurrent.lengths import past
+from elman.recurrent.lengths import padding_mask
 
 
 class Last(nn.Module):
@@ -41,7 +41,7 @@ class Max(nn.Module):
 
     def forward(self, y: Tensor, lengths: Tensor) -> Tensor:
         """y (B, T, D H) gives (B, D H); 0 for a row of length 0."""
-        ended = past(lengths.to(y.device), y.shape[1])
+        ended = padding_mask(lengths.to(y.device), y.shape[1])
         highest = y.masked_fill(ended[..., None], -torch.inf).amax(1)
         return highest.masked_fill((lengths == 0)[:, None].to(y.device), 0.0)
 
@@ -56,7 +56,7 @@ class Weighted(nn.Module):
 
     def forward(self, y: Tensor, lengths: Tensor) -> Tensor:
         """y (B, T, D H) gives (B, D H)."""
-        weights = shares(self.v(torch.tanh(self.W(y))).squeeze(-1), past(lengths.to(y.device), y.shape[1]))
+        weights = shares(self.v(torch.tanh(self.W(y))).squeeze(-1), padding_mask(lengths.to(y.device), y.shape[1]))
         keep("attention", weights)
         return (weights.to(y.dtype)[:, None] @ y).squeeze(1)
 

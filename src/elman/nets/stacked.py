@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from elman.cells.tap import keep
 from elman.nets.attention import Scaled, even, shares, strong, wide
 from elman.recurrent.layer import Recurrent
-from elman.recurrent.lengths import past
+from elman.recurrent.lengths import padding_mask
 
 LOOKS = 2  # of the whole question
 SCORED = 128  # numbers by which a word and a place are compared
@@ -84,7 +84,7 @@ class Stacked(nn.Module):
         y, state = self.recurrent(torch.cat((words, saw), -1), lengths=lengths)
         ahead = torch.tanh(words + self.of_state(y) + self.of_seen(saw))
 
-        gone = past(lengths, words.shape[1])
+        gone = padding_mask(lengths, words.shape[1])
         there = ~gone[..., None]
         bag = even((words * there).sum(1))
         known = even(self.question(torch.cat((question, bag), -1)))

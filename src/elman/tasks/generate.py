@@ -1,6 +1,6 @@
 """Generation: a label in, a sequence out (one to many)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +23,7 @@ from elman.nets.lookup import lookup
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
-from elman.tasks.lm import LMStepper
+from elman.recurrent.token_stepper import RecurrentTokenStepper
 from elman.tasks.tables import TableTask, TableTaskOptions, encoded, ended, shifted
 from elman.tasks.task import Answer, Batch, Data
 
@@ -75,7 +75,14 @@ class Generate(TableTask):
         self._config["cell"] = stored(cell).to_json()
         self.lookup = lookup(vocabulary + 1, embedding)
         self.recurrent = Recurrent(
-            embedding, hidden, cell, layers, dropout=dropout, residual=residual, backend=backend, learned_state=True
+            embedding,
+            hidden,
+            cell,
+            layers,
+            dropout=dropout,
+            residual=residual,
+            backend=backend,
+            learn_initial_state=True,
         )
         self.states = len(self.recurrent.initial(1)[0])
         self.labels = nn.ModuleList(lookup(count, layers * self.states * hidden) for count in labels)
@@ -211,17 +218,17 @@ class Generate(TableTask):
         return write
 
 
-class GenerateStepper(LMStepper):
+class GenerateStepper(RecurrentTokenStepper):
     """The generator a token at a time."""
 
     def __init__(self, model: Generate):
         super().__init__(model.recurrent, model.vectors(), model.head)
         self.first = model.first
 
-    def begin(self, batch: Batch) -> State:
-        """See `Stepper`: label, label2, ... (B,), and `input` (B, ...) for the number of rows."""
+    def begin(self, inputs: Mapping[str, Tensor]) -> State:
+        """See `TokenStepper`: label, label2, ... (B,), and `input` (B, ...) for the number of rows."""
         device = self.device
-        return self.first({name: value.to(device) for name, value in batch.items()}, len(batch["input"]))
+        return self.first({name: value.to(device) for name, value in inputs.items()}, len(inputs["input"]))
 
 
 def _role(number: int) -> str:

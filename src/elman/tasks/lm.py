@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.registry import stored
-from elman.cells.tap import observed
 from elman.data import corpus
 from elman.data.corpus import Corpus
 from elman.data.tokens import Tell, TokenOptions, Unit, Unknown, from_config
@@ -23,8 +22,9 @@ from elman.options import PositiveInt, ShareFloat, restore
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State, detach
+from elman.recurrent.token_stepper import RecurrentTokenStepper, TokenStepper
 from elman.tasks.network import NetworkOptions
-from elman.tasks.task import Batch, Data, Source, Stepper, Task, entropy
+from elman.tasks.task import Batch, Data, Source, Task, entropy
 
 SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
 TOKENS: Unit = "char"  # unless said
@@ -81,7 +81,7 @@ class LM(Task):
         self.lookup = nn.Embedding(vocabulary, embedding)
         self.recurrent = Recurrent(
             embedding, hidden, cell, layers, dropout=dropout, residual=residual, backend=backend,
-            learned_state=learned_state,
+            learn_initial_state=learned_state,
         )  # fmt: skip
         self.head = nn.Linear(hidden, vocabulary)
         self.dropout, self.fresh = dropout, fresh
@@ -115,7 +115,7 @@ class LM(Task):
         if self.training and self.fresh and state is not None:
             # a model that has read its text only once or twice would hardly know how one begins: the states that it
             # carries along were begun with weights long gone, and from the start it may never reach the like of them
-            state = self.recurrent.anew(state, torch.rand(len(batch["input"])) < self.fresh)
+            state = self.recurrent.reset_state(state, torch.rand(len(batch["input"])) < self.fresh)
         cuts, carry = set(batch["cuts"].tolist()), int(batch["carry"])
         x, outputs = self.lookup(batch["input"]), []
         carried = detach(state) if carry == 0 else None
@@ -154,8 +154,8 @@ class LM(Task):
         ids = corpus.read_with(from_config(config["data"]["tokens"]), path, options.encoding, unknown, tell)
         return Windows(ids, options.rows, options.window)
 
-    def stepper(self) -> Stepper:
-        return LMStepper(self.recurrent, self.lookup.weight, self.head)
+    def stepper(self) -> TokenStepper:
+        return RecurrentTokenStepper(self.recurrent, self.lookup.weight, self.head)
 
     def opening(
         self,
@@ -180,32 +180,6 @@ class LM(Task):
             return tokens.decode(int(ids[0]) for ids in written)
 
         return write
-
-
-class LMStepper:
-    """A layer and a head a token at a time, prepared once. `vectors` (V, E): what stands for each token."""
-
-    def __init__(self, recurrent: Recurrent, vectors: Tensor, head: nn.Linear):
-        self.initial, self.advance = recurrent.initial, recurrent.unrolled()
-        self.weight, self.head = vectors, (head.weight, head.bias)
-        self.device = vectors.device
-        self.decoder = recurrent.decoder(vectors, head)
-
-    def begin(self, batch: Batch) -> State:
-        """The state before the first token, for the rows of `batch["input"]` (B, ...)."""
-        return self.initial(len(batch["input"]))
-
-    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `Stepper`. A distribution (B, V) is taken as the mean of the tokens' vectors under it."""
-        x = token.to(self.weight) @ self.weight if token.is_floating_point() else F.embedding(token, self.weight)
-        y, state = self.advance(x, state)
-        return F.linear(y, *self.head), state
-
-    def block(self, token: Tensor, state: State, uniforms: Tensor, how: Sampling) -> tuple[Tensor, State] | None:
-        """See `Stepper`."""
-        if self.decoder is None or observed() or token.is_floating_point() or not how.plain:
-            return None
-        return self.decoder(token, state, uniforms, how.temperature, how.greedy)
 
 
 # seconds of training, units of the one layer, and dropout for a text that is read some ten times in it

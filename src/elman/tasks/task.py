@@ -5,7 +5,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from elman.data.tokens import Tell, Unknown
 from elman.errors import UserError
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
+from elman.recurrent.token_stepper import TokenStepper
 
 Batch = dict[str, Tensor]
 Answer = dict[str, Any]  # the answer itself first, then what belongs to it
@@ -67,23 +68,6 @@ def entropy(targets: np.ndarray) -> float:
     return -float((shares * np.log(shares, where=shares > 0, out=np.zeros_like(shares))).sum())
 
 
-class Stepper(Protocol):
-    """All that decoding knows of a generative task."""
-
-    device: torch.device
-
-    def begin(self, batch: Batch) -> State:
-        """The state before the first token."""
-        ...
-
-    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """token (B,) int64, or a distribution (B, V), gives the logits (B, V) of the next token, and the state."""
-        ...
-
-    # A stepper may also have `block(token (B,), state, uniforms (n, B), how: Sampling)`: the next n tokens (n, B) and
-    # the state, the same as `step` and `how` would give one after another; or None, to be asked step by step.
-
-
 class Task(nn.Module, ABC):
     """A model and its loss.
 
@@ -114,7 +98,7 @@ class Task(nn.Module, ABC):
         """The model, its weights fresh."""
 
     @classmethod
-    def restored(cls, config: Mapping[str, Any], cell: CellSpec | None = None) -> "Task":
+    def restored(cls, config: Mapping[str, Any], cell: CellSpec | None = None) -> Self:
         """The model of a stored configuration. `cell`: the user's code of a cell that could not be stored."""
         return cls(**{**config, "cell": resolve(StoredCell.from_json(config.get("cell")), cell)})
 
@@ -149,7 +133,7 @@ class Task(nn.Module, ABC):
         """The sizes of the model in a few words."""
         return ", ".join(layer.sizes for layer in self.layers())
 
-    def stepper(self) -> Stepper:
+    def stepper(self) -> TokenStepper:
         """The task as a generator of tokens. Make a new one after the weights have changed."""
         raise NotImplementedError(f"a {self.kind} model does not generate")
 

@@ -215,7 +215,7 @@ class Translate(Writer):
         if not self.before and not self.feeding and forced == 1.0:  # nothing that a step says is needed by the next
             y, _ = self.decoder(self.vectors(tokens), state["layers"])
             return self._joined(drop(y, self.dropout, self.training), state), None
-        step, outs = self.decoder.unrolled(), list[Tensor]()
+        step, outs = self.decoder.stepper(), list[Tensor]()
         for true in tokens.unbind(1):
             token = true
             if outs and forced < 1.0:

@@ -26,7 +26,7 @@ from elman.nets.stacked import JOINS
 from elman.options import CountFloat, PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
-from elman.recurrent.lengths import past
+from elman.recurrent.lengths import padding_mask
 from elman.recurrent.state import State
 from elman.tasks import seeing
 from elman.tasks.groups import parted
@@ -191,7 +191,7 @@ class Vqa(TableTask):
         loss = torch.stack(list(nats.values())).sum() / count.clamp(min=1)  # of a batch there may be nothing to say
         if "ahead" in logits:
             words = batch["question"][:, 1:]
-            there = ~past(batch["question_lengths"] - 1, words.shape[1])
+            there = ~padding_mask(batch["question_lengths"] - 1, words.shape[1])
             chances = F.linear(logits["ahead"][:, :-1][there], self.lookup.weight).float()
             told = F.cross_entropy(chances, words[there].long(), reduction="sum")
             loss = loss + self.next_word * told / there.sum().clamp(min=1)

@@ -19,6 +19,7 @@ from elman.nets.lookup import SPREAD
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
+from elman.recurrent.token_stepper import TokenStepper
 from elman.tasks.tables import TableTask, shifted
 from elman.tasks.task import Answer, Batch
 
@@ -55,7 +56,7 @@ class Writer(TableTask):
     def advance(
         self, step: Callable[[Tensor, State], tuple[Tensor, State]], token: Tensor, state: dict[str, Any]
     ) -> tuple[Tensor, dict[str, Any]]:
-        """One token (B,) on: what the head is given (B, E), and the state. `step`: the layer's `unrolled()`."""
+        """One token (B,) on: what the head is given (B, E), and the state. `step`: the layer's `stepper()`."""
 
     @abstractmethod
     def decode(self, tokens: Tensor, state: dict[str, Any], batch: Batch) -> tuple[Tensor, Any]:
@@ -132,18 +133,19 @@ class Writer(TableTask):
         return "\t".join(each[self.answer] for each in answer.get("candidates", [answer]))
 
 
-class WriterStepper:
+class WriterStepper(TokenStepper):
     """A writer a token at a time."""
 
     def __init__(self, model: Writer):
-        self.model, self.step_of = model, model.written_by.unrolled()
+        super().__init__()
+        self.model, self.step_of = model, model.written_by.stepper()
         self.device = model.head.weight.device
 
-    def begin(self, batch: Batch) -> State:
-        """See `Stepper`: the state after what the rows give."""
-        return self.model.begin(batch)
+    def begin(self, inputs: Batch) -> State:
+        """See `TokenStepper`: the state after what the rows give."""
+        return self.model.begin(inputs)
 
-    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `Stepper`."""
-        out, state = self.model.advance(self.step_of, token, state)
+    def step(self, x: Tensor | None, state: State) -> tuple[Tensor, State]:
+        assert x is not None
+        out, state = self.model.advance(self.step_of, x, state)
         return self.model.head(out), state

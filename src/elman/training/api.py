@@ -90,7 +90,7 @@ def go_on(kind: type[Task], paths: list[str], given: Mapping[str, Any], path: Pa
     if run.config["kind"] != kind.kind:
         raise UserError(f"{path} is a run of '{run.config['kind']}', not of '{kind.kind}'")
     options, training = (restore(each, run.config["options"]) for each in (kind.Options, TrainOptions))
-    cell = StoredCell.from_json(options.cell)
+    cell = StoredCell.from_json(run.config["options"].get("cell"))
     begun_with = asdict(options) | {"seed": training.seed, "cell": cell}
     again = dict(given) | ({"cell": stored(given["cell"])} if "cell" in given else {})
     for name, value in begun_with.items():
