@@ -122,7 +122,7 @@ class TiedStepper(TokenStepper):
 
     def __init__(self, model: TiedModel):
         super().__init__()
-        self.model, self.layer = model, model.generating.stepper()
+        self.model, self.layer, self.device = model, model.generating.stepper(), model.device
 
     def begin(self, inputs: Batch) -> State:
         """See `Stepper`."""
