@@ -128,8 +128,9 @@ class TiedStepper(TokenStepper):
         """See `Stepper`."""
         return self.model.begin(inputs)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor | None, state: State) -> tuple[Tensor, State]:
         """See `TokenStepper`."""
+        assert x is not None
         hidden, state = self.model.advance(self.layer, x, state)
         return self.model.logits(hidden), state
 
