@@ -124,7 +124,11 @@ def matrices(layer: Recurrent) -> dict[str, Spectrum]:
         for name, matrix in cell.matrices().items():
             kind, *gates = name.split("_")
             for gate, block in zip(gates, matrix.split(cell.hidden_size), strict=True):
+<<<<<<< HEAD
                 found[f"{layer.place(index)}{kind}.{gate}"] = Spectrum.of(block)
+=======
+                found[f"{layer.prefix(index)}{kind}.{gate}"] = Stretching.of(block)
+>>>>>>> contract
     return found
 
 

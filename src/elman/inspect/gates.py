@@ -31,7 +31,11 @@ def addresses(layer: Recurrent) -> dict[str, str]:
     found = {}
     for index, cell in enumerate(layer.cells):
         assert isinstance(cell, Cell)
+<<<<<<< HEAD
         found |= {layer.place(index) + name: effect for name, effect in gates(cell).items()}
+=======
+        found |= {layer.prefix(index) + name: says for name, says in gates(cell).items()}
+>>>>>>> contract
     return found
 
 

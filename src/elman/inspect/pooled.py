@@ -30,8 +30,8 @@ def pooled(prefixes: PrefixPredictions) -> Panel | None:
         head = [prefixes.unit, "occurrences", "mean weight", "relative to uniform"]
         blocks += [Heading(f"Largest weights of {prefixes.unit}s with {LEAST} occurrences or more"), Table(head, tokens)]
     summary = (
-        f"The deeper the orange, the larger the weight of a {prefixes.unit}, relative to the largest of its row. The "
-        f"largest is {highest:.0%} on average {meaning}; a uniform weight would be {uniform:.0%}."
+        f"Each {prefixes.unit} is painted by its weight in the pooled vector, relative to the largest of its row. The "
+        f"largest weight is {highest:.0%} on average; a uniform weight would be {uniform:.0%}."
     )
     metrics = {"largest": highest, "uniform": uniform, "rows": rows, "tokens": tokens}
     return Panel("pooled", "Pooling weights", summary, metrics, blocks)
