@@ -125,7 +125,7 @@ def matrices(layer: Recurrent) -> dict[str, Spectrum]:
             kind, *gates = name.split("_")
             for gate, block in zip(gates, matrix.split(cell.hidden_size), strict=True):
 <<<<<<< HEAD
-                found[f"{layer.place(index)}{kind}.{gate}"] = Spectrum.of(block)
+                found[f"{layer.prefix(index)}{kind}.{gate}"] = Spectrum.of(block)
 =======
                 found[f"{layer.prefix(index)}{kind}.{gate}"] = Stretching.of(block)
 >>>>>>> contract

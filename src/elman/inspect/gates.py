@@ -32,7 +32,7 @@ def addresses(layer: Recurrent) -> dict[str, str]:
     for index, cell in enumerate(layer.cells):
         assert isinstance(cell, Cell)
 <<<<<<< HEAD
-        found |= {layer.place(index) + name: effect for name, effect in gates(cell).items()}
+        found |= {layer.prefix(index) + name: effect for name, effect in gates(cell).items()}
 =======
         found |= {layer.prefix(index) + name: says for name, says in gates(cell).items()}
 >>>>>>> contract

@@ -65,12 +65,9 @@ def samples_panel(here: Predictions) -> Panel:
     rows = [[*(shortened(label, 40) for label in labels), *(shortened(text, WIDTH) for text in samples)]
             for labels, samples in zip(groups, texts, strict=True)]  # fmt: skip
     lengths = [len(text) for samples in texts for text in samples]
-    of = "labels" if len(names) == 1 else "combinations of labels"
-    scope = (f"each of the {len(groups)} most frequent {of}" if len(every) > len(groups) else f"each of {len(groups)} "
-             f"{of}") if names else "a model without labels"  # fmt: skip
-    summary = (
-        f"{SAMPLES} samples for {scope}, at temperature 1; their mean length is {np.mean(lengths):.0f} characters."
-    )
+    scope = f" for each {'label' if len(names) == 1 else 'combination of labels'}" if names else ""
+    scope += f", the {len(groups)} most frequent" if len(every) > len(groups) else ""
+    summary = f"{SAMPLES} samples{scope}, at temperature 1; their mean length is {np.mean(lengths):.0f} characters."
     metrics = {"samples": [{"labels": labels, "texts": each} for labels, each in zip(groups, texts, strict=True)]}
     return Panel("samples", "Samples", summary, metrics, [Table([*names, *[""] * SAMPLES], rows)])
 
