@@ -41,7 +41,7 @@ class Run:
     def create(path: Path, config: Mapping[str, Any]) -> "Run":
         """A new folder; one that exists is an error."""
         if path.exists():
-            raise UserError(f"{path} exists: choose another --out, or go on with --resume {path}")
+            raise UserError(f"{path} exists: choose another `out`, or go on with `resume` {path}")
         run = Run(path, {"format": FORMAT, "elman": __version__, **config})
         try:
             path.mkdir(parents=True)
