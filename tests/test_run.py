@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -16,10 +17,13 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from torch.testing import assert_close
 
+from elman.cells.stored_cell import StoredCell
 from elman.decode.sampling import Sampling
 from elman.errors import UserError
 from elman.files import seal, unseal
 from elman.training.api import load, train
+from elman.training.device import Precision
+from elman.training.evaluate import evaluate
 from elman.training.run import Run, all_runs, free_path, pack, unpack
 
 GREEDY = Sampling(greedy=True)
@@ -140,6 +144,66 @@ def test_a_model_keeps_its_cell_when_the_file_it_came_from_is_gone(tmp_path):
     assert same(weights(train("lm", resume=tmp_path / "other", steps=4)), weights(whole))
 
 
+MODE_CELLS = (
+    "import torch\nimport elman\n\n"
+    "class InMode(elman.Cell):\n    gates = ('n',)\n\n"
+    "    def step(self, x, h):\n"
+    "        n = x.n * 2 if self.training else x.n\n"
+    "        return (torch.tanh(n + self.recur('n', of=h).n),)\n\n\n"
+    "class Dropping(elman.Cell):\n    gates = ('n',)\n\n"
+    "    def step(self, x, h):\n"
+    "        n = torch.nn.functional.dropout(x.n, 0.5, training=self.training)\n"
+    "        return (torch.tanh(n + self.recur('n', of=h).n),)\n"
+)
+
+
+@pytest.mark.parametrize("name", ["InMode", "Dropping"])
+@pytest.mark.parametrize("backend", ["auto", "loop"])
+def test_a_cell_that_depends_on_the_mode_has_one_validation_loss(name, backend, tmp_path):
+    (tmp_path / "cells.py").write_text(MODE_CELLS)
+    (tmp_path / "text.txt").write_text(TEXT)
+    cell, out = f"{tmp_path}/cells.py:{name}", tmp_path / "run"
+    train("lm", tmp_path / "text.txt", out=out, cell=cell, backend=backend, **TINY)
+    wanted = json.loads((out / "summary.json").read_text())["val_loss"]
+    model = load(out, cell=cell) if name == "Dropping" else load(out)
+    source = model.task.source(model.config, "valid", None, None)
+    how = (source, torch.device("cpu"), Precision(torch.float32, ""))
+    assert evaluate(model.task, *how)["loss"] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_run_whose_cell_could_not_be_traced_asks_for_its_code(tmp_path):
+    (tmp_path / "cells.py").write_text(MODE_CELLS)
+    (tmp_path / "text.txt").write_text(TEXT)
+    cell, out = f"{tmp_path}/cells.py:Dropping", tmp_path / "run"
+    model = train("lm", tmp_path / "text.txt", out=out, cell=cell, **TINY)
+    assert str(tmp_path / "cells.py") not in (out / "config.json").read_text()
+    for call in (lambda: load(out), lambda: train("lm", resume=out, steps=1)):
+        with pytest.raises(UserError, match=r"Dropping of this run could not be traced.*--cell FILE\.py:Dropping"):
+            call()
+    with pytest.raises(UserError, match=r"FILE\.py:Dropping"):
+        load(out, cell="lstm")
+    assert same(weights(load(out, cell=cell)), weights(model))
+    assert train("lm", resume=out, steps=1, cell=cell).path == out
+
+
+@pytest.mark.parametrize("where", ["task", "options"])
+@pytest.mark.parametrize(
+    "cell", ["FILE:Evil", {"name": "FILE:Evil"}, {"name": "Evil", "file": "FILE:Evil", "options": {}}], ids=str
+)
+def test_no_code_is_run_that_a_run_names(run, tmp_path, where, cell):
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
+    cell = json.loads(json.dumps(cell).replace("FILE", str(evil)))
+    for folder in (run, run / "resume"):
+        config = unseal(folder / "config.json")
+        config[where]["cell"] = cell
+        (folder / "config.json").write_bytes(seal(config))
+    for call in (lambda: load(run), lambda: train("lm", resume=run, steps=1)):
+        with suppress(UserError):
+            call()
+    assert not (tmp_path / "ran").exists()
+
+
 def test_all_that_is_needed_to_read_and_write_text_is_in_the_configuration(tmp_path):
     (tmp_path / "text.txt").write_text("äöü ßÆ — 漢字かな 🙂 " * 40)
     train("lm", tmp_path / "text.txt", out=tmp_path / "run", **TINY)
@@ -151,6 +215,7 @@ def test_all_that_is_needed_to_read_and_write_text_is_in_the_configuration(tmp_p
 
 def test_a_run_that_was_made_by_one_is_made_again_by_its_options(trained, tmp_path):
     options = dict(load(trained).config["options"])
+    options["cell"] = StoredCell.from_json(options["cell"])
     train("lm", trained.parent / "text.txt", out=tmp_path / "again", **options)
     for name in ("model.safetensors", "resume/optimizer.safetensors"):
         assert (trained / name).read_bytes() == (tmp_path / "again" / name).read_bytes()

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 class Stopped(Exception):
-    """A command ends here. Its message is the line to print, `code` the exit code."""
+    """Ends a command. The message is the line to print, `code` the exit code."""
 
     code = 1
 
@@ -21,7 +21,7 @@ class UserError(Stopped):
 
 
 class Unreadable(UserError):
-    """Something that the data names, an image for example, cannot be read; this may show late."""
+    """A part of the data, such as an image, cannot be read, which may be found only while training."""
 
 
 def unknown(what: str, given: str, valid: Iterable[str]) -> UserError:
@@ -33,7 +33,7 @@ def unknown(what: str, given: str, valid: Iterable[str]) -> UserError:
 
 
 def nearest(given: str, valid: Iterable[str], cutoff: float = 0.5) -> str | None:
-    """The valid word that is most similar to the given one, ignoring case."""
+    """The valid word most similar to the given one, ignoring case; None where none is."""
     folded = {word.lower(): word for word in valid}
     near = difflib.get_close_matches(given.lower(), folded, n=1, cutoff=cutoff)
     return folded[near[0]] if near else None

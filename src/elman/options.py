@@ -8,12 +8,12 @@ Python are checked in one place and every invalid value is reported at once.
 import dataclasses
 import math
 import re
-import types
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from elman.errors import UserError, nearest
+from elman.schema import problem
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,10 @@ def _invalid(options: Any) -> Iterable[str]:
     """The fields that are out of their bounds, not of their type, or none of their choices."""
     for field, hint in _hints(options):
         value = getattr(options, field.name)
-        parts = list(_parts(hint))
-        if value is None and type(None) in parts:  # chosen by the program
+        phrase = problem(hint, value)
+        if phrase is not None:
+            yield f"`{field.name}` {value!r} {phrase}"
             continue
-        kinds = [part for part in parts if isinstance(part, type) and part not in (type(None), Any)]
-        accepted = (*kinds, int) if float in kinds else (*kinds,)
-        if kinds and (not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds)):
-            yield f"`{field.name}` {value!r} must be of type {kinds[0].__name__}"
-            continue
-        for bound in _metadata(hint, Bound):
-            if not bound.holds(value):
-                yield f"`{field.name}` {value} must be {bound.phrase}"
         valid = choices(hint)
         if valid and value not in valid:
             near = nearest(str(value), valid, cutoff=0.0)
@@ -153,16 +146,6 @@ def _metadata(hint: Any, kind: type) -> Iterable[Any]:
     for part in get_args(hint):
         yield from _metadata(part, kind)
 
-
-def _parts(hint: Any) -> Iterable[Any]:
-    """The members of a union, without their annotations."""
-    if get_origin(hint) is Annotated:
-        yield from _parts(hint.__origin__)
-    elif get_origin(hint) in (Union, types.UnionType):
-        for part in get_args(hint):
-            yield from _parts(part)
-    else:
-        yield hint
 
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from elman.cells.registry import find, listed
+from elman.cells.registry import cell_names, find
 from elman.cli.parameters import command
 from elman.cli.screen import Screen
 from elman.errors import UserError
@@ -40,7 +40,7 @@ def compare_(
         The folder for the runs and the report; runs/compare-NAME when not given.
     """
     check(model, training)
-    specs = listed(cells)
+    specs = cell_names(cells)
     if len(specs) < 2:
         raise UserError(f"--cells {cells} names {len(specs)} cell: at least two are compared")
     for spec in specs:

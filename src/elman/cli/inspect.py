@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from elman.cells.registry import listed
+from elman.cells.registry import cell_names
 from elman.cli.parameters import command
 from elman.errors import UserError, unknown
 from elman.files import write
@@ -74,7 +74,7 @@ def inspect_(
     if fresh.cells is not None:
         if runs or unit:
             raise UserError("--cells looks at fresh cells: leave the run and --unit out")
-        if not (specs := listed(fresh.cells)):
+        if not (specs := cell_names(fresh.cells)):
             raise UserError("--cells names no cell: write them with a comma between, as in rnn,lstm")
         looking.fits((), "fresh cells")
         return _saved(compare(specs, fresh.gain, fresh.steps, seed=looking.seed), out or RUNS / "cells")

@@ -75,7 +75,7 @@ class Activations:
         """The states of the same network before it was trained, on the same text."""
         with torch.random.fork_rng():
             torch.manual_seed(self.model.config["options"]["seed"])
-            fresh = type(self.task)(**self.model.config["task"])
+            fresh = type(self.task).restored(self.model.config["task"], self.model.cell)
         seen = listen(fresh, self.ids, lambda place: place in self.states)
         return {place: self.by_character(values) for place, values in seen.values.items()}
 

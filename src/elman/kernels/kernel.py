@@ -12,6 +12,7 @@ from elman.kernels.compiler import NoKernel, load
 from elman.kernels.program import Program
 from elman.kernels.source import Source
 
+MOST_OPS = 500  # of a graph: the compiler takes some 10 s for so many
 NUMBERS = ("T", "B", "H", "I", "row_parts", "column_parts", "reverse", "places", "y_step", "y_row")
 TENSORS = ("lengths", "fresh", "x", "W", "bias", "inputs", "input_gradient", "y", "state", "initial", "stored",
            "row_stored", "kept", "row_kept", "results", "matrices", "vectors", "columns", "sums", "taps",
@@ -31,6 +32,8 @@ class Kernel:
     """
 
     def __init__(self, graph: Graph, dtype: torch.dtype, recorded: bool = False):
+        if len(graph.ops) > MOST_OPS:
+            raise NoKernel(f"its equation has {len(graph.ops):,} operations, more than {MOST_OPS}")
         self.program = Program(graph, recorded)
         self.dtype = dtype
         self.computed = torch.float64 if dtype == torch.float64 else torch.float32

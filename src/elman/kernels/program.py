@@ -7,7 +7,8 @@ value of the forward pass by its number, and what it refers to is stored on the 
 
 from collections.abc import Callable, Iterable, Iterator
 
-from elman.cells.graph import Graph, Op
+from elman.cells.graph import Graph
+from elman.cells.op import Op
 
 # kinds of a kernel beside those of a Graph:
 #   rsqrt                  1 / sqrt
@@ -86,18 +87,18 @@ class Program:
 
     def cone(self, roots: Iterable[int], stop: Callable[[int], bool] = lambda i: False) -> Iterator[int]:
         """The roots and all they are computed from, inputs first; not beyond where `stop` says so."""
-        seen: set[int] = set()
-
-        def visit(i: int) -> Iterator[int]:
-            if i not in seen:
-                seen.add(i)
-                if not stop(i):
-                    for source in self.ops[i].inputs:
-                        yield from visit(source)
-                yield i
-
+        found: set[int] = set()
         for root in roots:
-            yield from visit(root)
+            pending = [(root, False)]  # a stack, and no recursion: a graph may be thousands of operations deep
+            while pending:
+                i, inputs_done = pending.pop()
+                if inputs_done:
+                    yield i
+                elif i not in found:
+                    found.add(i)
+                    pending.append((i, True))
+                    if not stop(i):
+                        pending += [(source, False) for source in reversed(self.ops[i].inputs)]
 
     def _lower(self) -> list[int]:
         new: list[int] = []

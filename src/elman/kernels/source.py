@@ -8,7 +8,7 @@ import importlib.resources
 from collections.abc import Set
 from dataclasses import dataclass
 
-from elman.cells.graph import Op
+from elman.cells.op import Op
 from elman.kernels.program import BARRIERS, CHEAP, Program
 
 FRAME = importlib.resources.files("elman.kernels").joinpath("frame.hpp")

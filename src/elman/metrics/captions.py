@@ -1,11 +1,12 @@
 """Captions beside those that people wrote of the same pictures."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from elman.data.table import Table
+from elman.metrics import pointing
 from elman.metrics.cider import Cider
 from elman.metrics.groups import parted
 from elman.metrics.translation import Scores, references
@@ -40,3 +41,20 @@ class Described:
         """Those of all, and by_pair of the rows of each pair, where there are several."""
         pairs = {pair: self.corpus(rows) for pair, rows in parted(self.rows, "pair", self.said).items()}
         return self.corpus(self.said) | ({"by_pair": pairs} if pairs else {}) | {"pictures": len(self.said)}
+
+
+def captions(rows: Table, predicted: Mapping[int, str], attended: Mapping[int, Any]) -> dict[str, Any]:
+    """Metrics of a caption of each image, by a row of it: see `Described.figures`; and where images know the boxes of
+    their objects, how much of the `attended` attention lay on what a noun names: see `pointing.figures`."""
+    found = [each for some in pointed_captions(rows, predicted, attended).values() for each in some]
+    return Described(rows, dict(predicted)).figures() | pointing.figures(found)
+
+
+def pointed_captions(rows: Table, predicted: Mapping[int, str], attended: Mapping[int, Any]) -> dict[int, list[Any]]:
+    """`pointed` by row, of captions of images that know their boxes and with attention."""
+    found = {}
+    for row, caption in predicted.items():
+        boxes, attention = rows.columns["image"][row].boxes(caption), attended.get(row)
+        if boxes and attention is not None:
+            found[row] = pointing.pointed(attention.weights, attention.queries, boxes)
+    return found

@@ -34,7 +34,7 @@ def covered(boxes: Iterable[Box], side: int) -> np.ndarray:
 def pointed(weights: np.ndarray, pieces: Sequence[str], boxes: Iterable[tuple[int, Box]]) -> list[Pointed]:
     """From where was looked (T, L) before each of the tokens of a sentence was said; from these tokens as they stand in
     it, a blank before each word; and from the words of it, counted from 0, that name what lies in a box."""
-    begins = [step for step, piece in enumerate(pieces) if piece[0].isspace() and piece.strip()]
+    begins = [step for step, piece in enumerate(pieces) if piece[:1].isspace() and piece.strip()]
     side, named, found = isqrt(weights.shape[1]), dict[int, list[Box]](), list[Pointed]()
     if side * side != weights.shape[1]:
         return []

@@ -1,6 +1,6 @@
 """Translations beside all references of their source, as sacrebleu scores them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -49,3 +49,12 @@ class Scores:
         return [self.said[source] for source in sources], list(
             zip_longest(*(self.references[source] for source in sources))
         )
+
+
+def translation(predictions: Mapping[int, str], sources: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
+    """BLEU and chrF of the corpus, with their signatures; exact, the fraction of sources whose prediction equals one of
+    their targets. All targets of a source are references, and each source counts once."""
+    by_source = {sources[row]: prediction for row, prediction in predictions.items()}
+    scores = Scores(by_source, references(sources, targets))
+    found = {"bleu": scores.bleu(by_source), "chrf": scores.chrf(by_source), "exact": scores.exact(by_source)}
+    return found | {"sources": len(by_source), "signatures": scores.signatures()}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from elman.errors import UserError, nearest
-from elman.nets.grid import Encoder, placed
+from elman.nets.grid import Encoder, with_coordinates
 
 LOCAL = "local-dir:"  # before the folder of a model that is not of the library
 # what is kept of what timm knows of pretrained weights: where they are, and how pictures are given
@@ -60,7 +60,7 @@ class TimmGrid(Encoder):
         return found[:, getattr(self.model, "num_prefix_tokens", 0) :]
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return placed(self.grid(pixels))
+        return with_coordinates(self.grid(pixels))
 
     def digest(self) -> str:
         """What tells these weights from any others."""

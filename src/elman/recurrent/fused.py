@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 from elman.cells.cell import Cell
 from elman.cells.tap import Record, holding, record, recording
-from elman.cells.trace import NotTraceable, trace
+from elman.cells.trace import NotTraceable, signature, trace
 from elman.kernels.compiler import NoKernel
 from elman.kernels.kernel import Kernel
 from elman.kernels.processor import bfloat16_hardware
@@ -88,7 +88,7 @@ def _kernel(cell: Cell) -> Kernel | str:
     dtype = _dtype(cell)
     if dtype == torch.bfloat16 and (cell.hidden_size % 2 or not bfloat16_hardware(cell.W.device)):
         dtype = torch.float32  # brgemm takes the rows of bfloat16 in pairs
-    key = (dtype, recording() is not None, cell.training, *cell.options.values())  # all that may change its equation
+    key = (dtype, recording() is not None, signature(cell))
     known = _kernels.setdefault(cell, {})
     if key not in known:
         known[key] = _make(cell, dtype, recording() is not None)

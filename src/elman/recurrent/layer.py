@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from elman.cells.cell import Cell
 from elman.cells.registry import CellSpec, make
-from elman.cells.tap import holding, watched
-from elman.cells.trace import said
+from elman.cells.tap import holding, observed
+from elman.cells.trace import value_names
 from elman.errors import UserError, unknown
 from elman.recurrent.backend import Backend, Choice, Span, States, choose
 from elman.recurrent.decoder import Decoder
 from elman.recurrent.dropout import dropout
 from elman.recurrent.fused import Fused
-from elman.recurrent.lengths import past
+from elman.recurrent.lengths import padding_mask
 from elman.recurrent.loop import Loop
 from elman.recurrent.native import Native
 from elman.recurrent.state import State, over
@@ -32,7 +32,7 @@ class Recurrent(nn.Module):
     - cell: a name with options (`lstm:forget_bias=0`), a class, or `"file.py:Class"`
     - dropout: the share of a layer's outputs set to 0 in training, between layers
     - residual: from the second layer on, a layer's input is added to its output
-    - learned_state: the state before the first step is learned; otherwise it is 0
+    - learn_initial_state: the state before the first step is learned; otherwise it is 0
     - backend: `auto` takes the fastest that does not refuse; one that is named and refuses is an error
     - name: stands before the names of its values, `encoder.1.h`, where a model has several layers
     """
@@ -47,7 +47,7 @@ class Recurrent(nn.Module):
         dropout: float = 0.0,
         residual: bool = False,
         backend: str = "auto",
-        learned_state: bool = False,
+        learn_initial_state: bool = False,
         name: str = "",
     ):
         super().__init__()
@@ -66,7 +66,7 @@ class Recurrent(nn.Module):
         self.cells = nn.ModuleList(make(cell, size, hidden_size) for size in inputs for _ in range(self.directions))
         states = len(self._cell(0).states)
         self.learned = nn.ParameterList(
-            nn.Parameter(torch.zeros(states, hidden_size)) for _ in range(len(self.cells) if learned_state else 0)
+            nn.Parameter(torch.zeros(states, hidden_size)) for _ in range(len(self.cells) if learn_initial_state else 0)
         )
 
     @property
@@ -92,7 +92,7 @@ class Recurrent(nn.Module):
         zero = self._cell(0).W.new_zeros(batch_size, self.hidden_size)
         return tuple(tuple(zero for _ in self._cell(0).states) for _ in self.cells)
 
-    def anew(self, state: State, rows: Tensor) -> State:
+    def reset_state(self, state: State, rows: Tensor) -> State:
         """The state with these rows, (B,) bool, begun anew."""
         self._check_state(state, len(rows))
         rows, pairs = rows[:, None].to(state[0][0].device), zip(self.initial(len(rows)), state, strict=True)
@@ -110,7 +110,7 @@ class Recurrent(nn.Module):
         fresh = None if fresh is None else fresh.to(x.device)
         if lengths is not None:
             lengths = lengths.to(x.device, torch.int64)
-            ended = past(lengths, x.shape[1])
+            ended = padding_mask(lengths, x.shape[1])
             x = x.masked_fill(ended[..., None], 0.0)  # what stands in the padding, NaN too, must reach no gradient
             fresh = None if fresh is None else fresh & ~ended
         initial = self.initial(len(x))
@@ -132,6 +132,11 @@ class Recurrent(nn.Module):
         """One step: x (B, I) gives the output (B, H) and the state. For many steps take `unrolled`."""
         return self.unrolled()(x, state)
 
+    def stepper(self):
+        from elman.recurrent.stepper import LayerStepper
+
+        return LayerStepper(self)
+
     def unrolled(self) -> Callable[[Tensor, State], tuple[Tensor, State]]:
         """The step as a function of x (B, I) and the state, for a loop in which an input depends on an output. What is
         the same at every step is done once, here: make a new one after the weights have changed."""
@@ -142,12 +147,12 @@ class Recurrent(nn.Module):
             cells = enumerate(self._cell(index) for index in range(self.layers))
             return [self.choose(index).backend.stepper(cell, self.place(index)) for index, cell in cells]
 
-        steps, seen, ours = prepare(), watched(), None
+        steps, seen, ours = prepare(), observed(), None
 
         def advance(x: Tensor, state: State = None) -> tuple[Tensor, State]:
             nonlocal steps, seen, ours
-            if watched() != seen:  # someone began, or ceased, to look inside
-                steps, seen, ours = prepare(), watched(), None
+            if observed() != seen:  # someone began, or ceased, to look inside
+                steps, seen, ours = prepare(), observed(), None
             state = self.initial(len(x)) if state is None else state
             if state is not ours:  # what came out of here is right
                 self._check_state(state, len(x))
@@ -219,7 +224,7 @@ class Recurrent(nn.Module):
     def _check_holds(self) -> None:
         names = {}
         for index in range(len(self.cells)):
-            names |= {self.place(index) + name: None for name in said(self._cell(index))}
+            names |= {self.place(index) + name: None for name in value_names(self._cell(index))}
         for key in holding():
             place, _, unit = key.rpartition(".")
             if place not in names:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from elman.cells.cell import Cell
-from elman.cells.tap import Listener, Record, holding, listening, recording, tap, watched
+from elman.cells.tap import Observer, Record, holding, observed, observing, recording, tap
 from elman.cells.trace import NotTraceable, trace
 from elman.recurrent.backend import Span, States
-from elman.recurrent.lengths import past
+from elman.recurrent.lengths import padding_mask
 
 
 class Loop:
@@ -25,10 +25,10 @@ class Loop:
         shares = cell.project(span.x).unbind(1)
         order = range(len(shares))
         times = order[::-1] if span.reverse else order
-        alive = None if span.lengths is None else ~past(span.lengths, len(shares))[..., None]
+        alive = None if span.lengths is None else ~padding_mask(span.lengths, len(shares))[..., None]
         fresh = starts(span)
         step, state, outputs = _step(cell), span.state, dict[int, Tensor]()
-        with Watch(span.place, watched()) as watch:
+        with Watch(span.place, observed()) as watch:
             for t in times:
                 if fresh is not None:
                     new_here = fresh[:, t, None]
@@ -47,7 +47,7 @@ class Loop:
         step = _step(cell)
 
         def advance(x: Tensor, state: States) -> States:
-            with Watch(place, watched()) as watch:
+            with Watch(place, observed()) as watch:
                 state = step(cell.split(cell.gates, cell.project(x)), *state)
                 watch.keep(0)
             return state
@@ -65,7 +65,7 @@ def starts(span: Span) -> Tensor | None:
 
 def _step(cell: Cell) -> Callable[..., States]:
     """The cell's step; where someone looks inside, the one that says its named values."""
-    if not watched():
+    if not observed():
         return cell.step
     try:
         graph = trace(cell)
@@ -84,25 +84,25 @@ class Watch:
 
     def __init__(self, place: str, active: bool):
         self.place, self.active = place, active
-        self.listener = Listener(_held(place) if active else {})
+        self.observer = Observer(_held(place) if active else {})
         self.seen: dict[int, Mapping[str, Tensor]] = {}
         self.record: Record | None = recording()
         self.scope: Any = None
 
     def __enter__(self) -> "Watch":
         if self.active:
-            self.scope = listening(self.listener)
+            self.scope = observing(self.observer)
             self.scope.__enter__()
         return self
 
     def keep(self, t: int, alive: Tensor | None = None) -> None:
         """Ends the step at time t. What a row says past its length has no gradient: alive (B, 1)."""
         if self.active and self.record is not None:
-            said = self.listener.values
+            said = self.observer.values
             if alive is not None:
                 said = {name: torch.where(alive, value, value.detach()) for name, value in said.items()}
             self.seen[t] = said
-        self.listener.values = {}
+        self.observer.values = {}
 
     def __exit__(self, *error: Any) -> None:
         if self.active:

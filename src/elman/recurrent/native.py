@@ -11,7 +11,8 @@ from elman.cells.cell import Cell
 from elman.cells.gru import GRU
 from elman.cells.lstm import LSTM
 from elman.cells.rnn import RNN
-from elman.cells.tap import watched
+from elman.cells.tap import observed
+from elman.cells.trace import redefines
 from elman.recurrent.backend import Span, States
 
 # by equation, not by class: a subclass that changes `step` is another cell, one that changes where it starts is not
@@ -32,7 +33,7 @@ class Native:
             return "torch has no kernel for its equation"
         if span.fresh is not None:
             return "torch's kernels cannot start a row anew in the middle"
-        if watched():
+        if observed():
             return "torch's kernels do not show what happens inside"
         return None
 
@@ -85,7 +86,7 @@ class Native:
 def _kernel(cell: Cell) -> str | None:
     """The name of torch's kernel for this cell's equation, if there is one."""
     find = KERNELS.get(type(cell).step)
-    return find and find(cell)
+    return find(cell) if find and not redefines(cell) else None
 
 
 def _weights(cell: Cell) -> list[Tensor]:

@@ -1,202 +1,171 @@
-"""What tasks share that see pictures: how a picture becomes a grid of vectors.
-
-An encoder is described in JSON: `name`, `size` in pixels to a side, and what else it needs to be made again.
-"""
+"""What tasks share that take images: how an image becomes a grid of vectors."""
 
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from elman.data.familiar import Familiar
 from elman.data.features import Features, Finder
 from elman.data.image import LazyImage
 from elman.data.pixels import Pixels
 from elman.data.rows import Field
+from elman.data.table import Table
 from elman.errors import UserError
-from elman.nets import grid as where
 from elman.nets import timm_grid
+from elman.nets.grid import Encoder, GridFeatures
 from elman.nets.residual import Residual
 from elman.nets.timm_grid import TimmGrid
 from elman.options import PositiveInt
+from elman.tasks.answer import Answer
 from elman.tasks.tables import TableTaskOptions
-from elman.tokenizers.registry import Log
+from elman.tokenizers.tokenizer import Log
 
 RESIDUAL = "residual"
-USUAL: dict[str, Any] = {"name": RESIDUAL, "size": 64}
+SIZE = 64  # pixels
 
 
 @dataclass(frozen=True)
 class VisionOptions(TableTaskOptions):
-    """How pictures are read."""
+    """How images are read."""
 
     image_column: str | None = None
-    """The column of the pictures; the one that has some when not given."""
+    """The column of the images; the one that has some when not given."""
     encoder: str = RESIDUAL
-    """What sees the pictures. residual: a small network of our own, trained with the task; timm:NAME: a model of the
-    timm library with pretrained weights."""
+    """The image encoder. residual: a small network that is trained with the task; timm:NAME: a model of the timm
+    library with pretrained weights."""
     fine_tune: bool = False
-    """Train a timm encoder further, instead of keeping it as it is."""
+    """Train a timm encoder further, instead of freezing it."""
     image_size: PositiveInt | None = None
-    """Pixels to a side: every picture is brought to this size. 64 for residual, what it was made for otherwise."""
+    """Pixels per side to which images are resized. 64 for residual, what it was trained with for timm."""
 
 
-class Kind(ABC):
-    """A kind of encoder. The second word of its name, behind a colon, is its own affair."""
-
-    @abstractmethod
-    def asked(self, options: VisionOptions) -> dict[str, Any]:
-        """The encoder that is asked for, as JSON."""
+class ImageEncoder(ABC):
+    """How images are encoded, as a Spec stores it."""
 
     @abstractmethod
-    def field(self, pictures: Sequence[LazyImage], config: dict[str, Any], log: Log) -> Field:
-        """What the network is given of each picture."""
+    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
+        """What the network takes of each image."""
 
     @abstractmethod
-    def network(self, config: dict[str, Any]) -> where.Encoder:
-        """Gives a grid (B, L, D) of what `field` has in a batch; `size` is D."""
+    def network(self) -> Encoder:
+        """Gives a grid (B, L, D) of what `field` has in a batch."""
 
-    @abstractmethod
-    def begin(self, network: nn.Module, config: dict[str, Any]) -> None:
-        """Gives a new network what it knows before it is trained."""
+    def load_pretrained(self, network: Encoder) -> None:  # noqa: B027 - most have none
+        """Loads pretrained weights into a new network, where there are any."""
 
 
-class Own(Kind):
-    """`Residual`, from pixels."""
+@dataclass(frozen=True)
+class ResidualEncoder(ImageEncoder):
+    """`Residual`, from pixels; image_size in pixels per side."""
 
-    def asked(self, options: VisionOptions) -> dict[str, Any]:
+    image_size: PositiveInt
+
+    @classmethod
+    def choose(cls, options: VisionOptions) -> "ResidualEncoder":
+        """The encoder that the options name."""
         if options.encoder != RESIDUAL:
             raise _unknown(options.encoder)
         if options.fine_tune:
             raise UserError("--fine-tune is for --encoder timm:NAME: residual is always trained")
-        return {"name": RESIDUAL, "size": options.image_size or USUAL["size"]}
+        return cls(options.image_size or SIZE)
 
-    def field(self, pictures: Sequence[LazyImage], config: dict[str, Any], log: Log) -> Field:
-        return Pixels(pictures, config["size"], log)
+    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
+        return Pixels(images, self.image_size, log)
 
-    def network(self, config: dict[str, Any]) -> where.Encoder:
+    def network(self) -> Encoder:
         return Residual()
 
-    def begin(self, network: nn.Module, config: dict[str, Any]) -> None:
-        pass  # it learns all of it
 
+@dataclass(frozen=True)
+class TimmEncoder(ImageEncoder):
+    """A model of the timm library: trained with the task, or frozen, with its features computed once for each image.
 
-class Timm(Kind):
-    """A model of the timm library: a part of the task that is trained with it, or outside of it and never changed,
-    where what it finds in each picture is kept."""
+    - settings: of the model, see `timm_grid.described`
+    - grid: (L, D) of its features
+    - weights: the digest of the frozen weights, None for fine-tuned ones
+    """
 
-    def asked(self, options: VisionOptions) -> dict[str, Any]:
+    name: str
+    image_size: PositiveInt
+    fine_tune: bool
+    settings: dict[str, Any]
+    grid: tuple[int, int]
+    weights: str | None
+
+    @classmethod
+    def choose(cls, options: VisionOptions) -> "TimmEncoder":
+        """The encoder that the options name."""
         name = options.encoder.partition(":")[2]
         if not name:
             raise _unknown(options.encoder)
         settings, size = timm_grid.described(name, options.image_size)
-        config = {"name": options.encoder, "size": size, "fine_tune": options.fine_tune, "settings": settings}
         model = TimmGrid(settings, size) if options.fine_tune else _pretrained(json.dumps(settings), size)
         grid = timm_grid.shape(model, size, name)
-        return config | {"grid": list(grid)} | ({} if options.fine_tune else {"weights": model.digest()})
+        return cls(
+            options.encoder, size, options.fine_tune, settings, grid, None if options.fine_tune else model.digest()
+        )
 
-    def field(self, pictures: Sequence[LazyImage], config: dict[str, Any], log: Log) -> Field:
-        if config["fine_tune"]:
-            return Pixels(pictures, config["size"], log)
-        return Features(pictures, _finder(config), log)
+    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
+        if self.fine_tune:
+            return Pixels(images, self.image_size, log)
+        return Features(images, self._finder(), log)
 
-    def network(self, config: dict[str, Any]) -> where.Encoder:
-        if config["fine_tune"]:
-            return TimmGrid(config["settings"], config["size"])
-        return where.Placed(config["grid"][1])
+    def network(self) -> Encoder:
+        return TimmGrid(self.settings, self.image_size) if self.fine_tune else GridFeatures(self.grid[1])
 
-    def begin(self, network: nn.Module, config: dict[str, Any]) -> None:
-        if config["fine_tune"]:
-            network.load_state_dict(TimmGrid(config["settings"], config["size"], pretrained=True).state_dict())
+    def load_pretrained(self, network: Encoder) -> None:
+        if self.fine_tune:
+            network.load_state_dict(TimmGrid(self.settings, self.image_size, pretrained=True).state_dict())
 
+    def _finder(self) -> Finder:
+        settings = json.dumps(self.settings)
 
-ENCODERS: dict[str, Kind] = {RESIDUAL: Own(), "timm": Timm()}
+        @cache
+        def model() -> TimmGrid:
+            found = _pretrained(settings, self.image_size)
+            if found.digest() != self.weights:
+                raise UserError(f"the weights of {self.name} are not those that this model was trained with: its "
+                                "features would differ")  # fmt: skip
+            return found
 
+        @torch.inference_mode()
+        def find(pixels: np.ndarray) -> np.ndarray:
+            given = torch.from_numpy(pixels)[None].to(model().mean.device)
+            return model().grid(given)[0].float().cpu().numpy()
 
-def asked(options: VisionOptions) -> dict[str, Any]:
-    """The encoder that is asked for, as JSON."""
-    return _kind(options.encoder).asked(options)
-
-
-def seen(pictures: Sequence[LazyImage], config: dict[str, Any], log: Log) -> Field:
-    """What the encoder is given of each picture. `config` is that of the data."""
-    return _kind(config["encoder"]["name"]).field(pictures, config["encoder"], log)
-
-
-def familiar(pictures: Sequence[LazyImage]) -> dict[str, Any]:
-    """What pictures look like that a model was trained on, as JSON; empty where they are too few to log."""
-    found = Familiar.learn(pictures)
-    return {} if found is None else {"familiar": found.config()}
-
-
-def warn(pictures: Sequence[LazyImage], config: dict[str, Any], log: Log) -> None:
-    """Tells which pictures are far from those of training."""
-    known = Familiar(**config["familiar"]) if "familiar" in config else None
-    distinct = {picture.name: picture for picture in pictures}.values()
-    far = [picture.name for picture in distinct if known is not None and known.far(picture.image())]
-    if far:
-        which = far[0] if len(far) == 1 else f"{len(far):,} of {len(distinct):,} pictures ({far[0]}, ...)"
-        verb = "is" if len(far) == 1 else "are"
-        log(f"warning: {which} {verb} unlike any that the model was trained on: what it says may mean nothing")
-
-
-def encoder(config: dict[str, Any]) -> where.Encoder:
-    """The network of an encoder, which is about to be given its weights; see `Kind.network`."""
-    return _kind(config["name"]).network(config)
-
-
-def begin(network: nn.Module, config: dict[str, Any]) -> None:
-    """Gives the network of an encoder what it knows before training."""
-    _kind(config["name"]).begin(network, config)
-
-
-def _kind(name: str) -> Kind:
-    word = name.partition(":")[0]
-    if word not in ENCODERS:
-        raise _unknown(name)
-    return ENCODERS[word]
-
-
-def _unknown(name: str) -> UserError:
-    return UserError(f"unknown encoder '{name}': it is {RESIDUAL}, or timm:NAME, such as timm:resnet18")
+        key = json.dumps([settings, self.image_size, self.weights, timm_grid.timm(self.name).__version__])
+        return Finder(self.name, key, self.image_size, self.grid, find)
 
 
 @cache
 def _pretrained(settings: str, size: int) -> TimmGrid:
-    """A model that stays as it is, made once a process."""
+    """A frozen model, made once per process."""
     device = "cuda" if torch.cuda.is_available() and torch.utils.data.get_worker_info() is None else "cpu"
     return TimmGrid(json.loads(settings), size, pretrained=True).to(device).eval().requires_grad_(False)
 
 
-def _finder(config: dict[str, Any]) -> Finder:
-    name, size, settings = config["name"], config["size"], config["settings"]
+ENCODERS: dict[str, type[ResidualEncoder] | type[TimmEncoder]] = {RESIDUAL: ResidualEncoder, "timm": TimmEncoder}
 
-    @cache
-    def model() -> TimmGrid:
-        found = _pretrained(json.dumps(settings), size)
-        if found.digest() != config["weights"]:
-            raise UserError(f"the weights of {name} are not those that this model was trained with: it would see "
-                            "something else in every picture")  # fmt: skip
-        return found
 
-    @torch.inference_mode()
-    def find(pixels: np.ndarray) -> np.ndarray:
-        given = torch.from_numpy(pixels)[None].to(model().mean.device)
-        return model().grid(given)[0].float().cpu().numpy()
+def choose(options: VisionOptions) -> ResidualEncoder | TimmEncoder:
+    """The image encoder that the options name; a word behind a colon is its own affair."""
+    word = options.encoder.partition(":")[0]
+    if word not in ENCODERS:
+        raise _unknown(options.encoder)
+    return ENCODERS[word].choose(options)
 
-    told = settings["pretrained_cfg"]
-    key = (
-        settings["name"],
-        size,
-        config["weights"],
-        told["mean"],
-        told["std"],
-        timm_grid.timm(settings["name"]).__version__,
-    )
-    return Finder(name, json.dumps(key), size, tuple(config["grid"]), find)
+
+def with_image(answer: Answer, rows: Table) -> Answer:
+    """The answer, its attention over the image of its row."""
+    if answer.attention is None:
+        return answer
+    return replace(answer, attention=replace(answer.attention, keys=rows.columns["image"][answer.row]))
+
+
+def _unknown(name: str) -> UserError:
+    return UserError(f"unknown encoder '{name}': it is {RESIDUAL}, or timm:NAME, such as timm:resnet18")

@@ -103,7 +103,7 @@ class ByteTokenizer(Tokenizer):
     def __len__(self) -> int:
         return 256
 
-    def to_config(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind}
 
     def encode(self, text: str, unknown: Unknown = "error", log: Log = lambda line: None) -> list[int]:
@@ -132,7 +132,7 @@ KINDS: dict[str, type[Tokenizer]] = {
 }
 
 
-def from_config(config: dict[str, Any]) -> Tokenizer:
+def from_json(config: dict[str, Any]) -> Tokenizer:
     """The tokens that a run was trained with."""
     return KINDS[config["kind"]](**{key: value for key, value in config.items() if key != "kind"})
 
