@@ -51,7 +51,7 @@ class OnlyWith:
     def __init__(self, field: str, *values: Any):
         self.field, self.values = field, values
 
-    def holds(self, other: Any) -> bool:
+    def applies(self, other: Any) -> bool:
         """Whether the option has an effect with that value of the other."""
         if not self.values:
             return bool(other)
@@ -65,7 +65,7 @@ class OnlyWith:
 class NotWith(OnlyWith):
     """An option that has no effect where another, `field`, has one of `values`."""
 
-    def holds(self, other: Any) -> bool:
+    def applies(self, other: Any) -> bool:
         return other not in self.values
 
     def remedy(self) -> str:
@@ -95,7 +95,7 @@ def _invalid(options: Any) -> Iterable[str]:
             yield f"`{field.name}` {value!r} {phrase}"
             continue
         valid = choices(hint)
-        if valid and value not in valid:
+        if valid and value is not None and value not in valid:
             near = nearest(str(value), valid, cutoff=0.0)
             yield f"`{field.name}` '{value}' must be one of {', '.join(valid)}: did you mean '{near}'?"
 
@@ -108,7 +108,7 @@ def _without_effect(options: Any, values: Mapping[str, Any], given: Collection[s
             continue
         for condition in _metadata(hint, OnlyWith):
             other = values.get(condition.field, dataclasses.MISSING)
-            if other is not dataclasses.MISSING and not condition.holds(other):
+            if other is not dataclasses.MISSING and not condition.applies(other):
                 given_one, why = _phrase(field.name, value), _beside(condition.field, other)
                 yield f"{given_one} has no effect {why}: {condition.remedy()}"
 
@@ -145,7 +145,6 @@ def _metadata(hint: Any, kind: type) -> Iterable[Any]:
         yield from (item for item in hint.__metadata__ if isinstance(item, kind))
     for part in get_args(hint):
         yield from _metadata(part, kind)
-
 
 
 T = TypeVar("T")
