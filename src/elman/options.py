@@ -51,7 +51,7 @@ class OnlyWith:
     def __init__(self, field: str, *values: Any):
         self.field, self.values = field, values
 
-    def applies(self, other: Any) -> bool:
+    def effective(self, other: Any) -> bool:
         """Whether the option has an effect with that value of the other."""
         if not self.values:
             return bool(other)
@@ -65,7 +65,7 @@ class OnlyWith:
 class NotWith(OnlyWith):
     """An option that has no effect where another, `field`, has one of `values`."""
 
-    def applies(self, other: Any) -> bool:
+    def effective(self, other: Any) -> bool:
         return other not in self.values
 
     def remedy(self) -> str:
@@ -93,11 +93,6 @@ def _invalid(options: Any) -> Iterable[str]:
         phrase = problem(hint, value)
         if phrase is not None:
             yield f"`{field.name}` {value!r} {phrase}"
-            continue
-        valid = choices(hint)
-        if valid and value is not None and value not in valid:
-            near = nearest(str(value), valid, cutoff=0.0)
-            yield f"`{field.name}` '{value}' must be one of {', '.join(valid)}: did you mean '{near}'?"
 
 
 def _without_effect(options: Any, values: Mapping[str, Any], given: Collection[str] | None) -> Iterable[str]:
@@ -108,7 +103,7 @@ def _without_effect(options: Any, values: Mapping[str, Any], given: Collection[s
             continue
         for condition in _metadata(hint, OnlyWith):
             other = values.get(condition.field, dataclasses.MISSING)
-            if other is not dataclasses.MISSING and not condition.applies(other):
+            if other is not dataclasses.MISSING and not condition.effective(other):
                 given_one, why = _phrase(field.name, value), _beside(condition.field, other)
                 yield f"{given_one} has no effect {why}: {condition.remedy()}"
 

@@ -122,14 +122,15 @@ class TiedStepper(TokenStepper):
 
     def __init__(self, model: TiedModel):
         super().__init__()
-        self.model, self.layer = model, model.generating.stepper()
+        self.model, self.layer, self.device = model, model.generating.stepper(), model.device
 
     def begin(self, inputs: Batch) -> State:
         """See `Stepper`."""
         return self.model.begin(inputs)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor | None, state: State) -> tuple[Tensor, State]:
         """See `TokenStepper`."""
+        assert x is not None
         hidden, state = self.model.advance(self.layer, x, state)
         return self.model.logits(hidden), state
 
@@ -196,7 +197,7 @@ class ConditionalGeneration(RowPrediction):
         found = list(super().predict(model, rows, log, **decoding))
         cut = sum("truncated" in answer.values for answer in found)
         if cut:
-            log(f"{cut:,} of {len(found):,} {self.answer_name}s were truncated before their end; see --max-length")
+            log(f"{cut:,} of {len(found):,} {self.answer_name}s were truncated before their end; see `max_length`")
         return iter(found)
 
     def line(self, answer: Answer) -> str:

@@ -1,10 +1,11 @@
 """The options of training, for every task."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from elman.errors import UserError
 from elman.options import CountFloat, CountInt, PositiveFloat, PositiveInt, seconds
+from elman.training.schedule import Unit
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,13 @@ class TrainOptions:
     preview: bool = True
     """Show a sample of the model while it trains."""
 
-    def span(self) -> tuple[str, float] | None:
+    def span(self) -> tuple[Unit, float] | None:
         """The one of for, epochs and steps that is given, and how much of it."""
-        given = [(name, value) for name, value in (("for", self.for_), ("epochs", self.epochs), ("steps", self.steps))
-                 if value is not None]  # fmt: skip
+        spans: tuple[tuple[Unit, Any], ...] = (("for", self.for_), ("epochs", self.epochs), ("steps", self.steps))
+        given: list[tuple[Unit, Any]] = [(unit, value) for unit, value in spans if value is not None]
         if len(given) > 1:
             raise UserError(f"{' and '.join(f'`{name}`' for name, _ in given)} exclude each other: give one")
         if not given:
             return None
-        name, value = given[0]
-        return name, seconds(str(value)) if name == "for" else float(value)
+        unit, value = given[0]
+        return unit, seconds(str(value)) if unit == "for" else float(value)

@@ -71,7 +71,7 @@ class Run:
     def create(path: Path, config: RunConfig) -> "Run":
         """A new folder; one that exists is an error. The run counts as made on this machine."""
         if path.exists():
-            raise UserError(f"{path} exists: choose another `out`, or resume it with `resume` {path}")
+            raise UserError(f"{path} exists: choose another `out`, or continue it with `resume` {path}")
         config.check(path / "config.json")
         run = Run(path, config)
         try:
