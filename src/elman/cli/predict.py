@@ -1,7 +1,7 @@
 """`elman predict`: the answers of a trained model to what is typed, to the rows of a file, to standard input."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -189,11 +189,11 @@ def _columns(task: Predicts, model: TrainedModel, rows: Table, named: str | None
     return {named or trained.get(role, role): role for role in task.inputs}
 
 
-def _draw(answers: Iterable[Answer], wanted: Path | None) -> None:
-    """Writes the attention over the image of each answer to a file: the one that is named, or one beside it that is
-    free."""
+def _draw(answers: Sequence[Answer], wanted: Path | None) -> None:
+    """Writes the attention over the image of each answer to a file: the one that is named, or one in this folder that
+    is free."""
     from elman.inspect import painting  # slow to import
-    from elman.inspect.report import attention_strips
+    from elman.inspect.attention_strip import attention_strips, png
 
     strips = attention_strips(answers)
     if wanted is not None and not strips:
@@ -201,11 +201,10 @@ def _draw(answers: Iterable[Answer], wanted: Path | None) -> None:
     if wanted is not None and len(strips) > 1:
         raise UserError(f"`image` {wanted} is one file: give one image at a time, or leave it out")
     for strip in strips:
-        name = Path(strip.image.name).stem.partition(":")[0]  # of a scene this alone is a name
-        path = _unused(wanted or Path(f"{name}-attention.png"))
-        painting.log_uncovered(strip.heading, log)
+        path = _unused(wanted or Path(f"{strip.name}.png"))
+        painting.log_uncovered(strip.title, log)
         try:
-            write(path, strip.png())
+            write(path, png(strip))
             log(f"attention: {path}")
         except UserError as error:
             if wanted is not None:

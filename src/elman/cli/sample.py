@@ -14,7 +14,7 @@ from elman.cli.output import for_terminal
 from elman.cli.parameters import command
 from elman.decode.sampling import Sampling
 from elman.errors import UserError
-from elman.inspect.live import check_unit, valued
+from elman.inspect.live import check_unit, with_values
 from elman.options import CountInt, PositiveFloat, PositiveInt, check
 from elman.tokenizers.tokenizer import Unknown
 from elman.training.run import Which, newest
@@ -112,7 +112,8 @@ def _flow(pieces: Iterable[str], chars_per_second: float | None) -> None:
 
 def _painted(model: TrainedModel, options: SampleOptions, generation: Generation, values: Record) -> Iterator[str]:
     """The prompt and each piece, colored by the value of a unit, which is recorded while they are generated."""
-    from elman.inspect import painting  # slow to import
+    from elman.inspect.painting import PALE  # slow to import
+    from elman.inspect.terminal import paint
 
     unit, tokens = str(options.paint), generation.prompt.tokens
     decode = model.tokenizer.decoder()
@@ -120,20 +121,20 @@ def _painted(model: TrainedModel, options: SampleOptions, generation: Generation
     pieces = chain(prompt, (piece for (piece,) in generation))
     mean, deviation = 0.0, 0.0
     is_gate = _is_gate(model, unit)
-    for count, (piece, value) in enumerate(valued(pieces, values, unit, 0 if prompt else len(tokens))):
+    for count, (piece, value) in enumerate(with_values(pieces, values, unit, 0 if prompt else len(tokens))):
         # the range of a stream is not known in advance: a value is strong that is far from the running mean
         mean += (value - mean) / (count + 1)
         deviation += (abs(value - mean) - deviation) / (count + 1)
-        shade = 2 * value - 1 if is_gate else (value - mean) / max(2.5 * deviation, painting.PALE)
-        yield painting.terminal(piece, [max(-1.0, min(1.0, shade))] * len(piece))
+        shade = 2 * value - 1 if is_gate else (value - mean) / max(2.5 * deviation, PALE)
+        yield paint(piece, [max(-1.0, min(1.0, shade))] * len(piece))
 
 
 def _is_gate(model: TrainedModel, unit: str) -> bool:
     """Whether a unit is one of a gate, from 0 to 1."""
-    from elman.inspect.gates import places
+    from elman.inspect.gates import addresses
 
     address = unit.rpartition(".")[0]
-    return any(address in places(layer) for layer in model.model.layers())
+    return any(address in addresses(layer) for layer in model.model.layers())
 
 
 def _held(text: str) -> tuple[str, float]:
