@@ -440,7 +440,7 @@ def test_what_stands_at_out_is_refused_and_untouched(tmp_path, trained, kind):
         if kind == "a folder":
             (out / "mine").write_text("mine")
     before = contents(tmp_path)
-    with pytest.raises(UserError, match=f"{out} exists.*--out.*--resume"):
+    with pytest.raises(UserError, match=f"{out} exists.*`out`.*`resume`"):
         train("lm", trained.parent / "text.txt", out=out, **TINY)
     with pytest.raises(UserError, match=f"{out} exists"):  # also one that was made while the text was read
         Run.create(out, {})

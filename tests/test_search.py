@@ -559,7 +559,7 @@ def test_options_that_exclude_each_other_are_refused(how, said):
     "wrong", [{"beam": 0}, {"best": 0}, {"length_norm": -1.0}, {"min_length": -1}, {"max_length": 0}]
 )
 def test_options_out_of_bounds_are_refused(wrong):
-    with pytest.raises(UserError, match=f"--{next(iter(wrong)).replace('_', '-')} "):
+    with pytest.raises(UserError, match=f"`{next(iter(wrong))}` "):
         check(Search(**wrong))
 
 

@@ -8,29 +8,30 @@ import torch
 from torch import Tensor
 
 from elman.decode.ban import ban, repeats
-from elman.options import CountInt, PositiveFloat, PositiveInt, Probability, ShareFloat
+from elman.options import CountInt, OnlyWith, PositiveFloat, PositiveInt, Probability, ShareFloat
 from elman.recurrent.state import State
 from elman.recurrent.token_stepper import TokenStepper
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen. The filters act in this order."""
+    """How the next token is drawn. The filters apply in this order. Where there is an option `sample`, all but the
+    last depend on it."""
 
-    greedy: bool = False
-    """Always take the likeliest token."""
-    temperature: PositiveFloat = 1.0
-    """Divides the logits: below 1 bolder for the likely, above 1 more even."""
-    top_k: PositiveInt | None = None
-    """Only the k likeliest tokens."""
-    top_p: Annotated[float | None, Probability] = None
-    """Only the likeliest tokens that together reach this probability."""
-    min_p: ShareFloat = 0.0
-    """Only tokens at least this share as likely as the likeliest."""
-    feed: Literal["sample", "softmax"] = "sample"
-    """What the next step gets: the token that was chosen, or the whole distribution."""
+    greedy: Annotated[bool, OnlyWith("sample")] = False
+    """Always take the most probable token."""
+    temperature: Annotated[PositiveFloat, OnlyWith("sample")] = 1.0
+    """Divides the logits: below 1 sharpens the distribution, above 1 flattens it."""
+    top_k: Annotated[PositiveInt | None, OnlyWith("sample")] = None
+    """Keep only the k most probable tokens."""
+    top_p: Annotated[float | None, Probability, OnlyWith("sample")] = None
+    """Keep only the most probable tokens that together reach this probability (nucleus sampling)."""
+    min_p: Annotated[ShareFloat, OnlyWith("sample")] = 0.0
+    """Keep only tokens with at least this fraction of the highest probability."""
+    feed: Annotated[Literal["sample", "softmax"], OnlyWith("sample")] = "sample"
+    """Input of the next step: the token that was drawn, or the whole distribution."""
     no_repeat_ngram: CountInt = 0
-    """No run of so many tokens twice, unless nothing else is left; acts before the filters. 0: runs may repeat."""
+    """Never generate an n-gram of this size twice, unless nothing else is left; applies before the filters. 0: off."""
 
     @property
     def plain(self) -> bool:

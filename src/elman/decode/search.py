@@ -1,6 +1,7 @@
 """Search: outputs that end, found by beams or by drawing, for many rows side by side."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -8,26 +9,26 @@ from torch import Tensor
 from elman.decode.ban import ban, repeats
 from elman.decode.sampling import Sampling
 from elman.errors import UserError
-from elman.options import CountFloat, CountInt, PositiveInt
+from elman.options import CountFloat, CountInt, NotWith, PositiveInt
 from elman.recurrent.state import State, over
 from elman.recurrent.token_stepper import TokenStepper
 
 
 @dataclass(frozen=True)
 class Search:
-    """How an output that ends is found."""
+    """Beam search for a text that ends."""
 
-    beam: PositiveInt = 1
-    """Hypotheses kept side by side; 1: the likeliest token at each step."""
+    beam: Annotated[PositiveInt, NotWith("sample", True)] = 1
+    """Beam width; 1: the most probable token at each step."""
     n_best: PositiveInt = 1
-    """How many outputs are given for each input, best first: at most --beam, or that many samples."""
+    """Number of outputs for each input, best first: at most `beam`, or that many samples."""
     length_norm: CountFloat = 1.0
     """Scores are divided by the length, the end counted, to this power (Wu et al. 2016, section 7). 0: not divided,
     which favours short outputs; 1: the mean of a token."""
     min_length: CountInt = 0
-    """Tokenizer before the end may come."""
+    """Number of tokens before a text may end."""
     max_length: PositiveInt | None = None
-    """At most so many tokens, the end counted; chosen by the task when not given."""
+    """Maximum number of tokens, the end counted; chosen by the task when not given."""
 
     def normed(self, score: float, length: int) -> float:
         """The score by which hypotheses of different lengths are compared."""
@@ -38,7 +39,7 @@ class Search:
         if self.max_length is None:
             return max(chosen, self.min_length + 1)
         if self.min_length > self.max_length:
-            raise UserError(f"--min-length {self.min_length} is more than --max-length {self.max_length}")
+            raise UserError(f"`min_length` {self.min_length} is more than `max_length` {self.max_length}")
         return self.max_length
 
 
@@ -65,7 +66,7 @@ def search(
     `no_repeat` is that of `Sampling`, within a hypothesis; where only the end is left before `min_length`, it yields.
     """
     if how.n_best > how.beam:
-        raise UserError(f"--n-best {how.n_best} is more than --beam {how.beam}: pass --beam {how.n_best}")
+        raise UserError(f"`n_best` {how.n_best} is more than `beam` {how.beam}: pass `beam` {how.n_best}")
     limits = [how.limit(each) for each in ([max_length] * rows if isinstance(max_length, int) else max_length)]
     found: list[list[Hypothesis]] = [[] for _ in range(rows)]
     beams = _Beams(stepper, batch, rows, start, end, how)
