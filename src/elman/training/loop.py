@@ -181,7 +181,8 @@ def _begin(
     if progress.finished and span is None and run.summary().get("steps") == progress.step:
         raise UserError(f"{run.path} is finished: say how much more with --for, --epochs or --steps")
     if progress.index >= batches:
-        raise UserError(f"{run.path}/resume/training.json: progress.index {progress.index} is beyond the {batches} batches")
+        where = f"{run.path}/resume/training.json"
+        raise UserError(f"{where}: progress.index {progress.index} is beyond the {batches} batches of an epoch")
     run.put_model(model, "last")
     _set_optimizer_tensors(optimizer, saved.optimizer, run)
     saved.random.restore(f"{run.path}/resume/training.json")

@@ -1,12 +1,13 @@
 """How training goes, whatever the task."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from elman.errors import UserError
 from elman.options import CountFloat, CountInt, PositiveFloat, PositiveInt, seconds
+from elman.training.schedule import Unit
 
 
 @Parameter(name="*")
@@ -47,13 +48,13 @@ class TrainOptions:
     preview: bool = True
     """Write a short sample now and then."""
 
-    def span(self) -> tuple[str, float] | None:
+    def span(self) -> tuple[Unit, float] | None:
         """The one of for, epochs and steps that is given, and how much of it."""
-        given = [(name, value) for name, value in (("for", self.for_), ("epochs", self.epochs), ("steps", self.steps))
-                 if value is not None]  # fmt: skip
+        all_spans: list[tuple[Unit, Any]] = [("for", self.for_), ("epochs", self.epochs), ("steps", self.steps)]
+        given = [(name, value) for name, value in all_spans if value is not None]
         if len(given) > 1:
             raise UserError(f"{' and '.join('--' + name for name, _ in given)} exclude each other: give one")
         if not given:
             return None
         name, value = given[0]
-        return name, seconds(str(value)) if name == "for" else float(value)
+        return (name, seconds(str(value))) if name == "for" else (name, float(value))
