@@ -1,4 +1,8 @@
-"""Errors that end a command with one line instead of a traceback."""
+"""Exceptions that end a command with one line instead of a traceback.
+
+A message names an option by its field in backticks, "`batch_size` 0 must be a number above 0", and the command line
+prints it as a flag: "--batch-size 0 must be ...". Every other word is quoted with '...'; backticks are for options.
+"""
 
 import difflib
 from collections.abc import Iterable

@@ -61,15 +61,15 @@ def stored(spec: CellSpec) -> StoredCell:
     try:
         graphs = trace_modes(cell)
     except NotTraceable:
-        return UntraceableCell(name)
+        return UntraceableCell(name, (kind, options))
     start = {key: value if isinstance(value, str) else float(value) for key, value in cell.start.items()}
     return TracedCell(name, graphs, start)
 
 
-def resolve(of_run: StoredCell, given: CellSpec | None) -> CellSpec:
+def resolve(of_run: StoredCell, given: CellSpec | None) -> StoredCell:
     """The cell of a run. `given` is what the user names again, which is allowed, and needed, only for a cell that could
     not be traced."""
-    if given is None or given == of_run:
+    if given is None:
         return of_run
     with torch.random.fork_rng(devices=[]):
         named = stored(given)
@@ -79,7 +79,7 @@ def resolve(of_run: StoredCell, given: CellSpec | None) -> CellSpec:
         return of_run
     if named != of_run:
         raise UserError(f"--cell {named} is not the cell of this run: give --cell FILE.py:{of_run.name}")
-    return given
+    return named
 
 
 def _options(text: str, spec: str) -> dict[str, str]:

@@ -120,14 +120,21 @@ class TracedCell(StoredCell):
 
 @dataclass(frozen=True)
 class UntraceableCell(StoredCell):
-    """A cell of the user's own whose step is no graph: only its name is stored, so its code must be given again."""
+    """A cell of the user's own whose step is no graph: only its name is stored, so its code must be given again.
+
+    - given: its class and options, where the user has given them; not stored
+    """
+
+    given: tuple[type[Cell], Mapping[str, Any]] | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "untraceable": True}
 
     def find(self) -> tuple[type[Cell], dict[str, Any]]:
-        raise UserError(f"the cell {self.name} of this run could not be traced into an equation: give it with "
-                        f"--cell FILE.py:{self.name}")  # fmt: skip
+        if self.given is None:
+            raise UserError(f"the cell {self.name} of this run could not be traced into an equation: give it with "
+                            f"--cell FILE.py:{self.name}")  # fmt: skip
+        return self.given[0], dict(self.given[1])
 
     @property
     def traceable(self) -> bool:

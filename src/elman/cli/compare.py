@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from elman.cells.registry import cell_names, find
+from elman.cli.parameters import command
 from elman.cli.screen import Screen
 from elman.errors import UserError
 from elman.inspect.cell_comparison import contest
@@ -16,6 +17,7 @@ from elman.training.options import TrainOptions
 from elman.training.run import free_path
 
 
+@command
 def compare_(
     *paths: str,
     cells: str = "rnn,gru,lstm",

@@ -6,6 +6,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from elman.cli.parameters import command
 from elman.cli.sample import Writing, write
 from elman.cli.screen import Screen
 from elman.decode.sampling import Sampling
@@ -20,6 +21,7 @@ READING = 60.0  # characters a second that are pleasant to watch
 SEED = 0
 
 
+@command
 def demo_(*, text: Path | None = None, for_: str = "90s", out: Path | None = None) -> None:
     """Train a character model for a minute and a half and let it write.
 

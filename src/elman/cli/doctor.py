@@ -14,6 +14,7 @@ from elman import __version__
 from elman.cells.cell import Cell
 from elman.cells.registry import find, shipped
 from elman.cells.trace import NotTraceable, trace
+from elman.cli.parameters import command
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent.layer import Recurrent
 
@@ -21,6 +22,7 @@ SHAPE = (32, 64, 64, 256)  # batch, steps, input, hidden: as a small character m
 PATIENCE = 2.0  # seconds a timing may take
 
 
+@command
 def doctor_(*, cell: str | None = None) -> None:
     """What this machine has and what runs each cell; with --cell, one cell looked over in ten seconds.
 

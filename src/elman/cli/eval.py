@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cyclopts import Parameter
-
 from elman.cli.log import log
+from elman.cli.parameters import command
 from elman.cli.screen import shown
 from elman.errors import UserError
 from elman.options import PositiveInt, check
@@ -19,7 +18,6 @@ from elman.training.run import Which, newest
 from elman.training.trained_model import load
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Evaluation:
     """What the loss is taken over, and how."""
@@ -40,6 +38,7 @@ class Evaluation:
     """Print JSON."""
 
 
+@command
 def eval_(run: Path | None = None, /, *, text: str | None = None, evaluation: Evaluation = Evaluation()) -> None:
     """The loss of a trained model, in nats and bits a token, and what else is counted of its kind: F1, BLEU.
 

@@ -5,12 +5,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
 from rich.console import Console
 
 from elman.cells.registry import cell_names
+from elman.cli.parameters import command
 from elman.errors import UserError, unknown
 from elman.files import write
 from elman.inspect import painting
@@ -28,7 +28,6 @@ from elman.training.trained_model import load
 from elman.user_file import run_file
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Fresh:
     """Fresh cells side by side, without a run."""
@@ -41,10 +40,11 @@ class Fresh:
     """Steps of the sequence."""
 
 
+@command
 def inspect_(
     *runs: Path,
     unit: str | None = None,
-    property: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    property: tuple[str, ...] = (),
     weights: Which = "best",
     looking: Look = Look(),
     fresh: Fresh = Fresh(),

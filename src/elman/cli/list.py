@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from elman.cells.registry import shipped
+from elman.cli.parameters import command
 from elman.cli.screen import span
 from elman.data.builtin import PREFIX, datasets
 from elman.errors import UserError
@@ -14,6 +15,7 @@ from elman.tasks.task import kinds
 from elman.training.run import Run, all_runs
 
 
+@command
 def list_(what: Literal["runs", "cells", "tasks", "data"] = "runs", /) -> None:
     """The runs in runs/, the cells, the tasks, or the built-in data.
 

@@ -13,6 +13,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from elman.cli.log import log
+from elman.cli.parameters import command
 from elman.data import table
 from elman.data.content import content, encoding_name
 from elman.data.table import Table, TableOptions
@@ -28,7 +29,6 @@ from elman.training.trained_model import Model, load
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Asking:
     """What is asked, and how it is answered."""
@@ -43,9 +43,9 @@ class Asking:
     """How the bytes of the file, or of standard input, are characters."""
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
     """A .csv, .tsv or .jsonl to write: the columns of the file, and the answers."""
-    picture: Path | None = None
+    image: Path | None = None
     """The .png to write of where was looked in a photo; beside you, under the photo's name, when not given."""
-    silent: Annotated[bool, Parameter(name="--no-picture", negative=())] = False
+    no_image: bool = False
     """Write no such picture."""
     json: bool = False
     """Print everything that is known of an answer, as a line of JSON each."""
@@ -62,6 +62,7 @@ class Asking:
     """Where to compute."""
 
 
+@command
 def predict_(
     run: Path, /, *inputs: str, asking: Asking = Asking(), search: Search = Search(), sampling: Sampling = Sampling()
 ) -> None:
@@ -81,11 +82,11 @@ def predict_(
         raise UserError(f"--out {asking.out} goes with --file: it has the file's rows, and the answers")
     if asking.images is not None and asking.file is None:
         raise UserError(f"--images {asking.images} goes with --file, whose pictures it has")
-    if asking.picture is not None and asking.picture.suffix != ".png":
-        raise UserError(f"--picture {asking.picture} must end in .png")
-    if asking.picture is not None and (asking.silent or asking.file is not None):
-        other = "--no-picture" if asking.silent else f"--file {asking.file}"
-        raise UserError(f"--picture {asking.picture} and {other} exclude each other")
+    if asking.image is not None and asking.image.suffix != ".png":
+        raise UserError(f"--image {asking.image} must end in .png")
+    if asking.image is not None and (asking.no_image or asking.file is not None):
+        other = "--no-image" if asking.no_image else f"--file {asking.file}"
+        raise UserError(f"--image {asking.image} and {other} exclude each other")
     if asking.out is not None and asking.out.suffix not in (*SEPARATORS, ".jsonl"):
         raise UserError(f"--out {asking.out} must end in .csv, .tsv or .jsonl")
     model = load(run, asking.device, asking.weights)
@@ -105,8 +106,8 @@ def predict_(
     line = model.task.told if inputs and len(found) == 1 else model.task.line
     for answer in found:
         print(json.dumps(answer, ensure_ascii=False) if asking.json else line(answer) if answer else "")
-    if inputs and not asking.silent and (model.task.sees or asking.picture is not None):
-        _draw(model, kept, said, asking.picture)
+    if inputs and not asking.no_image and (model.task.sees or asking.image is not None):
+        _draw(model, kept, said, asking.image)
 
 
 def _lines(model: Model, inputs: list[str], encoding: str) -> Table:
@@ -136,7 +137,7 @@ def _draw(model: Model, rows: Table, answers: list[Answer], wanted: Path | None)
             log(f"{wanted} is not written. {found}")
         return
     if wanted is not None and len(found) > 1:
-        raise UserError(f"--picture {wanted} is one file: ask about one picture at a time, or leave it out")
+        raise UserError(f"--image {wanted} is one file: ask about one picture at a time, or leave it out")
     for strip in found:
         name = Path(strip.picture.name).stem.partition(":")[0]  # of a scene this alone is a name
         path = _unused(wanted or Path(f"{name}-attention.png"))

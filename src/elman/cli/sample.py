@@ -7,12 +7,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from elman.cells.tap import Record, hold, record
 from elman.cli.log import log
+from elman.cli.parameters import command
 from elman.decode.sampling import Sampling
 from elman.errors import UserError
 from elman.inspect.live import check_unit, valued
@@ -23,14 +21,13 @@ from elman.training.run import Which, newest
 from elman.training.trained_model import Model, load
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Writing:
     """What is written, and how it is shown."""
 
     prompt: str = ""
     """The text to go on from."""
-    label: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    label: tuple[str, ...] = ()
     """What is to be written, by a model that was trained with labels: Japanese, or country=Japan where there are
     several."""
     length: PositiveInt = 500
@@ -43,7 +40,7 @@ class Writing:
     """How many texts to write."""
     chars_per_second: PositiveFloat | None = None
     """Characters a second; as fast as it goes when not given."""
-    hold: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    hold: tuple[str, ...] = ()
     """Hold a unit at a value while it writes, as in 1.c.137=1.0; may be given several times."""
     paint: str | None = None
     """Paint what is written by the value of a unit, as in 1.c.137: blue low, red high."""
@@ -55,6 +52,7 @@ class Writing:
     """Where to compute."""
 
 
+@command
 def sample_(run: Path | None = None, /, *, writing: Writing = Writing(), how: Sampling = Sampling()) -> None:
     """Let a trained model write.
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from cyclopts import App, ArgumentCollection, Token
 
+from elman.cli.parameters import command, flag
 from elman.cli.screen import Screen, shown, span
 from elman.errors import UserError, nearest
-from elman.options import flag
 from elman.tasks.task import Task, kinds
 from elman.training import api
 from elman.training.options import TrainOptions
@@ -21,12 +21,12 @@ app = App(name="train", help="Train a model on your data.")
 
 @dataclasses.dataclass
 class Given:
-    """The options that were written, on the command line or in a file, as opposed to those at their defaults."""
+    """The names of the options that were given on the command line or in a file."""
 
     names: set[str] = dataclasses.field(default_factory=set)
 
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-        """Called by cyclopts between reading the words and making the values."""
+        """Called by cyclopts between parsing the words and converting the values."""
         written = {argument.name.lstrip("-"): argument for argument in arguments}
         config = written.get("config")
         if config is not None and config.tokens:
@@ -49,7 +49,7 @@ class Given:
                 arguments[name].append(Token(keyword=key, value=text, source=str(path)))
 
 
-def command(task: type[Task]) -> Callable[..., None]:
+def register(task: type[Task]) -> Callable[..., None]:
     """The command that trains this kind of task."""
     given = Given()
 
@@ -82,7 +82,7 @@ def command(task: type[Task]) -> Callable[..., None]:
         A TOML file with any of these options; the command line wins over it.
     """
     made = App(name=task.kind, config=given)
-    made.default(train)
+    made.default(command(train))
     app.command(made)
     return train
 
@@ -100,4 +100,4 @@ def _tell_end(task: type[Task], path: Path) -> None:
 
 
 for each in kinds().values():
-    command(each)
+    register(each)

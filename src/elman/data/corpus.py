@@ -63,7 +63,7 @@ def read(
         rare = "seen once or never" if vocabulary is None else f"not among the {vocabulary:,} that come most often"
         text = keep(key, tokens, ((trained, tokens.array(part, "replace")) for trained, part in parts()), rare)
     _enough(text.ids, text.tokens, paths[0])
-    return replace(text, notes=notes + text.notes)
+    return replace(text, notes=notes + text.notes, paths=paths)
 
 
 def read_with(

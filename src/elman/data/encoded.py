@@ -11,7 +11,7 @@ import numpy as np
 
 from elman.errors import UserError
 from elman.files import cache_folder, cannot_write, write
-from elman.tokenizers.registry import Tokenizer, from_config, narrowest
+from elman.tokenizers.registry import Tokenizer, from_json, narrowest
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Corpus:
     key: str
     notes: list[str] = field(default_factory=list)
     train: int | None = None
+    paths: list[str] = field(default_factory=list)
 
 
 def reopen(key: str) -> Corpus | None:
@@ -35,7 +36,7 @@ def reopen(key: str) -> Corpus | None:
         ids = np.memmap(home.with_suffix(".ids"), np.dtype(about["dtype"]), "r").view(np.ndarray)
         if len(ids) != about["length"]:
             return None
-        return Corpus(ids, from_config(about["tokens"]), key, about.get("notes", []), about.get("train"))
+        return Corpus(ids, from_json(about["tokens"]), key, about.get("notes", []), about.get("train"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -54,7 +55,7 @@ def keep(key: str, tokens: Tokenizer, blocks: Iterable[tuple[bool, np.ndarray]],
                 sizes[trained] += len(ids)
                 unknown[trained] += 0 if tokens.unknown is None else int((ids == tokens.unknown).sum())
         aside.replace(home.with_suffix(".ids"))
-        about = {"dtype": str(dtype), "length": sum(sizes.values()), "tokens": tokens.to_config()}
+        about = {"dtype": str(dtype), "length": sum(sizes.values()), "tokens": tokens.to_json()}
         if tokens.learnt:
             about |= {"train": sizes[True], "notes": _shares(tokens, sizes, unknown, what)}
         write(home.with_suffix(".json"), json.dumps(about).encode())

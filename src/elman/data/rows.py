@@ -10,6 +10,7 @@ from torch import Tensor
 
 from elman.data.pixels import Pixels
 from elman.data.scanlines import Scanlines
+from elman.data.source import Source
 from elman.data.table import Table
 
 POOL = 50  # batches among which rows are sorted by length: little padding, and yet another order every epoch
@@ -58,7 +59,7 @@ class Ragged:
         return {name: values, f"{name}_lengths": lengths}
 
 
-class Rows:
+class Rows(Source):
     """The rows of a table as batches: a `Source`.
 
     Each epoch takes every row once, in an order of its own that depends on nothing but seed and epoch; rows of like

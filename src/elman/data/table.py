@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-from cyclopts import Parameter
 
 from elman.data.bad_rows import BadRows
 from elman.data.builtin import PREFIX as BUILTIN
@@ -20,7 +19,6 @@ from elman.data.formats.library import HUB, hub
 from elman.errors import UserError, unknown
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class TableOptions:
     """How tables are read, and which of their rows are kept aside."""

@@ -4,10 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elman.data.source import Source
+
 IGNORED = -100  # the target that cross-entropy leaves out
 
 
-class Windows:
+class Windows(Source):
     """The stream cut into contiguous rows, read window by window; the state goes from each window to the next.
 
     N + 1 tokens make N steps, in which each token predicts the next. Row b is steps `starts[b]` to `starts[b + 1]`, so
@@ -33,6 +35,18 @@ class Windows:
         self.window = min(window, self.longest)
         self.back = self.window if back is None else back
 
+    @classmethod
+    def of_tokens(cls, ids: np.ndarray, batch_size: int, seq_len: int, bptt: int | None = None) -> "Windows":
+        return cls(ids, batch_size, seq_len, bptt)
+
+    @property
+    def seq_len(self) -> int:
+        return self.window
+
+    @property
+    def batch_size(self) -> int:
+        return self.rows
+
     def __len__(self) -> int:
         """Windows in an epoch."""
         return -(-self.longest // self.window)
@@ -56,6 +70,6 @@ class Windows:
         return {
             "input": torch.from_numpy(tokens[:, :-1]),
             "target": torch.from_numpy(np.where(counted, tokens[:, 1:], IGNORED)),
-            "cuts": torch.tensor(range(self.back, end - first, self.back) if self.back < self.window else []).long(),
-            "carry": torch.tensor(next_first - first),
+            "cuts": tuple(range(self.back, end - first, self.back) if self.back < self.window else ()),
+            "carry": next_first - first,
         }

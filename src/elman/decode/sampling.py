@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from cyclopts import Parameter
 from torch import Tensor
 
 from elman.decode.ban import ban, repeats
@@ -13,7 +12,6 @@ from elman.options import CountInt, PositiveFloat, PositiveInt, Probability, Sha
 from elman.recurrent.state import State
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Sampling:
     """How the next token is chosen. The filters act in this order."""
@@ -81,8 +79,9 @@ def sample(
     stepper: Any, prompt: list[int], length: int, how: Sampling, generator: torch.Generator, num_samples: int = 1,
     batch: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Tensor]:  # fmt: skip
-    """Yields `length` times the next tokens (num_samples,), after the prompt, which every row is given; `batch` is what else
-    the stepper begins with. The numbers drawn depend only on the generator, on the CPU, and the number of num_samples."""
+    """Yields `length` times the next tokens (num_samples,), after the prompt, which every row is given; `batch` is what
+    else the stepper begins with. The numbers drawn depend only on the generator, on the CPU, and the number of
+    num_samples."""
     tokens = torch.tensor(prompt, device=stepper.device).expand(num_samples, -1)
     with torch.inference_mode():
         state: State = stepper.begin({**(batch or {}), "input": tokens})
@@ -101,9 +100,10 @@ def sample(
 def _block(
     stepper: Any, token: Tensor, state: State, uniforms: Tensor, how: Sampling, written: Tensor
 ) -> tuple[list[Tensor], Tensor, State]:
-    """As many steps as there are uniform numbers (n, num_samples, 1): the tokens drawn, what is fed next, and the state.
-    `written` (num_samples, T) is what no run may be repeated of."""
-    if hasattr(stepper, "block") and (done := stepper.block(token, state, uniforms.squeeze(-1), how)):
+    """As many steps as there are uniform numbers (n, num_samples, 1): the tokens drawn, what is fed next, and the
+    state. `written` (num_samples, T) is what no run may be repeated of."""
+    done = stepper.block(token, state, uniforms.squeeze(-1), how.temperature, how.greedy) if how.plain else None
+    if done is not None:
         return list(done[0].unbind()), done[0][-1], done[1]
     drawn = []
     for uniform in uniforms.unbind():

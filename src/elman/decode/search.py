@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from cyclopts import Parameter
 from torch import Tensor
 
 from elman.decode.ban import ban, repeats
@@ -14,7 +13,6 @@ from elman.options import CountFloat, CountInt, PositiveInt
 from elman.recurrent.state import State, over
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Search:
     """How an output that ends is found."""
@@ -53,6 +51,7 @@ class Hypothesis:
     score: float
     normed: float
     ended: bool
+    attention: Tensor | None = None
 
 
 @torch.inference_mode()
@@ -100,6 +99,7 @@ class _Beams:
         self.state = _repeated(stepper.begin(batch), how.beam)
         self.token = torch.full((rows, how.beam), start, device=stepper.device)
         self.written = self.token.new_empty(rows * how.beam, 0)
+        self.attention: Tensor | None = None
         self.score = torch.full((rows, how.beam), -torch.inf, device=stepper.device)
         self.score[:, 0] = 0.0  # before the first token all are the same
         self.room = torch.full((rows, 1), how.beam, device=stepper.device)
@@ -121,7 +121,15 @@ class _Beams:
         self.token = place % tokens
         origin = (place // tokens + beam * torch.arange(rows, device=place.device)[:, None]).flatten()
         self.written = torch.cat((self.written[origin], self.token.view(-1, 1)), 1)
+        weights = self.stepper.attention(state)
         self.state = over(state, lambda part: part.index_select(0, origin)) if beam > 1 else state
+        if weights is not None:
+            before = (
+                self.attention[origin]
+                if self.attention is not None
+                else weights.new_empty(len(weights), 0, weights.shape[1])
+            )
+            self.attention = torch.cat((before, weights[origin, None]), 1)
 
     def move(self, which: Tensor, found: list[list[Hypothesis]]) -> None:
         """Moves these (rows, beam), as far as they are hypotheses, to the found ones of their row."""
@@ -129,7 +137,8 @@ class _Beams:
         written = self.written.view(*which.shape, -1)
         for row, place in which.nonzero().tolist():
             tokens, score = written[row, place].tolist(), float(self.score[row, place])
-            found[row].append(_hypothesis(tokens, score, self.end, self.how))
+            attention = None if self.attention is None else self.attention[row * which.shape[1] + place].float().cpu()
+            found[row].append(_hypothesis(tokens, score, self.end, self.how, attention))
         self.score = self.score.masked_fill(which, -torch.inf)
         self.room = self.room - which.sum(-1, keepdim=True)
 
@@ -143,8 +152,9 @@ def draw(
     stepper: Any, batch: dict[str, Tensor], rows: int, start: int, end: int, how: Search, sampling: Sampling,
     generator: torch.Generator, max_length: int,
 ) -> list[list[Hypothesis]]:  # fmt: skip
-    """`how.n_best` outputs of each row of the batch drawn independently, best first; some may be equal. Scores are those
-    of the model, before any filter. The numbers drawn depend only on the generator, on the CPU, and on how many."""
+    """`how.n_best` outputs of each row of the batch drawn independently, best first; some may be equal. Scores are
+    those of the model, before any filter. The numbers drawn depend only on the generator, on the CPU, and on how
+    many."""
     limit, count = how.limit(max_length), rows * how.n_best
     state = _repeated(stepper.begin(batch), how.n_best)
     fed = torch.full((count,), start, device=stepper.device)
@@ -178,8 +188,8 @@ def _only(token: int, logits: Tensor) -> Tensor:
     return torch.arange(logits.shape[-1], device=logits.device) == token
 
 
-def _hypothesis(tokens: list[int], score: float, end: int, how: Search) -> Hypothesis:
+def _hypothesis(tokens: list[int], score: float, end: int, how: Search, attention: Tensor | None = None) -> Hypothesis:
     """The output that the tokens up to the first end are."""
     length = tokens.index(end) if end in tokens else len(tokens)
     ended = length < len(tokens)
-    return Hypothesis(tokens[:length], score, how.normed(score, length + ended), ended)
+    return Hypothesis(tokens[:length], score, how.normed(score, length + ended), ended, attention)

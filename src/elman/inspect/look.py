@@ -5,25 +5,22 @@ import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from elman.data.table import Table
 from elman.errors import UserError
 from elman.inspect.curves import curves
 from elman.inspect.panel import Panel, Report
-from elman.options import CountInt, PositiveInt, build, check, flag
+from elman.options import CountInt, PositiveInt, build, check
 from elman.tasks.task import Answer
 from elman.tokenizers.registry import Unknown
 from elman.training.run import Run
 from elman.training.trained_model import Model, load
 
-ALWAYS = ("quiet", "seed", "log")  # options that every report takes
-FLAGS = {"own": "--property"}  # where the command line has another word
+ALWAYS = ("no_text", "seed", "log")  # options that every report takes
+FLAGS = {"own": "property"}  # where the command line has another word
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Look:
     """What a report is made of, how much of it, and what is left out. Not every kind of task takes every option."""
@@ -34,22 +31,26 @@ class Look:
     """What the text is: python, c, latex, markdown or text; guessed when not given."""
     length: PositiveInt | None = None
     """How much is read: 40,000 tokens of a text or 2,000 rows of a table when not given."""
-    quiet: Annotated[bool, Parameter(name="--no-text", negative=())] = False
+    no_text: bool = False
     """Leave the text itself out of the report."""
     unknown: Unknown = "error"
     """What to do with a character of --text that the model never saw."""
     seed: CountInt = 0
     """Of everything that is drawn."""
-    own: Annotated[Sequence[Callable[[str], Any]], Parameter(parse=False)] = ()
+    own: Sequence[Callable[[str], Any]] = ()
     """Properties of the user's own: functions of the text."""
-    log: Annotated[Callable[[str], None], Parameter(parse=False)] = lambda line: None
+    log: Callable[[str], None] = lambda line: None
     """Where lines to the user go."""
+
+    @property
+    def quiet(self) -> bool:
+        return self.no_text
 
     def fits(self, taken: Iterable[str], what: str) -> None:
         """Raises a UserError for an option that was given and is not among those that `what` takes."""
         for field in fields(self):
             if field.name not in (*ALWAYS, *taken) and getattr(self, field.name) != field.default:
-                raise UserError(f"{FLAGS.get(field.name, flag(field.name))} does not go with {what}: leave it out")
+                raise UserError(f"`{FLAGS.get(field.name, field.name)}` does not go with {what}: leave it out")
 
 
 def look(run: str | Path | Model, **options: Any) -> Report:
@@ -58,7 +59,7 @@ def look(run: str | Path | Model, **options: Any) -> Report:
     report = elman.look("runs/lm-mine")
     report.save(Path("mine"))              # report.html, report.json, report/*.png
 
-    `options` are those of `Look`: text, length, quiet, seed; for a language model language, unknown and own too.
+    `options` are those of `Look`: text, length, no_text, seed; for a language model language, unknown and own too.
     """
     model = run if isinstance(run, Model) else load(run)
     return Report(f"{model.path.name}: {model.task.describe()}", list(panels(model, options)))

@@ -36,7 +36,8 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """A score for each position. `keys` is the part of it that does not depend on the query, computed once a sequence."""
+    """A score for each position. `keys` is the part of it that does not depend on the query, computed once a
+    sequence."""
 
     def keys(self, memory: Tensor) -> Tensor:
         """The memory (B, S, M), prepared to be scored."""

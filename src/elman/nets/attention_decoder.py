@@ -1,4 +1,5 @@
-"""Decoders that attend to an image before each token (Xu et al. 2015): soft, a mean over all positions, or hard, at one.
+"""Decoders that attend to an image before each token (Xu et al. 2015): soft, a mean over all positions, or hard, at
+one.
 
 Shapes: B rows, T tokens, L positions of the grid, D features of each, E size of an embedding.
 """
@@ -13,7 +14,7 @@ from elman.cells.tap import keep
 from elman.nets.attention import Scaled, at_least_float32
 from elman.nets.reinforce import Reinforce, discounted_mean
 from elman.recurrent.layer import Recurrent
-from elman.recurrent.state import State, like
+from elman.recurrent.state import like
 from elman.recurrent.stepper import Stepper
 
 SCORED = 128  # features by which a query and a position are compared
@@ -38,8 +39,8 @@ class SoftDecoder(nn.Module):
     most of the mean is dropped before it makes the initial state.
 
     - coverage: weight of doubly stochastic attention: every position should get as much attention as every other
-    - entropy: weight of the entropy of the attention, which keeps it spread; below 0 it becomes narrow, but on anything,
-      if it does so before it has learned where to attend
+    - entropy: weight of the entropy of the attention, which keeps it spread; below 0 it becomes narrow, but on
+      anything, if it does so before it has learned where to attend
     """
 
     hard: ClassVar[bool] = False

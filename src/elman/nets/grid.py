@@ -11,8 +11,8 @@ SCALE = 4.0  # of the coordinates, from the middle of an image to its sides: wit
 
 
 class Encoder(nn.Module):
-    """Gives a grid (B, L, D): L positions, row by row from the top left, with D features each, of which the last two are
-    the coordinates."""
+    """Gives a grid (B, L, D): L positions, row by row from the top left, with D features each, of which the last two
+    are the coordinates."""
 
     size: int  # D
 

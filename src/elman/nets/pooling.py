@@ -69,7 +69,9 @@ class Max(Pooling):
     def weights(self, y: Tensor, lengths: Tensor) -> Tensor:
         """The fraction of the units that have their maximum at each step."""
         steps = self._masked(y, lengths).argmax(1)
-        return torch.zeros(y.shape[:2], device=y.device).scatter_add_(1, steps, torch.full_like(steps, 1 / y.shape[-1], dtype=torch.float32))
+        return torch.zeros(y.shape[:2], device=y.device).scatter_add_(
+            1, steps, torch.full_like(steps, 1 / y.shape[-1], dtype=torch.float32)
+        )
 
 
 class Weighted(Pooling):

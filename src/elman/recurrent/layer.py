@@ -132,7 +132,7 @@ class Recurrent(nn.Module):
         """One step: x (B, I) gives the output (B, H) and the state. For many steps take `unrolled`."""
         return self.unrolled()(x, state)
 
-    def stepper(self) -> Any:
+    def stepper(self):
         from elman.recurrent.stepper import LayerStepper
 
         return LayerStepper(self)

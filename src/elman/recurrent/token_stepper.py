@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.cells.tap import watched
+from elman.cells.tap import observed
 from elman.recurrent.state import State
 from elman.recurrent.stepper import Stepper
 
@@ -41,6 +41,6 @@ class RecurrentTokenStepper(TokenStepper):
         return self.head(y), state
 
     def block(self, token, state, uniforms, temperature, greedy):
-        if self.decoder is None or watched() or token.is_floating_point():
+        if self.decoder is None or observed() or token.is_floating_point():
             return None
         return self.decoder(token, state, uniforms, temperature, greedy)

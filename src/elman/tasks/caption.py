@@ -23,6 +23,7 @@ from elman.recurrent.stepper import Stepper
 from elman.tasks.answer import Answer, Attention
 from elman.tasks.conditional_generation import ConditionalGeneration, TiedModel, token_texts, with_end
 from elman.tasks.loss import Context
+from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TableSpec, encoded
 from elman.tasks.vision import ResidualEncoder, TimmEncoder, VisionOptions, choose, with_image
 from elman.tokenizers.registry import KINDS, TokenizerOptions
@@ -44,8 +45,8 @@ class CaptionOptions(VisionOptions, TokenizerOptions):
     caption_column: str | None = None
     """The column of the captions; the longest text when not given."""
     decoder: str = "soft"
-    """What the decoder is given of the image: the mean of its positions (plain), or attention to them before each token,
-    soft, a mean over all, or hard, one, learned by REINFORCE (Xu et al. 2015)."""
+    """What the decoder is given of the image: the mean of its positions (plain), or attention to them before each
+    token, soft, a mean over all, or hard, one, learned by REINFORCE (Xu et al. 2015)."""
     image_enters: str = "add"
     """Where the image enters a plain decoder: as a term of every step (add), as the initial state (state), or as the
     first input (first)."""
@@ -66,7 +67,7 @@ class CaptionSpec(TableSpec):
     """tokenizer: that of the captions; encoder: of the images; entropy: as chosen."""
 
     options: CaptionOptions
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     encoder: ResidualEncoder | TimmEncoder
     entropy: float
 
@@ -142,9 +143,7 @@ class Caption(ConditionalGeneration, kind="caption", summary="captions: an image
     target = "caption"
     answer_name = "caption"
 
-    def specify(
-        self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None
-    ) -> CaptionSpec:
+    def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> CaptionSpec:
         train, options = splits["train"], common["options"]
         kind, hidden = KINDS[options.tokens or "word"], options.hidden or 256
         default = DECODERS[options.decoder].entropy

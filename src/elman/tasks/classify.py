@@ -27,10 +27,11 @@ from elman.tasks.labels import LabelEncoder
 from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
 from elman.tasks.row_prediction import RowPrediction
+from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TYPES, TableSpec, TableTaskOptions, encoded, images, truncated
 from elman.tasks.task import entropy
 from elman.tokenizers.registry import KINDS, TokenizerOptions
-from elman.tokenizers.tokenizer import Log, Tokenizer
+from elman.tokenizers.tokenizer import Log
 
 TOKENS = "word"  # unless given
 
@@ -57,8 +58,8 @@ class ClassifyOptions(TokenizerOptions, TableTaskOptions):
 class TextInput:
     """Inputs that are texts: a token per step."""
 
-    tokenizer: Tokenizer
-    type: ClassVar[type] = str
+    tokenizer: AnyTokenizer
+    kind: ClassVar[type] = str
 
     def encode(self, rows: Table, max_length: int, log: Log) -> Field:
         """Token ids (T,) of each row."""
@@ -75,7 +76,7 @@ class ArrayInput:
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    type: ClassVar[type] = np.ndarray
+    kind: ClassVar[type] = np.ndarray
 
     @classmethod
     def of(cls, rows: Table) -> Self:
@@ -101,7 +102,7 @@ class ImageInput:
     """Inputs that are images: a line of pixels per step, from the top."""
 
     image_size: PositiveInt
-    type: ClassVar[type] = LazyImage
+    kind: ClassVar[type] = LazyImage
 
     def encode(self, rows: Table, max_length: int, log: Log) -> Field:
         """Lines (S, 3 S) of each image."""
@@ -166,7 +167,9 @@ class ClassifyModel(Model):
         return self.eval().logits(inputs.expand(steps, *inputs.shape), lengths).softmax(-1)
 
 
-class Classify(RowPrediction, kind="classify", summary="a classifier of texts, images or other sequences: one label per row"):
+class Classify(
+    RowPrediction, kind="classify", summary="a classifier of texts, images or other sequences: one label per row"
+):
     """Classification."""
 
     Options, Spec, Model = ClassifyOptions, ClassifySpec, ClassifyModel
@@ -183,9 +186,7 @@ class Classify(RowPrediction, kind="classify", summary="a classifier of texts, i
         others = {name for name in read.columns if name not in (SPLIT, options.split, *seen)}
         return found | ({"text": seen[0]} if found["text"] is None and len(seen) == 1 >= len(others) else {})
 
-    def specify(
-        self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None
-    ) -> ClassifySpec:
+    def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> ClassifySpec:
         train, options = splits["train"], common["options"]
         labels = LabelEncoder.of(train.columns["label"])
         if len(labels) < 2:
@@ -201,9 +202,9 @@ class Classify(RowPrediction, kind="classify", summary="a classifier of texts, i
 
     def encode_inputs(self, rows: Table, spec: ClassifySpec, log: Log) -> dict[str, Field]:
         for row, value in enumerate(rows.columns["text"]):
-            if not isinstance(value, spec.input.type):
+            if not isinstance(value, spec.input.kind):
                 found = next(name for each, name in TYPES.items() if isinstance(value, each))
-                trained = TYPES[spec.input.type].split()[-1]
+                trained = TYPES[spec.input.kind].split()[-1]
                 raise UserError(f"{rows.where(row)} is {found}: the model was trained on {trained}s")
         return {"input": spec.input.encode(rows, spec.options.max_length, log)}
 
@@ -216,7 +217,7 @@ class Classify(RowPrediction, kind="classify", summary="a classifier of texts, i
         return entropy(target)
 
     def takes_images(self, spec: ClassifySpec) -> bool:
-        return spec.input.type is LazyImage
+        return spec.input.kind is LazyImage
 
     def opened(self, rows: Table, spec: ClassifySpec) -> Table:
         """Where the model takes images, a text is the name of one."""

@@ -181,9 +181,7 @@ class ConditionalGeneration(RowPrediction):
         return [self._answer(model, batch, number, row, each, search.n_best)
                 for number, (row, each) in enumerate(zip(batch["row"].tolist(), found, strict=True))]  # fmt: skip
 
-    def _answer(
-        self, model: Any, batch: Batch, number: int, row: int, found: list[Hypothesis], n_best: int
-    ) -> Answer:
+    def _answer(self, model: Any, batch: Batch, number: int, row: int, found: list[Hypothesis], n_best: int) -> Answer:
         tokenizer, best = self.target_tokenizer(model.spec), found[0]
         texts = [tokenizer.decode(each.tokens).removeprefix(tokenizer.lead) for each in found]
         values: dict[str, Any] = {self.answer_name: texts[0], "score": best.normed}

@@ -23,6 +23,7 @@ from elman.tasks.capabilities import Generates, Prompt
 from elman.tasks.conditional_generation import ConditionalModel, with_end
 from elman.tasks.labels import LabelEncoder
 from elman.tasks.loss import Context
+from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TableSpec, TableTask, TableTaskOptions, encoded
 from elman.tasks.task import Reading
 from elman.tokenizers.registry import KINDS, TokenizerOptions
@@ -50,7 +51,7 @@ class GenerateSpec(TableSpec):
     """tokenizer: that of the texts; labels: of each conditioning column, by role: label, label2, ..."""
 
     options: GenerateOptions
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     labels: dict[str, LabelEncoder]
 
 
@@ -134,7 +135,7 @@ class GenerateStepper(RecurrentTokenStepper):
         return self.model.begin(labels or {"input": inputs["input"]})
 
 
-class Generate(TableTask, Generates, kind="generate", summary="a generator of short texts from a label, or from nothing"):
+class Generate(TableTask, Generates, kind="generate", summary="a generator of short texts from labels"):
     """Generation of texts from labels."""
 
     Options, Spec, Model = GenerateOptions, GenerateSpec, GenerateModel
@@ -153,9 +154,7 @@ class Generate(TableTask, Generates, kind="generate", summary="a generator of sh
         roles = ("label", *(f"label{number}" for number in range(2, len(columns) + 1)))
         return {"text": options.text_column} | dict(zip(roles, columns, strict=True))
 
-    def specify(
-        self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None
-    ) -> GenerateSpec:
+    def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> GenerateSpec:
         train, options = splits["train"], common["options"]
         tokenizer = KINDS[options.tokens or TOKENS]
         hidden = options.hidden or 128
@@ -206,5 +205,5 @@ def _given(labels: tuple[str, ...], roles: dict[str, str]) -> dict[str, str]:
     missing = [name for name in names if roles[name] not in found]
     if missing:
         value = "WORD" if len(names) == 1 else f"{missing[0]}=VALUE"
-        raise UserError(f"there is no label to generate from: give --label {value}, since the texts have a {missing[0]}")
+        raise UserError(f"there is no label: give --label {value}, since the texts have a {missing[0]}")
     return found

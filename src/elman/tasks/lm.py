@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from elman.tasks.capabilities import Generates, Previews, Prompt
 from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
 from elman.tasks.network import NetworkOptions
-from elman.tasks.spec import Spec
+from elman.tasks.spec import AnyTokenizer, Spec
 from elman.tasks.task import Dataset, Reading, Task, entropy
 from elman.tokenizers.registry import TokenizerOptions
 from elman.tokenizers.tokenizer import Tokenizer
@@ -51,7 +50,8 @@ class LMOptions(TokenizerOptions, NetworkOptions):
     learn_initial_state: bool = False
     """Learn the state before the first token instead of starting at 0."""
     reset_probability: ShareFloat = 0.02
-    """Probability, in training, that a row's state is reset before a batch: a model must also know how a text begins."""
+    """Probability, in training, that a row's state is reset before a batch: a model must also know how a text
+    begins."""
     seq_len: PositiveInt = 64
     """Steps forward per update (k1 of truncated back-propagation)."""
     bptt: PositiveInt | None = None
@@ -64,7 +64,7 @@ class LMSpec(Spec):
     which generation starts without a prompt."""
 
     options: LMOptions
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     hidden: PositiveInt
     embedding: PositiveInt
     dropout: float
@@ -154,15 +154,13 @@ class LM(Task, Generates, kind="lm", summary="a language model of a text, by cha
         train = streams(splits["train"], options, text.key)
         assert train is not None
         if train.seq_len < options.seq_len or train.batch_size < options.batch_size:
-            notes.append(f"the text is small: batch size {train.batch_size} and sequence length {train.seq_len} instead "
-                         f"of {options.batch_size} and {options.seq_len}")  # fmt: skip
+            notes.append(f"the text is small: batch size {train.batch_size} and sequence length {train.seq_len} "
+                         f"instead of {options.batch_size} and {options.seq_len}")  # fmt: skip
         valid, test = (streams(splits[name], options, text.key) for name in ("valid", "test"))
         unigram = entropy(splits["train"][:COUNTED])
         return Dataset(train, valid, test, spec, text.key, text.paths, [*text.notes, *notes], unigram)
 
-    def source(
-        self, spec: LMSpec, paths: list[str], split: str | None, reading: Reading = Reading()
-    ) -> Windows | None:
+    def source(self, spec: LMSpec, paths: list[str], split: str | None, reading: Reading = Reading()) -> Windows | None:
         options = spec.options
         if reading.reset is not None:
             options = replace(options, seq_len=reading.reset, bptt=None)

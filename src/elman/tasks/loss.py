@@ -16,8 +16,8 @@ class Loss:
 
     - mean: what is back-propagated, shape ()
     - count: what it is the mean over, shape (): tokens, rows, images, frames
-    - sums: sums over the batch by name, shape () each; logged, validated and shown as sum / count under their own names.
-      `loss` is required: the objective without smoothing, penalties or surrogate terms. `correct` counts right
+    - sums: sums over the batch by name, shape () each; logged, validated and shown as sum / count under their own
+      names. `loss` is required: the objective without smoothing, penalties or surrogate terms. `correct` counts right
       predictions
     - state: carried to the next batch, or None
     """

@@ -1,6 +1,7 @@
 """The network of a task."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +15,8 @@ from elman.tasks.spec import Spec
 
 class Model(nn.Module, ABC):
     """A network that is built from a `Spec` and gives the loss of a batch. It knows nothing of files."""
+
+    spec: Any  # of the task's own type
 
     def __init__(self, spec: Spec):
         super().__init__()

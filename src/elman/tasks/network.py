@@ -4,15 +4,17 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
 from elman.cells.registry import stored
+from elman.cells.stored_cell import StoredCell
 from elman.options import PositiveInt, Share
 from elman.recurrent.layer import Recurrent
+from elman.schema import Decode
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
     """What is built. None: chosen from the size of the data and the time there is."""
 
-    cell: Any = "lstm"
+    cell: Annotated[Any, Decode(StoredCell.from_json)] = "lstm"
     """The recurrence: a name of `elman list cells`, with options as in lstm:forget_bias=0, or my_cell.py:MyCell."""
     hidden: PositiveInt | None = None
     """Units per layer."""

@@ -1,7 +1,14 @@
 """The specification of a model: all that it is built from."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from elman.schema import Decode
+from elman.tokenizers.registry import from_json
+from elman.tokenizers.tokenizer import Tokenizer
+
+AnyTokenizer = Annotated[Tokenizer, Decode(from_json)]
+"""The type of a field that holds a tokenizer of any kind."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,26 +1,23 @@
 """What tasks on tables share: from the rows of a file to batches, and from a batch to answers."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from elman.data import split, table
 from elman.data.image import LazyImage
 from elman.data.image_input import picture
 from elman.data.rows import Field, Rows
-from elman.data.source import Batch, Source, to
+from elman.data.source import Source
 from elman.data.table import Table, TableOptions
 from elman.errors import UserError
 from elman.metrics.groups import groups
 from elman.metrics.unknown_words import named, unseen
 from elman.options import PositiveInt
-from elman.tasks.answer import Answer
-from elman.tasks.capabilities import Measures, Predicts
 from elman.tasks.network import NetworkOptions
 from elman.tasks.spec import Spec
 from elman.tasks.task import Dataset, Reading, Task

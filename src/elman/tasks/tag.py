@@ -125,7 +125,10 @@ class Tag(RowPrediction, kind="tag", summary="a tagger: one label per word"):
     def encode_inputs(self, rows: Table, spec: TagSpec, log: Log) -> dict[str, Field]:
         sentences = truncated([_list(value) for value in rows.columns["words"]], spec.options.max_length, log)
         spelled = [np.stack([_spelled(word, spec.characters) for word in sentence]) for sentence in sentences]
-        return {"input": Ragged([spec.words.numbers(sentence) for sentence in sentences]), "characters": Ragged(spelled)}
+        return {
+            "input": Ragged([spec.words.numbers(sentence) for sentence in sentences]),
+            "characters": Ragged(spelled),
+        }
 
     def encode_targets(self, rows: Table, spec: TagSpec, log: Log) -> dict[str, Field]:
         found = []

@@ -12,9 +12,9 @@ import numpy as np
 import elman.tasks
 from elman import errors
 from elman.data.source import Source
-from elman.tasks.model import Model
+from elman.tasks.model import Model as Network
 from elman.tasks.spec import Spec
-from elman.tokenizers.tokenizer import Log, Unknown
+from elman.tokenizers.tokenizer import Unknown
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Task(ABC):
     kind: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     Options: ClassVar[type]
-    Spec: ClassVar[type[Spec]]
-    Model: ClassVar[type[Model]]
+    Spec: ClassVar[Any]
+    Model: ClassVar[Any]
     unit: ClassVar[str] = "row"
     lr: ClassVar[float] = 0.002
     clip: ClassVar[float] = 1.0
@@ -91,7 +91,7 @@ class Task(ABC):
         """A split (train, valid, test) of the data that a model was trained on, read again; with `split=None` all of
         other data, encoded in the same way. None where there is no such split."""
 
-    def build(self, spec: Any) -> Model:
+    def build(self, spec: Any) -> Network:
         """The network, its weights random."""
         return self.Model(spec)
 

@@ -24,6 +24,7 @@ from elman.recurrent.stepper import Stepper
 from elman.tasks.answer import Answer, Attention
 from elman.tasks.conditional_generation import ConditionalGeneration, TiedModel, token_texts, with_end
 from elman.tasks.loss import Context
+from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TableSpec, TableTaskOptions, encoded
 from elman.tokenizers.registry import KINDS, TokenizerOptions
 from elman.tokenizers.tokenizer import Log, Tokenizer
@@ -40,8 +41,8 @@ class TranslateOptions(TokenizerOptions, TableTaskOptions):
     target_column: str | None = None
     """The column that it is translated to; the second of two when not given."""
     attention: str = "general"
-    """The decoder's attention to the source: general, q W m, or dot, q m (Luong 2015), scaled, W q . U m (Vaswani 2017),
-    additive, v tanh(W q + U m) (Bahdanau 2015), or none: only the encoder's last state (Sutskever 2014)."""
+    """The decoder's attention to the source: general, q W m, or dot, q m (Luong 2015), scaled, W q . U m (Vaswani
+    2017), additive, v tanh(W q + U m) (Bahdanau 2015), or none: only the encoder's last state (Sutskever 2014)."""
     input_feeding: bool = False
     """Feed the attentional vector of the step before to the decoder (Luong 2015): step by step, so slower."""
     bidirectional: bool = True
@@ -49,8 +50,8 @@ class TranslateOptions(TokenizerOptions, TableTaskOptions):
     reverse: bool = False
     """Reverse the source (Sutskever 2014)."""
     teacher_forcing: Annotated[float, Probability] = 1.0
-    """Probability that the decoder's input is the true token at the end of training, falling from 1; otherwise it is the
-    predicted one (scheduled sampling, Bengio 2015)."""
+    """Probability that the decoder's input is the true token at the end of training, falling from 1; otherwise it is
+    the predicted one (scheduled sampling, Bengio 2015)."""
     batch_size: PositiveInt = 64
     """Sentences per batch."""
     label_smoothing: ShareFloat = 0.1
@@ -62,8 +63,8 @@ class TranslateSpec(TableSpec):
     """source, target: the tokenizers of the two sides."""
 
     options: TranslateOptions
-    source: Tokenizer
-    target: Tokenizer
+    source: AnyTokenizer
+    target: AnyTokenizer
 
 
 class TranslateModel(TiedModel):
@@ -74,7 +75,9 @@ class TranslateModel(TiedModel):
         options, hidden, size = spec.options, spec.hidden, spec.embedding
         attention, self.feeding = options.attention, options.input_feeding
         self.source_embedding = embedding(len(spec.source), size)
-        self.encoder = options.recurrent(size, hidden, spec.dropout, bidirectional=options.bidirectional, name="encoder")
+        self.encoder = options.recurrent(
+            size, hidden, spec.dropout, bidirectional=options.bidirectional, name="encoder"
+        )
         memory = self.encoder.output_size
         # what of the source enters the decoder with each token: before its step (additive) or from the one before
         self.before = attention == "additive"
@@ -192,9 +195,7 @@ class Translate(ConditionalGeneration, kind="translate", summary="a translator: 
     target = "target"
     answer_name = "translation"
 
-    def specify(
-        self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None
-    ) -> TranslateSpec:
+    def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> TranslateSpec:
         train, options = splits["train"], common["options"]
         if options.input_feeding and options.attention in ("additive", "none"):
             why = {"additive": "attends before each step", "none": "attends to nothing"}[options.attention]

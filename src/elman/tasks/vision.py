@@ -36,8 +36,8 @@ class VisionOptions(TableTaskOptions):
     image_column: str | None = None
     """The column of the images; the one that has some when not given."""
     encoder: str = RESIDUAL
-    """The image encoder. residual: a small network that is trained with the task; timm:NAME: a model of the timm library
-    with pretrained weights."""
+    """The image encoder. residual: a small network that is trained with the task; timm:NAME: a model of the timm
+    library with pretrained weights."""
     fine_tune: bool = False
     """Train a timm encoder further, instead of freezing it."""
     image_size: PositiveInt | None = None
@@ -55,8 +55,8 @@ class ImageEncoder(ABC):
     def network(self) -> Encoder:
         """Gives a grid (B, L, D) of what `field` has in a batch."""
 
-    def load_pretrained(self, network: Encoder) -> None:
-        """Loads pretrained weights into a new network; where all is trained there are none."""
+    def load_pretrained(self, network: Encoder) -> None:  # noqa: B027 - most have none
+        """Loads pretrained weights into a new network, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ class TimmEncoder(ImageEncoder):
         settings, size = timm_grid.described(name, options.image_size)
         model = TimmGrid(settings, size) if options.fine_tune else _pretrained(json.dumps(settings), size)
         grid = timm_grid.shape(model, size, name)
-        return cls(options.encoder, size, options.fine_tune, settings, grid, None if options.fine_tune else model.digest())
+        return cls(
+            options.encoder, size, options.fine_tune, settings, grid, None if options.fine_tune else model.digest()
+        )
 
     def field(self, images: Sequence[LazyImage], log: Log) -> Field:
         if self.fine_tune:
@@ -127,8 +129,8 @@ class TimmEncoder(ImageEncoder):
         def model() -> TimmGrid:
             found = _pretrained(settings, self.image_size)
             if found.digest() != self.weights:
-                raise UserError(f"the weights of {self.name} are not those that this model was trained with: its features "
-                                "would differ")  # fmt: skip
+                raise UserError(f"the weights of {self.name} are not those that this model was trained with: its "
+                                "features would differ")  # fmt: skip
             return found
 
         @torch.inference_mode()

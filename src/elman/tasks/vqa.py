@@ -32,11 +32,12 @@ from elman.tasks.labels import LabelEncoder
 from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
 from elman.tasks.row_prediction import RowPrediction
+from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TableSpec, encoded
 from elman.tasks.task import Dataset
 from elman.tasks.vision import ResidualEncoder, TimmEncoder, VisionOptions, choose, with_image
 from elman.tokenizers.registry import KINDS, TokenizerOptions
-from elman.tokenizers.tokenizer import Log, Tokenizer
+from elman.tokenizers.tokenizer import Log
 
 PREVIEWED = 3  # questions of a preview
 LIKELY = 3  # answers printed for one question
@@ -64,11 +65,11 @@ class VqaOptions(VisionOptions, TokenizerOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class VqaSpec(TableSpec):
-    """tokenizer: that of the questions; answers: the classes; priors: the most frequent answer of each kind of question,
-    and of all under ""; encoder: of the images; example: a question of the training split."""
+    """tokenizer: that of the questions; answers: the classes; priors: the most frequent answer of each kind of
+    question, and of all under ""; encoder: of the images; example: a question of the training split."""
 
     options: VqaOptions
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     answers: LabelEncoder
     priors: dict[str, str]
     encoder: ResidualEncoder | TimmEncoder
@@ -138,7 +139,9 @@ class VqaModel(Model, Previews):
         assert batch is not None
         best = self.logits(batch)[0]["both"].argmax(-1)[:PREVIEWED].tolist()
         lines = []
-        for ids, length, answer in zip(batch["question"].tolist(), batch["question_lengths"].tolist(), best, strict=False):
+        for ids, length, answer in zip(
+            batch["question"].tolist(), batch["question_lengths"].tolist(), best, strict=False
+        ):
             question = tokenizer.decode(ids[:length]).removeprefix(tokenizer.lead)
             lines.append(f"{question} → {self.spec.answers.labels[answer]}")
         return "\n".join(lines)
@@ -176,8 +179,8 @@ class Vqa(RowPrediction, kind="vqa", summary="answers to questions about images"
     def encode_targets(self, rows: Table, spec: VqaSpec, log: Log) -> dict[str, Field]:
         target = np.array([spec.answers.indices.get(answer, IGNORED) for answer in rows.columns["answer"]])
         if other := int((target == IGNORED).sum()):
-            log(f"{other:,} of {len(target):,} answers are not among the {len(spec.answers):,} that can be predicted: they "
-                "are not trained on, and count as wrong")  # fmt: skip
+            log(f"{other:,} of {len(target):,} answers are not among the {len(spec.answers):,} most frequent: they are "
+                "not trained on, and count as wrong")  # fmt: skip
         return {"target": target}
 
     def prepare(self, paths: list[str], options: Any, budget: float | None = None, seed: int = 0) -> Dataset:

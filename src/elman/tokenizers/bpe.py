@@ -60,7 +60,7 @@ class BPETokenizer(Tokenizer):
     def __len__(self) -> int:
         return len(self._bytes)
 
-    def to_config(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "model": self.model} | ({"lower": True} if self.lower else {})
 
     def encode(self, text: str, unknown: Unknown = "error", log: Log = lambda line: None) -> list[int]:

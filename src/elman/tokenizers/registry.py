@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from cyclopts import Parameter
 
 from elman.options import PositiveInt
 from elman.tokenizers.bpe import BPETokenizer
@@ -21,7 +20,6 @@ from elman.tokenizers.word import WordTokenizer
 Unit = Literal["char", "byte", "word", "bpe"]
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class TokenizerOptions:
     """What a text is cut into. A task may have another default of its own."""
@@ -105,7 +103,7 @@ class ByteTokenizer(Tokenizer):
     def __len__(self) -> int:
         return 256
 
-    def to_config(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind}
 
     def encode(self, text: str, unknown: Unknown = "error", log: Log = lambda line: None) -> list[int]:
@@ -134,7 +132,7 @@ KINDS: dict[str, type[Tokenizer]] = {
 }
 
 
-def from_config(config: dict[str, Any]) -> Tokenizer:
+def from_json(config: dict[str, Any]) -> Tokenizer:
     """The tokens that a run was trained with."""
     return KINDS[config["kind"]](**{key: value for key, value in config.items() if key != "kind"})
 

@@ -63,8 +63,8 @@ class Tokenizer(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def to_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` needs."""
 
     @abstractmethod
     def encode(self, text: str, unknown: Unknown = "error", log: Log = lambda line: None) -> list[int]:

@@ -19,6 +19,16 @@ class Vocabulary:
         counts = Counter(symbol for text in texts for symbol in text)
         return Vocabulary(sorted(symbol for symbol, count in counts.items() if count >= least))
 
+    def to_json(self) -> list[str]:
+        """See `from_json`."""
+        return self.symbols
+
+    @staticmethod
+    def from_json(value: object) -> "Vocabulary":
+        """What `to_json` returned."""
+        assert isinstance(value, list)
+        return Vocabulary(value)
+
     def __len__(self) -> int:
         """The unknown one counted."""
         return len(self.symbols) + 1

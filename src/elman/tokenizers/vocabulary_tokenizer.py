@@ -37,7 +37,7 @@ class VocabularyTokenizer(Tokenizer):
     def __len__(self) -> int:
         return len(self.vocabulary)
 
-    def to_config(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "vocabulary": self.vocabulary} | ({"lower": True} if self.lower else {})
 
     def encode(self, text: str, unknown: Unknown = "error", log: Log = lambda line: None) -> list[int]:

@@ -11,7 +11,7 @@ import torch
 from elman.cells.registry import stored
 from elman.errors import UserError
 from elman.files import absolute
-from elman.options import build, check, flag
+from elman.options import build, check
 from elman.schema import to_json
 from elman.tasks.task import Dataset, Task, find
 from elman.training import loop
@@ -46,9 +46,9 @@ def train(
     ours = {field.name for field in fields(TrainOptions)}
     training = build(TrainOptions, {key: value for key, value in options.items() if key in ours})
     model = build(task.Options, {key: value for key, value in options.items() if key not in ours})
-    check(model, training)
+    check(model, training, given=options)
     if resume is not None and out is not None:
-        raise UserError(f"--out {out} and --resume {resume} exclude each other: a run is resumed where it is")
+        raise UserError(f"`out` {out} and `resume` {resume} exclude each other: a run is resumed where it is")
     if resume is not None:
         return go_on(task, named, options, Path(resume), reporter)
     return begin(task, named, model, training, Path(out) if out else None, reporter)
@@ -59,7 +59,7 @@ def begin(
 ) -> TrainedModel:
     """A new run."""
     if out is not None and out.exists():
-        raise UserError(f"{out} exists: choose another --out, or resume it with --resume {out}")
+        raise UserError(f"{out} exists: choose another `out`, or resume it with `resume` {out}")
     unit, amount = training.span() or loop.DEFAULT_SPAN
     find_device(training.device)  # before anything is read or made
     data = task.prepare(paths, options, amount if unit == "for" else None, training.seed)
@@ -97,7 +97,7 @@ def go_on(
     options = {each.name: getattr(spec.options, each.name) for each in fields(spec.options)}
     for name, value in (options | {"seed": training.seed}).items():
         if name in named and named[name] != value:
-            raise UserError(f"{flag(name)} {given[name]} differs from {value}, with which {path} was trained so far: "
+            raise UserError(f"`{name}` {given[name]} differs from {value}, with which {path} was trained so far: "
                             "leave it out, or begin a new run")  # fmt: skip
     # what is left of the old span is in resume/; a run that was killed before it had one starts again
     span = dict.fromkeys(("for_", "epochs", "steps") if run.begun() else ())

@@ -1,22 +1,19 @@
 """How training goes, whatever the task."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import Any, Literal
 
 from elman.errors import UserError
 from elman.options import CountFloat, CountInt, PositiveFloat, PositiveInt, seconds
 from elman.training.schedule import Unit
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class TrainOptions:
-    """How long, how fast, where. Of --for, --epochs and --steps one may be given."""
+    """How long, how fast, where. Of `for_`, `epochs` and `steps` one may be given."""
 
-    for_: Annotated[str | None, Parameter(name="--for")] = None
-    """Train for a span of time: 90s, 5m, 1h30m. Without --for, --epochs and --steps it is 5m."""
+    for_: str | None = None
+    """Train for a span of time: 90s, 5m, 1h30m. Without `for_`, `epochs` and `steps` it is 5m."""
     epochs: PositiveInt | None = None
     """Train for so many passes over the training part."""
     steps: PositiveInt | None = None
@@ -53,7 +50,7 @@ class TrainOptions:
         all_spans: list[tuple[Unit, Any]] = [("for", self.for_), ("epochs", self.epochs), ("steps", self.steps)]
         given = [(name, value) for name, value in all_spans if value is not None]
         if len(given) > 1:
-            raise UserError(f"{' and '.join('--' + name for name, _ in given)} exclude each other: give one")
+            raise UserError(f"{' and '.join(f'`{name}`' for name, _ in given)} exclude each other: give one")
         if not given:
             return None
         name, value = given[0]

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from elman.data.source import Batch, Source
 from elman.errors import UserError
-from elman.tasks.task import Batch, Source
 
 QUEUED = 4  # batches that each process makes ahead
 PATIENCE = 5.0  # seconds
 PLENTY = 2**62  # batches: there is no end
 
 
-class Prefetch:
+class Prefetch(Source):
     """A source whose batches come from `workers` processes, in the order of training."""
 
     def __init__(self, source: Source, workers: int):

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from elman.cells.registry import CellSpec, stored
-from elman.cells.tap import watched
+from elman.cells.registry import CellSpec, resolve
+from elman.cells.tap import observed
 from elman.data.table import Table
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
@@ -80,7 +80,7 @@ class TrainedModel:
         generator = torch.Generator()
         generator.manual_seed(seed) if seed is not None else generator.seed()
         self.model.eval()
-        if watched():
+        if observed():
             log("generated step by step, not in blocks, which takes many times as long: units are recorded or held")
         drawn = sample(
             task.stepper(self.model), given.tokens, length, sampling or Sampling(), generator, num_samples, batch
@@ -152,6 +152,6 @@ def load(path: str | Path, device: str = "cpu", weights: Which = "best", cell: C
 def read_spec(task: Task, run: Run, cell: CellSpec | None = None) -> Any:
     """The specification that config.json holds, every field checked."""
     spec = run.spec(task.Spec)
-    if cell is None:
+    if cell is None and not hasattr(spec.options, "cell"):
         return spec
-    return replace(spec, options=replace(spec.options, cell=stored(cell)))
+    return replace(spec, options=replace(spec.options, cell=resolve(spec.options.cell, cell)))
