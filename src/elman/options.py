@@ -93,11 +93,6 @@ def _invalid(options: Any) -> Iterable[str]:
         phrase = problem(hint, value)
         if phrase is not None:
             yield f"`{field.name}` {value!r} {phrase}"
-            continue
-        valid = choices(hint)
-        if valid and value not in valid:
-            near = nearest(str(value), valid, cutoff=0.0)
-            yield f"`{field.name}` '{value}' must be one of {', '.join(valid)}: did you mean '{near}'?"
 
 
 def _without_effect(options: Any, values: Mapping[str, Any], given: Collection[str] | None) -> Iterable[str]:
