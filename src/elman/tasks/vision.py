@@ -128,8 +128,8 @@ class TimmEncoder(ImageEncoder):
         def network() -> TimmGrid:
             found = _pretrained(self.model, self.image_size)
             if found.digest() != self.weights:
-                raise UserError(f"the weights of {name} are not those that this model was trained with: its features would "
-                                "differ")  # fmt: skip
+                raise UserError(f"the weights of {name} are not those that this model was trained with: its features "
+                                "would differ")  # fmt: skip
             return found
 
         @torch.inference_mode()
