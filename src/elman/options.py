@@ -51,7 +51,7 @@ class OnlyWith:
     def __init__(self, field: str, *values: Any):
         self.field, self.values = field, values
 
-    def holds(self, other: Any) -> bool:
+    def effective(self, other: Any) -> bool:
         """Whether the option has an effect with that value of the other."""
         if not self.values:
             return bool(other)
@@ -65,7 +65,7 @@ class OnlyWith:
 class NotWith(OnlyWith):
     """An option that has no effect where another, `field`, has one of `values`."""
 
-    def holds(self, other: Any) -> bool:
+    def effective(self, other: Any) -> bool:
         return other not in self.values
 
     def remedy(self) -> str:
@@ -103,7 +103,7 @@ def _without_effect(options: Any, values: Mapping[str, Any], given: Collection[s
             continue
         for condition in _metadata(hint, OnlyWith):
             other = values.get(condition.field, dataclasses.MISSING)
-            if other is not dataclasses.MISSING and not condition.holds(other):
+            if other is not dataclasses.MISSING and not condition.effective(other):
                 given_one, why = _phrase(field.name, value), _beside(condition.field, other)
                 yield f"{given_one} has no effect {why}: {condition.remedy()}"
 
@@ -140,7 +140,6 @@ def _metadata(hint: Any, kind: type) -> Iterable[Any]:
         yield from (item for item in hint.__metadata__ if isinstance(item, kind))
     for part in get_args(hint):
         yield from _metadata(part, kind)
-
 
 
 T = TypeVar("T")

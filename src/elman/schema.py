@@ -2,8 +2,8 @@
 
 A type is a dataclass, `bool`, `int`, `float`, `str`, `None`, `Literal`, a union, `list[X]`, `tuple[X, ...]`,
 `tuple[X, Y]`, `dict[str, X]`, `Mapping[str, X]`, `Any` (plain JSON), or a class with `to_json()` and a classmethod
-`from_json(value)`. `Annotated` adds bounds: `Limit`, `Decode`, what has a `phrase` and `holds(value)`, such as
-`elman.options.Bound`, and what has `names()`, the valid words, such as `elman.options.Choices`.
+`from_json(value)`. `Annotated` adds bounds: `Limit`, `Decode`, everything that has `holds(value)` and `phrase`, such as
+`elman.options.Bound`, and everything that has `names()`, the valid words, such as `elman.options.Choices`.
 """
 
 import dataclasses
@@ -154,13 +154,13 @@ def _annotated(hint: Any, metadata: Sequence[Any], value: Any, name: str, depth:
     for item in metadata:
         if isinstance(item, Decode) and (hint is Any or not isinstance(value, _kind(hint))):
             return _decoded(item.from_json, value, name)
+        if hasattr(item, "names") and value is not None:
+            return _literal(tuple(item.names()), value, name)
     limits = [item for item in metadata if isinstance(item, Limit)]
     found = _scalar(hint, value, name, limits[0]) if limits else _read(hint, value, name, depth)
-    for item in metadata if found is not None else ():
-        if hasattr(item, "phrase") and not item.holds(found):
+    for item in metadata:
+        if found is not None and hasattr(item, "phrase") and not item.holds(found):
             raise _Problem(name, f"must be {item.phrase}", value)
-        if hasattr(item, "names"):
-            _literal(tuple(item.names()), found, name)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from elman.decode.search import search as beam_search
 from elman.metrics.captions import captions
 from elman.nets.attention_decoder import HardDecoder, SoftDecoder
 from elman.nets.pooled_decoder import PooledDecoder
-from elman.options import CountFloat, PositiveInt, ShareFloat
+from elman.options import Choices, CountFloat, OnlyWith, PositiveInt, ShareFloat
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.stepper import Stepper
@@ -44,17 +44,17 @@ class CaptionOptions(VisionOptions, TokenizerOptions):
 
     caption_column: str | None = None
     """The column of the captions; the longest text when not given."""
-    decoder: str = "soft"
+    decoder: Annotated[str, Choices(lambda: DECODERS)] = "soft"
     """What the decoder is given of the image: the mean of its positions (plain), or attention to them before each
     token, soft, a mean over all, or hard, one, learned by REINFORCE (Xu et al. 2015)."""
-    image_enters: str = "add"
+    image_enters: Annotated[Literal["add", "state", "first"], OnlyWith("decoder", "plain")] = "add"
     """Where the image enters a plain decoder: as a term of every step (add), as the initial state (state), or as the
     first input (first)."""
-    coverage: CountFloat = 0.0
+    coverage: Annotated[CountFloat, OnlyWith("decoder", "soft")] = 0.0
     """Weight of doubly stochastic attention: every position should get as much attention as every other."""
-    reinforce_weight: CountFloat = 0.02
+    reinforce_weight: Annotated[CountFloat, OnlyWith("decoder", "hard")] = 0.02
     """Weight of the REINFORCE objective of a sampled position."""
-    entropy: float | None = None
+    entropy: Annotated[float | None, OnlyWith("decoder", "soft", "hard")] = None
     """Weight of the entropy of the attention, which keeps it spread; below 0 it becomes narrow."""
     batch_size: PositiveInt = 64
     """Captions per batch."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from elman.errors import UserError
 from elman.metrics.classification import classification
 from elman.nets.embedding import embedding
 from elman.nets.pooling import POOLING
-from elman.options import PositiveInt
+from elman.options import Choices, PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.state import State
 from elman.tasks.answer import Answer, Attention
@@ -46,7 +46,7 @@ class ClassifyOptions(TokenizerOptions, TableTaskOptions):
     """The column of the labels; the one with the fewest different values when not given."""
     bidirectional: bool = True
     """Read each row backwards too."""
-    pooling: str = "max"
+    pooling: Annotated[str, Choices(lambda: POOLING)] = "max"
     """How the outputs of all steps become one vector: last, mean, max or attention."""
     class_weights: bool = False
     """Weight each class in the loss as if all were equally frequent."""

@@ -196,7 +196,7 @@ class ConditionalGeneration(RowPrediction):
         found = list(super().predict(model, rows, log, **decoding))
         cut = sum("truncated" in answer.values for answer in found)
         if cut:
-            log(f"{cut:,} of {len(found):,} {self.answer_name}s were truncated before their end; see --max-length")
+            log(f"{cut:,} of {len(found):,} {self.answer_name}s were truncated before their end; see `max_length`")
         return iter(found)
 
     def line(self, answer: Answer) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class GenerateOptions(TokenizerOptions, TableTaskOptions):
     label_column: str | None = None
     """The columns that condition the text, a comma between them; none: - ; if not given the column with the fewest
     different values."""
-    feed: str = "token"
+    feed: Literal["token", "nothing"] = "token"
     """The input of each step: the token before it (token), or nothing, so that all must come from the initial state."""
 
 
@@ -197,13 +197,13 @@ def _given(labels: tuple[str, ...], roles: dict[str, str]) -> dict[str, str]:
             column, value = names[0], label
         elif not equals or column not in roles:
             raise UserError(
-                f"--label {label} must be COLUMN=VALUE with the column {', '.join(names) or '(there is none)'}"
+                f"`label` {label} must be COLUMN=VALUE with the column {', '.join(names) or '(there is none)'}"
             )
         if roles[column] in found:
-            raise UserError(f"--label {label} is the second {column}, after {found[roles[column]]}: give it once")
+            raise UserError(f"`label` {label} is the second {column}, after {found[roles[column]]}: give it once")
         found[roles[column]] = value
     missing = [name for name in names if roles[name] not in found]
     if missing:
         value = "WORD" if len(names) == 1 else f"{missing[0]}=VALUE"
-        raise UserError(f"there is no label: give --label {value}, since the texts have a {missing[0]}")
+        raise UserError(f"there is no label: give `label` {value}, since the texts have a {missing[0]}")
     return found

@@ -171,7 +171,7 @@ class LM(Task, Generates, kind="lm", summary="a language model of a text, by cha
         text = read(paths, options)
         if text.tokens.to_json() != spec.tokenizer.to_json():
             raise UserError(f"{', '.join(paths)} now has other tokens than the run was trained with: name a text with "
-                            "--text")  # fmt: skip
+                            "`text`")  # fmt: skip
         return streams(divide(text, options)[0][split], options, text.key)
 
     def prompt(self, spec: LMSpec, text: str, labels: tuple[str, ...], reading: Reading) -> Prompt:
@@ -209,7 +209,7 @@ def sizes(tokens: int, budget: float | None) -> tuple[int, float]:
 def read(paths: list[str], options: LMOptions) -> Corpus:
     """The text as tokens."""
     if options.valid + options.test >= 1:
-        raise UserError(f"--valid {options.valid:g} and --test {options.test:g} leave nothing to train on: together "
+        raise UserError(f"`valid` {options.valid:g} and `test` {options.test:g} leave nothing to train on: together "
                         "they must be less than 1")  # fmt: skip
     return corpus.read(
         paths, options.tokens or TOKENS, options.encoding, options.pattern, options.vocab_size, options.lower,

@@ -135,7 +135,7 @@ class TableTask(Task):
 
     def source(self, spec: Any, paths: list[str], split: str | None, reading: Reading = Reading()) -> Source | None:
         if reading.reset is not None:
-            raise UserError(f"--reset is for language models: a {self.kind} model resets its state with every row")
+            raise UserError(f"`reset` is for language models: a {self.kind} model resets its state with every row")
         if split is not None:
             splits, _, _ = self.splits(paths, spec.options)
             return self._source(splits[split], spec, table.key(*splits.values()), reading.log)
@@ -173,5 +173,5 @@ def truncated(values: list[Any], max_length: int, log: Log) -> list[Any]:
     """Arrays or lists of at most `max_length` steps; how many were longer is logged."""
     longer = sum(len(value) > max_length for value in values)
     if longer:
-        log(f"{longer:,} of {len(values):,} rows are longer than --max-length {max_length} and were truncated")
+        log(f"{longer:,} of {len(values):,} rows are longer than `max_length` {max_length} and were truncated")
     return [value[:max_length] for value in values]

@@ -12,11 +12,10 @@ from elman.data.source import Batch
 from elman.data.table import Table
 from elman.decode.search import Hypothesis, Search
 from elman.decode.search import search as beam_search
-from elman.errors import UserError
 from elman.metrics.translation import translation
 from elman.nets.attention import ATTENTION
 from elman.nets.embedding import embedding
-from elman.options import PositiveInt, Probability, ShareFloat
+from elman.options import Choices, NotWith, PositiveInt, Probability, ShareFloat
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
@@ -40,10 +39,10 @@ class TranslateOptions(TokenizerOptions, TableTaskOptions):
     """The column that is translated; the first of two when not given."""
     target_column: str | None = None
     """The column that it is translated to; the second of two when not given."""
-    attention: str = "general"
+    attention: Annotated[str, Choices(lambda: (*ATTENTION, "none"))] = "general"
     """The decoder's attention to the source: general, q W m, or dot, q m (Luong 2015), scaled, W q . U m (Vaswani
     2017), additive, v tanh(W q + U m) (Bahdanau 2015), or none: only the encoder's last state (Sutskever 2014)."""
-    input_feeding: bool = False
+    input_feeding: Annotated[bool, NotWith("attention", "additive", "none")] = False
     """Feed the attentional vector of the step before to the decoder (Luong 2015): step by step, so slower."""
     bidirectional: bool = True
     """Read the source backwards too."""
@@ -197,9 +196,6 @@ class Translate(ConditionalGeneration, kind="translate", summary="a translator: 
 
     def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> TranslateSpec:
         train, options = splits["train"], common["options"]
-        if options.input_feeding and options.attention in ("additive", "none"):
-            why = {"additive": "attends before each step", "none": "attends to nothing"}[options.attention]
-            raise UserError(f"--input-feeding goes with --attention general, dot or scaled: {options.attention} {why}")
         spaces = sum(target.count(" ") for target in train.columns["target"])
         kind = KINDS[options.tokens or ("bpe" if spaces >= len(train) else "char")]
         source, target = (kind.of_texts(train.columns[role], options.vocab_size, options.lower) for role in self.roles)

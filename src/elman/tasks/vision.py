@@ -74,7 +74,7 @@ class ResidualEncoder(ImageEncoder):
         if options.encoder != RESIDUAL:
             raise _unknown(options.encoder)
         if options.fine_tune:
-            raise UserError("--fine-tune is for --encoder timm:NAME: residual is always trained")
+            raise UserError("`fine_tune` is for `encoder` timm:NAME: residual is always trained")
         return cls(options.image_size or SIZE)
 
     def field(self, images: Sequence[LazyImage], log: Log) -> Field:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from elman.metrics.answer_accuracy import answer_accuracy
 from elman.metrics.unknown_words import named, unseen
 from elman.nets.embedding import embedding
 from elman.nets.fusion import FUSIONS
-from elman.options import CountFloat, PositiveInt
+from elman.options import Choices, CountFloat, OnlyWith, PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.lengths import padding_mask
@@ -52,13 +52,15 @@ class VqaOptions(VisionOptions, TokenizerOptions):
     """The column of the questions; the longest text when not given."""
     answer_column: str | None = None
     """The column of the answers; the one with the fewest different values when not given."""
-    fusion: str = "stacked"
+    fusion: Annotated[str, Choices(lambda: FUSIONS)] = "stacked"
     """How question and image are joined: side by side (concatenated), multiplied (product), or by attention to the
     positions of the image (stacked)."""
     answers: PositiveInt = 1000
     """The number of answers, the most frequent ones, that can be predicted."""
-    next_word: CountFloat = 1.0
+    next_word: Annotated[CountFloat, OnlyWith("fusion", "stacked")] = 1.0
     """Weight of the loss of predicting each word of a question from the image and the words before it."""
+    lower: bool = True
+    """Read questions in lower case."""
     batch_size: PositiveInt = 128
     """Questions per batch."""
 
@@ -164,11 +166,11 @@ class Vqa(RowPrediction, kind="vqa", summary="answers to questions about images"
     def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> VqaSpec:
         train, options, hidden = splits["train"], common["options"], common["options"].hidden or 256
         answers = Counter(train.columns["answer"]).most_common(options.answers)
-        questions = train.columns["question"]
+        questions, kind = train.columns["question"], KINDS[options.tokens or "word"]
         return VqaSpec(
             **common, hidden=hidden, embedding=options.embedding or hidden // 2,
             dropout=0.0 if options.dropout is None else options.dropout, encoder=choose(options),
-            tokenizer=KINDS[options.tokens or "word"].of_texts(questions, options.vocab_size, True),
+            tokenizer=kind.of_texts(questions, options.vocab_size, options.lower and kind.lowers),
             answers=LabelEncoder(tuple(answer for answer, _ in answers)), priors=_priors(train), example=questions[0],
         )  # fmt: skip
 

@@ -31,14 +31,14 @@ class Diagnostics:
         best = loss if val_loss is None else val_loss
         found = {
             "unigram": entropy is not None and entropy > 0.1 and best > entropy - 0.05
-            and f"nothing is learned beyond the frequency of each {status.unit} ({entropy:.2f} nats): try another --lr",
+            and f"nothing is learned beyond the frequency of each {status.unit} ({entropy:.2f} nats): try another `lr`",
             "clipped": status.clipped > CLIPPED
-            and f"{status.clipped:.0%} of the updates were clipped: the --lr may be too high, or --clip too low",
+            and f"{status.clipped:.0%} of the updates were clipped: the `lr` may be too high, or `clip` too low",
             "saturated": status.saturated > SATURATED
-            and f"{status.saturated:.0%} of the units are the same in every row: dead or saturated; try a lower --lr",
+            and f"{status.saturated:.0%} of the units are the same in every row: dead or saturated; try a lower `lr`",
             "overfitted": val_loss is not None and val_loss > loss + OVERFITTED
             and f"the loss is {loss:.2f} in training but {val_loss:.2f} in validation: the model overfits; more data, "
-                "more --dropout or fewer --hidden",
+                "more `dropout` or fewer `hidden`",
         }  # fmt: skip
         for name, line in found.items():
             if line and name not in self.reported:

@@ -26,7 +26,7 @@ class Diverged(Stopped):
     def __init__(self, step: int, what: str, kept: int, run: Run, lr: float, clip: float):
         super().__init__(
             f"step {step}: {what} is not finite; the weights of step {kept} are kept in {run.path}. "
-            f"Try a --lr below {lr:g} or a --clip below {clip:g}"
+            f"Try a `lr` below {lr:g} or a `clip` below {clip:g}"
         )
 
 
@@ -38,7 +38,7 @@ def unreadable(save: Callable[[], None], run: Run) -> Iterator[None]:
     except Unreadable as error:
         save()
         raise UserError(
-            f"{error}; --skip-bad leaves such rows out of a new run. What was learned is kept in {run.path}"
+            f"{error}; `skip_bad` leaves such rows out of a new run. What was learned is kept in {run.path}"
         ) from None
 
 

@@ -179,10 +179,11 @@ def _begin(
     saved = run.load_resume()
     progress = saved.progress
     if progress.finished and span is None and run.summary().get("steps") == progress.step:
-        raise UserError(f"{run.path} is finished: say how much more with --for, --epochs or --steps")
+        raise UserError(f"{run.path} is finished: say how much more with `for_`, `epochs` or `steps`")
     if progress.index >= batches:
-        where = f"{run.path}/resume/training.json"
-        raise UserError(f"{where}: progress.index {progress.index} is beyond the {batches} batches of an epoch")
+        raise UserError(
+            f"{run.path}/resume/training.json: progress.index {progress.index} is beyond the {batches} batches"
+        )
     run.put_model(model, "last")
     _set_optimizer_tensors(optimizer, saved.optimizer, run)
     saved.random.restore(f"{run.path}/resume/training.json")

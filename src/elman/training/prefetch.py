@@ -40,7 +40,7 @@ class Prefetch(Source):
         except RuntimeError as error:  # torch's word for a process that is gone
             line = str(error).splitlines()[0]
             raise UserError(f"a process that made batches has ended ({line}): was there memory left for it? "
-                            "What was saved is kept; go on with --resume, and --workers 0") from None  # fmt: skip
+                            "What was saved is kept; go on with `resume`, and `workers` 0") from None  # fmt: skip
         if isinstance(made, UserError):
             raise made
         self._next = (epoch, index + 1) if index + 1 < len(self.source) else (epoch + 1, 0)

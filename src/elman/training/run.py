@@ -71,7 +71,7 @@ class Run:
     def create(path: Path, config: RunConfig) -> "Run":
         """A new folder; one that exists is an error. The run counts as made on this machine."""
         if path.exists():
-            raise UserError(f"{path} exists: choose another --out, or continue it with --resume {path}")
+            raise UserError(f"{path} exists: choose another `out`, or continue it with `resume` {path}")
         config.check(path / "config.json")
         run = Run(path, config)
         try:
@@ -294,4 +294,4 @@ def _or_the_other(path: Path, which: Which, load: Callable[[], T]) -> T:
             unpack(folder / "model.safetensors", path)
         except UserError:
             raise error from None
-        raise UserError(f"{error}; the {other} weights are whole: --weights {other}") from None
+        raise UserError(f"{error}; the {other} weights are whole: `weights` {other}") from None
