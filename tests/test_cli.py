@@ -52,7 +52,7 @@ import io, json, os, runpy, sys, traceback, warnings
 import torch._dynamo  # which an optimizer imports
 import elman.cli.compare, elman.cli.demo, elman.cli.doctor, elman.cli.eval, elman.cli.inspect, elman.cli.list
 import elman.cli.sample, elman.cli.train, elman.inspect.lm
-from elman.cells.registry import shipped
+from elman.cells.shipped import shipped
 
 shipped()  # imports the cells
 

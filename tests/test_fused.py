@@ -18,9 +18,11 @@ from torch import Tensor, nn, tanh
 from torch.testing import assert_close
 
 from elman import Cell, Recurrent, UserError, hold, record
-from elman.cells.graph import Graph, Op
+from elman.cells.graph import Graph, ModeGraphs
 from elman.cells.graph_cell import graph_cell
-from elman.cells.registry import make, shipped
+from elman.cells.op import Op
+from elman.cells.registry import make
+from elman.cells.shipped import shipped
 from elman.kernels.compiler import NoKernel, load
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent.backend import Backend, Span
@@ -30,28 +32,23 @@ from elman.recurrent.state import flatten, over
 
 ROOT = Path(__file__).parent.parent
 LEAKY = f"{ROOT}/examples/leaky_gru.py:LeakyGRU"  # a user's own cell
-CELLS = [name for name, kind in shipped().items() if kind.__module__.startswith("elman.cells.")] + [LEAKY]
+CELLS = [*shipped(), LEAKY]
 DIFFERENT = ["lstm", "gru", "rhn", "layer_norm_lstm", "min_gru", "slstm", LEAKY]  # one of each kind of equation
 FUSED, LOOP = Fused(), Loop()
-# every number of steps, of rows and of units, with and without lengths and fresh, and both directions
+# every number of steps, of rows and of units, with and without lengths and reset, and both directions
 SHAPES = [
-    {"steps": 1, "batch_size": 33, "hidden": 7},
-    {"steps": 2, "batch_size": 3, "hidden": 100, "lengths": True, "reset_probability": True, "reverse": True},
-    {"steps": 17, "batch_size": 1, "hidden": 64, "reset_probability": True},
-    {"steps": 17, "batch_size": 33, "hidden": 1, "lengths": True, "reverse": True},
-    {"steps": 17, "batch_size": 3, "hidden": 7, "lengths": True, "reset_probability": True},
-    {"steps": 17, "batch_size": 33, "hidden": 100, "reverse": True},
-    {"steps": 1, "batch_size": 1, "hidden": 64, "lengths": True, "reverse": True, "reset_probability": True},
+    {"steps": 1, "rows": 33, "hidden": 7},
+    {"steps": 2, "rows": 3, "hidden": 100, "lengths": True, "reset": True, "reverse": True},
+    {"steps": 17, "rows": 1, "hidden": 64, "reset": True},
+    {"steps": 17, "rows": 33, "hidden": 1, "lengths": True, "reverse": True},
+    {"steps": 17, "rows": 3, "hidden": 7, "lengths": True, "reset": True},
+    {"steps": 17, "rows": 33, "hidden": 100, "reverse": True},
+    {"steps": 1, "rows": 1, "hidden": 64, "lengths": True, "reverse": True, "reset": True},
 ]
 ROUGH_SHAPES = [
-    {"steps": 5, "batch_size": 33, "hidden": 64, "lengths": True, "reset_probability": True},
-    {"steps": 17, "batch_size": 33, "hidden": 10, "reverse": True},
-    {
-        "steps": 2,
-        "batch_size": 1,
-        "hidden": 7,
-        "reset_probability": True,
-    },  # an odd size, which has no kernel of bfloat16
+    {"steps": 5, "rows": 33, "hidden": 64, "lengths": True, "reset": True},
+    {"steps": 17, "rows": 33, "hidden": 10, "reverse": True},
+    {"steps": 2, "rows": 1, "hidden": 7, "reset": True},  # an odd size, which has no kernel of bfloat16
 ]
 EPS = torch.finfo(torch.bfloat16).eps
 each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda spec: spec.rpartition(":")[2])
@@ -98,7 +95,7 @@ def randomize(module: nn.Module, hidden: int, std: float = 0.5) -> None:
 
 
 def drawn(
-    spec, steps, rows, hidden, lengths=False, fresh=False, reverse=False, inputs=3, dtype=torch.float32
+    spec, steps, rows, hidden, lengths=False, reset=False, reverse=False, inputs=3, dtype=torch.float32
 ) -> tuple[Cell, Span]:
     """A cell and a span at random. The states are above 0, as the slstm's normaliser must be."""
     torch.manual_seed(0)
@@ -106,7 +103,7 @@ def drawn(
     randomize(cell, hidden)
     state, initial = (tuple(torch.rand(rows, hidden) + 0.2 for _ in cell.states) for _ in range(2))
     ends = torch.randint(0, steps + 1, (rows,)) if lengths else None
-    x, flags = torch.randn(rows, steps, inputs), torch.rand(rows, steps) < 0.3 if fresh else None
+    x, flags = torch.randn(rows, steps, inputs), torch.rand(rows, steps) < 0.3 if reset else None
     if ends is not None:
         ends[-1], ends[0] = steps, 0  # of one row: 0
         past = torch.arange(steps) >= ends[:, None]
@@ -122,7 +119,7 @@ def in_dtype(cell: Cell, span: Span, dtype: torch.dtype) -> tuple[Cell, Span]:
 
     state, initial = over(span.state, cast), over(span.initial, cast)
     return copy.deepcopy(cell).to(dtype), Span(
-        cast(span.x), state, initial, span.lengths, span.fresh, span.reverse, span.place
+        cast(span.x), state, initial, span.lengths, span.reset, span.reverse, span.prefix
     )
 
 
@@ -208,7 +205,7 @@ def test_outputs_states_and_gradients_equal_the_loops(cell, shape):
 
 @different_cells
 def test_outputs_states_and_gradients_equal_the_loops_in_float64(cell):
-    ours, span = drawn(cell, 5, 3, 7, lengths=True, fresh=True, dtype=torch.float64)
+    ours, span = drawn(cell, 5, 3, 7, lengths=True, reset=True, dtype=torch.float64)
     check(everything(FUSED, ours, span), everything(LOOP, ours, span), 1e-12)
 
 
@@ -230,15 +227,15 @@ def test_under_autocast_it_is_no_further_from_float32_than_the_loop(cell, shape)
 
 @each_cell
 def test_gradients_equal_finite_differences(cell):
-    model = layer(cell, 2, 3, torch.float64, bidirectional=True, learned_state=True, backend="fused")
+    model = layer(cell, 2, 3, torch.float64, bidirectional=True, learn_initial_state=True, backend="fused")
     for learned in model.learned:
-        nn.init.uniform_(learned, 0.2, 1.0)  # also what a fresh row starts from
+        nn.init.uniform_(learned, 0.2, 1.0)  # also what a reset row starts from
     state = over(positive(model, 3), lambda value: value.detach().requires_grad_())
     x = torch.randn(3, 3, 2, dtype=torch.float64, requires_grad=True)
-    lengths, fresh = torch.tensor([3, 0, 2]), torch.tensor([[0, 0, 1], [0, 0, 0], [1, 1, 0]]).bool()
+    lengths, reset = torch.tensor([3, 0, 2]), torch.tensor([[0, 0, 1], [0, 0, 0], [1, 1, 0]]).bool()
 
     def run(x, *_):
-        return tuple(flatten(model(x, state, lengths, fresh)).values())
+        return tuple(flatten(model(x, state, lengths, reset)).values())
 
     assert torch.autograd.gradcheck(run, (x, *flatten(state).values(), *model.parameters()), fast_mode=True)
 
@@ -249,7 +246,7 @@ def test_gradients_equal_finite_differences(cell):
 @pytest.mark.parametrize(("rows", "hidden"), [(1, 130), (1, 256), (3, 128), (33, 64), (3, 1)])
 @different_cells
 def test_two_threads_give_the_same_bits(cell, rows, hidden, two_threads):
-    ours, span = drawn(cell, 3, rows, hidden, lengths=rows > 1, fresh=True, reverse=rows == 3)
+    ours, span = drawn(cell, 3, rows, hidden, lengths=rows > 1, reset=True, reverse=rows == 3)
     two = everything(FUSED, ours, span)
     torch.set_num_threads(1)
     one = everything(FUSED, ours, span)
@@ -263,7 +260,7 @@ def test_two_threads_give_the_same_bits(cell, rows, hidden, two_threads):
 @pytest.mark.parametrize(("rows", "hidden"), [(1, 130), (3, 128), (33, 64)])
 @pytest.mark.parametrize("cell", ["lstm", "rhn"])
 def test_two_threads_give_the_same_bits_in_bfloat16(cell, rows, hidden, two_threads):
-    ours, span = drawn(cell, 5, rows, hidden, lengths=rows > 1, fresh=True)
+    ours, span = drawn(cell, 5, rows, hidden, lengths=rows > 1, reset=True)
     with torch.autocast("cpu", torch.bfloat16):
         two = everything(FUSED, ours, span, torch.float32)
         torch.set_num_threads(1)
@@ -314,7 +311,7 @@ def test_nan_and_infinity_come_out_where_the_loop_has_them(cell, number):
 
 @each_cell
 def test_nan_in_one_row_reaches_no_other_row(cell):
-    ours, span = drawn(cell, 3, 4, 5, fresh=True)
+    ours, span = drawn(cell, 3, 4, 5, reset=True)
     clean = everything(FUSED, ours, span)
     others = [0, 2, 3]
     for place in (span.x, *span.state):
@@ -391,7 +388,7 @@ def test_single_steps_and_calls_without_a_gradient_are_recorded():
         with torch.no_grad(), record() as seen:
             _, state = model(x)
             y, state = model.step(x[:, 0], state)
-            advance = model.unrolled()
+            advance = model.stepper()
             for t in range(4):
                 y, state = advance(x[:, t], state)
         return y, state, {name: seen[name] for name in seen}
@@ -423,11 +420,11 @@ def test_a_held_unit_is_the_loops():
 def test_without_a_gradient_the_outputs_are_the_same(cell):
     model = layer(cell, layers=2, backend="fused")
     x, lengths, state = torch.randn(4, 6, 3), torch.tensor([6, 0, 3, 5]), positive(model, 4)
-    fresh = torch.rand(4, 6) < 0.3
-    run = model(x, state, lengths, fresh)
+    reset = torch.rand(4, 6) < 0.3
+    run = model(x, state, lengths, reset)
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
-            assert_close(model(x, state, lengths, fresh), over(run, Tensor.detach), rtol=0, atol=0)
+            assert_close(model(x, state, lengths, reset), over(run, Tensor.detach), rtol=0, atol=0)
 
 
 @each_cell
@@ -435,7 +432,7 @@ def test_going_step_by_step_equals_forward_and_the_loop(cell):
     model, x = layer(cell, layers=2, residual=True, backend="fused"), torch.randn(3, 5, 3, requires_grad=True)
     state = over(positive(model, 3), lambda value: value.detach().requires_grad_())
     leaves, runs = [x, *flatten(state).values()], []
-    for advance in (model.unrolled(), model.step):
+    for advance in (model.stepper(), model.step):
         now, outputs = state, []
         for t in range(5):
             y, now = advance(x[:, t], now)
@@ -509,10 +506,10 @@ def test_x_that_does_not_lie_side_by_side():
 def test_a_state_a_gradient_and_lengths_that_do_not_lie_side_by_side(lengths):
     model, x = layer(), torch.randn(3, 5, 3)
     state = (tuple(torch.randn(5, 6).t()[::2] for _ in range(2)),)
-    fresh = torch.randn(5, 6).t()[::2] > 1
+    reset = torch.randn(5, 6).t()[::2] > 1
 
     def run(model):
-        y, after = model(x, state, lengths, fresh)
+        y, after = model(x, state, lengths, reset)
         return y, after, gradients(model, y.transpose(0, 2)[::2], after[0][1].t()[1:])
 
     assert_close(*both(model, run))
@@ -648,8 +645,8 @@ def equations(draw) -> Graph:
     return Graph(gates, states, tuple(make.ops), tuple(outputs), dict(zip(states, outputs, strict=True)))
 
 
-def of_graph(graph: Graph, lengths: bool, fresh: bool, reverse: bool) -> tuple[Cell, Span]:
-    return drawn(graph_cell("random", graph, {}), 3, 4, 3, lengths, fresh, reverse, 2, torch.float64)
+def of_graph(graph: Graph, lengths: bool, reset: bool, reverse: bool) -> tuple[Cell, Span]:
+    return drawn(graph_cell("random", ModeGraphs(graph, graph), {}), 3, 4, 3, lengths, reset, reverse, 2, torch.float64)
 
 
 def agrees(ours: Cell, span: Span) -> None:
@@ -662,13 +659,13 @@ def tame(ours: Cell, span: Span) -> bool:
 
 
 some = settings(deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck])
-any_way = {"lengths": st.booleans(), "fresh": st.booleans(), "reverse": st.booleans()}
+any_way = {"lengths": st.booleans(), "reset": st.booleans(), "reverse": st.booleans()}
 
 
 @settings(some, max_examples=8)
 @given(graph=equations(), **any_way)
-def test_a_random_equation_equals_the_loop(graph, lengths, fresh, reverse):
-    case = of_graph(graph, lengths, fresh, reverse)
+def test_a_random_equation_equals_the_loop(graph, lengths, reset, reverse):
+    case = of_graph(graph, lengths, reset, reverse)
     assume(tame(*case))
     agrees(*case)
 
@@ -676,8 +673,8 @@ def test_a_random_equation_equals_the_loop(graph, lengths, fresh, reverse):
 @pytest.mark.slow
 @settings(some, max_examples=40, derandomize=False)
 @given(graph=equations(), **any_way)
-def test_many_random_equations_equal_the_loop(graph, lengths, fresh, reverse):
-    case = of_graph(graph, lengths, fresh, reverse)
+def test_many_random_equations_equal_the_loop(graph, lengths, reset, reverse):
+    case = of_graph(graph, lengths, reset, reverse)
     assume(tame(*case))
     agrees(*case)
 
@@ -725,7 +722,7 @@ CORNERS = {
 
 @pytest.mark.parametrize("corner", CORNERS)
 def test_an_equation_of_an_unusual_form_equals_the_loop(corner):
-    agrees(*of_graph(written(CORNERS[corner]), lengths=True, fresh=True, reverse=False))
+    agrees(*of_graph(written(CORNERS[corner]), lengths=True, reset=True, reverse=False))
 
 
 # ---- refusals
@@ -1065,16 +1062,16 @@ def test_a_step_that_is_another_in_training_has_a_kernel_for_each():
 @pytest.mark.parametrize("cell", ["lstm", "gru", LEAKY], ids=["lstm", "gru", "own"])
 def test_a_second_derivative_is_right_where_pieces_and_records_hang_together(cell):
     torch.manual_seed(0)
-    layer = Recurrent(3, 4, cell, layers=2, learned_state=True).double()
+    layer = Recurrent(3, 4, cell, layers=2, learn_initial_state=True).double()
     randomize(layer, 4)
     x = torch.randn(3, 6, 3, dtype=torch.double, requires_grad=True)
-    leaves, fresh = [x, *layer.parameters()], torch.rand(3, 4) < 0.3
+    leaves, reset = [x, *layer.parameters()], torch.rand(3, 4) < 0.3
 
     def second(backend):
         layer.backend = backend
         y, state = layer(x[:, :2])
         with record() as seen:
-            y, _ = layer(x[:, 2:] + y[:, :1, :3], state, torch.tensor([1, 4, 3]), fresh & (torch.arange(4) < 1))
+            y, _ = layer(x[:, 2:] + y[:, :1, :3], state, torch.tensor([1, 4, 3]), reset & (torch.arange(4) < 1))
         told = sum((seen[place] ** 2).sum() for place in ("1.h", "2.h"))
         first = torch.autograd.grad(y.sum() + told, leaves, create_graph=True)
         return torch.autograd.grad(sum((g**2).sum() for g in first), leaves)

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from elman import Cell, Recurrent, UserError, hold, record, tap
 from elman.cells.lstm import LSTM
-from elman.cells.registry import shipped
+from elman.cells.shipped import shipped
 from elman.recurrent.backend import Span
 from elman.recurrent.fused import Fused
 from elman.recurrent.native import Native
@@ -64,12 +64,12 @@ def agree(run, reference, model, x, state, **tolerance):
     assert_close(pull(*run, leaves), pull(*reference, leaves), **tolerance)
 
 
-def alone(model, x, state, lengths, fresh=None):
-    """Every row by itself and without padding; at each fresh start a new call. Forwards only the first piece goes on
+def alone(model, x, state, lengths, reset=None):
+    """Every row by itself and without padding; at each reset start a new call. Forwards only the first piece goes on
     from the state, backwards only the last does."""
     outputs, states, backward = [], [], [i % model.directions for i in range(len(model.cells))]
     for row, length in enumerate(map(int, lengths)):
-        flags = [False] * T if fresh is None else fresh[row].tolist()
+        flags = [False] * T if reset is None else reset[row].tolist()
         edges = [0, *(t for t in range(1, length) if flags[t]), length]
         after, own = [], over(state, lambda value, row=row: value[row : row + 1])
         for begin, end in pairwise(edges) if length else ():
@@ -198,25 +198,25 @@ def test_cutting_in_time_changes_nothing(cell, cuts, lengths):
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["one", "both"])
 @pytest.mark.parametrize("learned", [False, True], ids=["zero", "learned"])
 def test_a_fresh_start_equals_a_call_of_its_own(learned, bidirectional, flags, lengths):
-    model, x, state = case(layers=2, bidirectional=bidirectional, learned_state=learned)
+    model, x, state = case(layers=2, bidirectional=bidirectional, learn_initial_state=learned)
     ends = torch.tensor(lengths)
-    fresh = torch.tensor(flags).view(B, T) & (torch.arange(T) < ends[:, None])
-    run = model(x, state, None if lengths == FULL else ends, fresh)
-    agree(run, alone(model, x, state, lengths, fresh), model, x, state)
+    reset = torch.tensor(flags).view(B, T) & (torch.arange(T) < ends[:, None])
+    run = model(x, state, None if lengths == FULL else ends, reset)
+    agree(run, alone(model, x, state, lengths, reset), model, x, state)
 
 
 def test_a_fresh_start_in_the_padding_changes_nothing():
     model, x, state = case(bidirectional=True)
     lengths = torch.tensor(UNSORTED)
-    fresh = torch.arange(T) >= lengths[:, None]  # right behind the end too, where backwards begins
-    assert_close(model(x, state, lengths, fresh), model(x, state, lengths))
+    reset = torch.arange(T) >= lengths[:, None]  # right behind the end too, where backwards begins
+    assert_close(model(x, state, lengths, reset), model(x, state, lengths))
 
 
 @pytest.mark.parametrize("backend", ["auto", "loop"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_going_step_by_step_equals_forward(cell, backend):
     model, x, state = case(cell, layers=2, residual=True, backend=backend)
-    for advance in (model.unrolled(), model.step):
+    for advance in (model.stepper(), model.step):
         now, outputs = state, []
         for t in range(T):
             y, now = advance(x[:, t], now)
@@ -257,7 +257,7 @@ def test_dropout_acts_in_training_and_between_layers_only():
 
 
 def test_a_learned_state_is_the_start_and_gets_its_gradient():
-    model, x, state = case(layers=2, bidirectional=True, learned_state=True)
+    model, x, state = case(layers=2, bidirectional=True, learn_initial_state=True)
     start = tuple(tuple(row.expand(B, H) for row in learned) for learned in model.learned)
     agree(model(x), model(x, start), model, x, state)
     assert all(gradient.all() for gradient in pull(model(x)[0], None, [*model.learned]))
@@ -409,10 +409,10 @@ def test_native_takes_the_equations_that_torch_has_and_refuses_the_others_with_a
 def test_native_refuses_what_it_cannot_do():
     model, x, state = case(layers=2, bidirectional=True)
     run, never = model(x, state), torch.zeros(B, T, dtype=torch.bool)
-    assert_close(model(x, state, fresh=never), run)
+    assert_close(model(x, state, reset=never), run)
     model.backend = "native"
     with mistake("refuses the cell lstm because .* anew"):
-        model(x, state, fresh=never)
+        model(x, state, reset=never)
     with mistake("refuses the cell lstm because .* inside"), record():
         model(x, state)
     with mistake("refuses the cell lstm because .* inside"), hold({"1.c.0": 1.0}):
@@ -474,24 +474,24 @@ def test_native_and_the_loop_agree_on_the_device(device):
     [({"x": torch.zeros(B, I)}, r"x must be \(B, T, 3\)"), ({"x": torch.zeros(B, T, 4)}, r"x must be \(B, T, 3\)"),
      ({"x": torch.zeros(B, 0, I)}, "T above 0"), ({"lengths": torch.ones(5).long()}, r"lengths must be 4 integers"),
      ({"lengths": torch.tensor([1, 2, 3, 7])}, "from 0 to 6"), ({"lengths": torch.tensor([1, -1, 3, 2])}, "-1 to 3"),
-     ({"fresh": torch.ones(B, T + 1).bool()}, r"fresh must be bool \(4, 6\)"),
-     ({"fresh": torch.ones(B, T)}, r"fresh must be bool \(4, 6\)"),
+     ({"reset": torch.ones(B, T + 1).bool()}, r"reset must be bool \(4, 6\)"),
+     ({"reset": torch.ones(B, T)}, r"reset must be bool \(4, 6\)"),
      ({"backend": "nativ"}, "unknown backend 'nativ': did you mean 'native'"), ({"hidden_size": 0}, "hidden_size=0"),
      ({"layers": 0}, "layers=0"), ({"dropout": 1}, r"dropout in \[0, 1\)"), ({"bidirectional": True}, "step by step")],
 )  # fmt: skip
 def test_wrong_arguments_are_said_in_one_line(given_to, match):
-    inputs = {name: value for name, value in given_to.items() if name in ("x", "lengths", "fresh")}
+    inputs = {name: value for name, value in given_to.items() if name in ("x", "lengths", "reset")}
     with mistake(match):
         model = Recurrent(**{"input_size": I, "hidden_size": H, **(given_to if not inputs else {})})
         model(**{"x": torch.zeros(B, T, I), **inputs}) if inputs else model.step(torch.zeros(B, I))
 
 
 def test_the_gradients_of_the_whole_layer_are_right_to_second_order():
-    model, x, state = case("lstm", (2, 2), layers=2, bidirectional=True, learned_state=True)
-    lengths, fresh = torch.tensor([3, 2, 0, 1]), torch.tensor([[0, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]]).bool()
+    model, x, state = case("lstm", (2, 2), layers=2, bidirectional=True, learn_initial_state=True)
+    lengths, reset = torch.tensor([3, 2, 0, 1]), torch.tensor([[0, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]]).bool()
 
     def run(x, *_):
-        return tuple(flatten(model(x[:, :3], state, lengths, fresh)).values())
+        return tuple(flatten(model(x[:, :3], state, lengths, reset)).values())
 
     leaves = (x, *flatten(state).values(), *model.parameters())
     assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
@@ -542,14 +542,14 @@ def test_a_state_of_another_size_is_refused(state):
 
 
 def test_a_step_that_was_made_before_the_recording_is_seen():
-    step = Recurrent(2, 3).unrolled()
+    step = Recurrent(2, 3).stepper()
     with record() as seen:
         step(torch.ones(1, 2))
     assert seen["1.c"].shape == (1, 1, 3)
 
 
 def test_rows_that_begin_anew_have_the_initial_state_and_the_others_their_own():
-    model, _, state = case("lstm", layers=2, learned_state=True)
+    model, _, state = case("lstm", layers=2, learn_initial_state=True)
     rows = torch.tensor([True, False, False, True])
     anew, initial = model.anew(state, rows), model.initial(B)
     for place, value in flatten(anew).items():

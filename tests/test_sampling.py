@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from torch import nn
 from torch.testing import assert_close
 
-from elman.cells.registry import shipped
+from elman.cells.shipped import shipped
 from elman.decode import sampling
 from elman.decode.sampling import Sampling, sample
 from elman.options import check
@@ -219,16 +219,17 @@ def model():
     return task
 
 
-class Watched:
+class Watched(TokenStepper):
     """A stepper that keeps what it was given, and whether it made a graph."""
 
     def __init__(self, task):
+        super().__init__()
         self.stepper, self.device = task.stepper(), task.stepper().device
         self.given, self.begun, self.graphs = [], [], []
 
-    def begin(self, batch):
-        self.begun.append(batch["input"].clone())
-        return self.stepper.begin(batch)
+    def begin(self, inputs):
+        self.begun.append(inputs["input"].clone())
+        return self.stepper.begin(inputs)
 
     def step(self, token, state):
         self.given.append(token.clone())

@@ -18,6 +18,7 @@ from elman.decode.search import Hypothesis, Search, draw, search
 from elman.errors import UserError
 from elman.options import check
 from elman.recurrent.layer import Recurrent
+from elman.recurrent.token_stepper import TokenStepper
 from elman.tasks.lm import LM
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
@@ -29,7 +30,7 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # of sums of log-probabilities in float32
 seeds = st.integers(0, 2**31)
 
 
-class Tables:
+class Tables(TokenStepper):
     """A stepper of random chances given the last two tokens. Each row has a table of its own, which travels in its
     state, so that a row that were given another's state would be seen."""
 
@@ -315,6 +316,7 @@ class Babbling(Tables):
     """Says what must not be heard once it was given the end as a row's own token."""
 
     def __init__(self, value):
+        super().__init__()
         self.value, self.fed = value, []
 
     def begin(self, batch):
@@ -505,6 +507,7 @@ class Prompted(Tables):
     """Streams of the first of these tables."""
 
     def __init__(self, batch):
+        super().__init__()
         self.table = batch["table"][:1]
 
     def begin(self, batch):

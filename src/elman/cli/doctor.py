@@ -12,7 +12,8 @@ from torch import nn
 
 from elman import __version__
 from elman.cells.cell import Cell
-from elman.cells.registry import find, shipped
+from elman.cells.registry import find
+from elman.cells.shipped import shipped
 from elman.cells.trace import NotTraceable, trace
 from elman.cli.parameters import command
 from elman.kernels.processor import bfloat16_hardware

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from elman.decode.ban import ban, repeats
 from elman.options import CountInt, PositiveFloat, PositiveInt, Probability, ShareFloat
 from elman.recurrent.state import State
+from elman.recurrent.token_stepper import TokenStepper
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ BLOCK = 64  # steps between two handings-out
 
 
 def sample(
-    stepper: Any, prompt: list[int], length: int, how: Sampling, generator: torch.Generator, num_samples: int = 1,
-    batch: Mapping[str, Tensor] | None = None,
+    stepper: TokenStepper, prompt: list[int], length: int, how: Sampling, generator: torch.Generator,
+    num_samples: int = 1, batch: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Tensor]:  # fmt: skip
     """Yields `length` times the next tokens (num_samples,), after the prompt, which every row is given; `batch` is what
     else the stepper begins with. The numbers drawn depend only on the generator, on the CPU, and the number of
@@ -98,7 +99,7 @@ def sample(
 
 @torch.inference_mode()
 def _block(
-    stepper: Any, token: Tensor, state: State, uniforms: Tensor, how: Sampling, written: Tensor
+    stepper: TokenStepper, token: Tensor, state: State, uniforms: Tensor, how: Sampling, written: Tensor
 ) -> tuple[list[Tensor], Tensor, State]:
     """As many steps as there are uniform numbers (n, num_samples, 1): the tokens drawn, what is fed next, and the
     state. `written` (num_samples, T) is what no run may be repeated of."""

@@ -1,7 +1,6 @@
 """Search: outputs that end, found by beams or by drawing, for many rows side by side."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from elman.decode.sampling import Sampling
 from elman.errors import UserError
 from elman.options import CountFloat, CountInt, PositiveInt
 from elman.recurrent.state import State, over
+from elman.recurrent.token_stepper import TokenStepper
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Hypothesis:
 
 @torch.inference_mode()
 def search(
-    stepper: Any, batch: dict[str, Tensor], rows: int, start: int, end: int, how: Search,
+    stepper: TokenStepper, batch: dict[str, Tensor], rows: int, start: int, end: int, how: Search,
     max_length: int | list[int], no_repeat: int = 0,
 ) -> list[list[Hypothesis]]:  # fmt: skip
     """The `how.n_best` hypotheses of each row of the batch, best first; fewer where there are not so many outputs.
@@ -94,7 +94,7 @@ def _settled(found: list[Hypothesis], score: float, how: Search, limit: int) -> 
 class _Beams:
     """The unfinished hypotheses of all rows, (rows, beam) of them. An empty place has the score -inf."""
 
-    def __init__(self, stepper: Any, batch: dict[str, Tensor], rows: int, start: int, end: int, how: Search):
+    def __init__(self, stepper: TokenStepper, batch: dict[str, Tensor], rows: int, start: int, end: int, how: Search):
         self.stepper, self.end, self.how = stepper, end, how
         self.state = _repeated(stepper.begin(batch), how.beam)
         self.token = torch.full((rows, how.beam), start, device=stepper.device)
@@ -149,7 +149,7 @@ class _Beams:
 
 @torch.inference_mode()
 def draw(
-    stepper: Any, batch: dict[str, Tensor], rows: int, start: int, end: int, how: Search, sampling: Sampling,
+    stepper: TokenStepper, batch: dict[str, Tensor], rows: int, start: int, end: int, how: Search, sampling: Sampling,
     generator: torch.Generator, max_length: int,
 ) -> list[list[Hypothesis]]:  # fmt: skip
     """`how.n_best` outputs of each row of the batch drawn independently, best first; some may be equal. Scores are

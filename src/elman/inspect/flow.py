@@ -123,7 +123,7 @@ def matrices(layer: Recurrent) -> dict[str, Stretching]:
         for name, matrix in cell.matrices().items():
             kind, *gates = name.split("_")
             for gate, block in zip(gates, matrix.split(cell.hidden_size), strict=True):
-                found[f"{layer.place(index)}{kind}.{gate}"] = Stretching.of(block)
+                found[f"{layer.prefix(index)}{kind}.{gate}"] = Stretching.of(block)
     return found
 
 

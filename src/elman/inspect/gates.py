@@ -28,7 +28,7 @@ def places(layer: Recurrent) -> dict[str, str]:
     found = {}
     for index, cell in enumerate(layer.cells):
         assert isinstance(cell, Cell)
-        found |= {layer.place(index) + name: says for name, says in gates(cell).items()}
+        found |= {layer.prefix(index) + name: says for name, says in gates(cell).items()}
     return found
 
 

@@ -16,7 +16,7 @@ from elman.inspect.look import Look
 from elman.inspect.panel import Panel
 from elman.printable import printable
 from elman.recurrent.layer import Recurrent
-from elman.recurrent.lengths import past
+from elman.recurrent.lengths import padding_mask
 from elman.tasks.tables import TableTask
 from elman.tasks.task import Answer, Batch, to
 from elman.tokenizers.registry import Tokenizer
@@ -94,7 +94,7 @@ class Predictions:
                 self.task.loss(batch)
             lengths = batch[f"{self.task.by}_lengths"]
             values = {place: seen[place] for place in named}
-            counted = ~past(lengths, next(iter(values.values())).shape[1])
+            counted = ~padding_mask(lengths, next(iter(values.values())).shape[1])
             pieces.append({place: value[counted].float().cpu().numpy() for place, value in values.items()})
             steps += int(lengths.sum())
             if steps > STEPS:

@@ -122,14 +122,15 @@ class TiedStepper(TokenStepper):
 
     def __init__(self, model: TiedModel):
         super().__init__()
-        self.model, self.layer = model, model.generating.stepper()
+        self.model, self.layer, self.device = model, model.generating.stepper(), model.device
 
     def begin(self, inputs: Batch) -> State:
         """See `Stepper`."""
         return self.model.begin(inputs)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor | None, state: State) -> tuple[Tensor, State]:
         """See `TokenStepper`."""
+        assert x is not None
         hidden, state = self.model.advance(self.layer, x, state)
         return self.model.logits(hidden), state
 

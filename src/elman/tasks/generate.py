@@ -128,7 +128,7 @@ class GenerateStepper(RecurrentTokenStepper):
         super().__init__(model.recurrent, model.inputs(), model.head)
         self.model = model
 
-    def begin(self, inputs: Batch) -> State:
+    def begin(self, inputs: Mapping[str, Tensor]) -> State:
         """See `Stepper`: label, label2, ... (B,), and `input` (B, ...) for the number of rows."""
         device = self.model.device
         labels = {role: inputs[role].to(device) for role in self.model.labels}

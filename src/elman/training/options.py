@@ -48,10 +48,10 @@ class TrainOptions:
     def span(self) -> tuple[Unit, float] | None:
         """The one of for, epochs and steps that is given, and how much of it."""
         spans: tuple[tuple[Unit, Any], ...] = (("for", self.for_), ("epochs", self.epochs), ("steps", self.steps))
-        given = [(name, value) for name, value in spans if value is not None]
+        given: list[tuple[Unit, Any]] = [(unit, value) for unit, value in spans if value is not None]
         if len(given) > 1:
             raise UserError(f"{' and '.join(f'`{name}`' for name, _ in given)} exclude each other: give one")
         if not given:
             return None
-        name, value = given[0]
-        return name, seconds(str(value)) if name == "for" else float(value)
+        unit, value = given[0]
+        return unit, seconds(str(value)) if unit == "for" else float(value)
