@@ -20,7 +20,7 @@ from elman.nets import timm_grid
 from elman.nets.grid import Encoder, GridFeatures
 from elman.nets.residual import Residual
 from elman.nets.timm_grid import TimmGrid, TimmModel
-from elman.options import Bound, PositiveInt
+from elman.options import PositiveInt, at_most
 from elman.schema import to_json
 from elman.tasks.answer import Answer
 from elman.tasks.tables import TableTaskOptions
@@ -28,8 +28,8 @@ from elman.tokenizers.tokenizer import Log
 
 RESIDUAL = "residual"
 SIZE = 64  # pixels
-ImageSize = Annotated[PositiveInt, Bound("at most 4,096 pixels", lambda size: size <= 4096)]
-GridSize = Annotated[PositiveInt, Bound("at most 65,536", lambda size: size <= 65536)]
+ImageSize = Annotated[PositiveInt, at_most(4096)]
+GridSize = Annotated[PositiveInt, at_most(65536)]
 
 
 @dataclass(frozen=True)
