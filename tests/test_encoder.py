@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from PIL import Image
-from test_pictures import fails
+from test_images import fails
 from torch import nn
 from torch.testing import assert_close
 

@@ -12,7 +12,7 @@ from typing import Any
 from elman.errors import UserError
 
 STANDARD_INPUT = "/dev/stdin"
-SCHEMES = ("hub:", "builtin:")  # what begins so names data that is no file
+SCHEMES = ("hub:", "builtin:", "cache:")  # what begins so names data that is no file
 
 
 def cache_folder() -> Path:

@@ -28,6 +28,14 @@ Share = Bound("from 0 up to, not including, 1", lambda value: 0 <= value < 1)
 Probability = Bound("above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
+@dataclass(frozen=True)
+class Choices:
+    """The valid words of an option, where they come from a registry: `Annotated[str, Choices(names)]`. `names` is called
+    at each check and for the help, never at import."""
+
+    names: Callable[[], Iterable[str]]
+
+
 def whole(kind: type, tokens: Sequence[Token]) -> int:
     """A whole number from the command line, where `int` would be given 8 for 8.5."""
     try:
@@ -71,7 +79,7 @@ def _problems(options: Any) -> Iterable[str]:
         for bound in _metadata(hint, Bound):
             if not bound.holds(value):
                 yield f"{flag(field.name)} {value} must be {bound.phrase}"
-        for choices in _choices(hint):
+        for choices in (*_choices(hint), *(tuple(each.names()) for each in _metadata(hint, Choices))):
             if value not in choices:
                 near = nearest(str(value), choices, cutoff=0.0)
                 yield f"{flag(field.name)} '{value}' must be one of {', '.join(choices)}: did you mean '{near}'?"

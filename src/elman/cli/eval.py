@@ -12,7 +12,7 @@ from elman.cli.log import log
 from elman.cli.screen import shown
 from elman.errors import UserError
 from elman.options import PositiveInt, check
-from elman.tokenizers.registry import Unknown
+from elman.tokenizers.tokenizer import Unknown
 from elman.training.device import find_device, find_precision
 from elman.training.evaluate import evaluate
 from elman.training.run import Which, newest

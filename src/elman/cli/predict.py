@@ -13,9 +13,10 @@ import numpy as np
 from cyclopts import Parameter
 
 from elman.cli.log import log
-from elman.data import table
+from elman.data import table, table_reader
 from elman.data.content import content, encoding_name
-from elman.data.table import Table, TableOptions
+from elman.data.table import Table
+from elman.data.table_reader import TableOptions
 from elman.decode.sampling import Sampling
 from elman.decode.search import Search
 from elman.errors import UserError
@@ -162,7 +163,7 @@ def _file(model: Model, name: str, asking: Asking) -> Table:
     """The rows of a file, read as those of the run were."""
     trained = restore(TableOptions, model.config["options"])
     how = replace(trained, format="auto", encoding=asking.encoding, skip_bad=asking.skip_bad, images=asking.images)
-    rows = table.read([name], how)
+    rows = table_reader.read([name], how)
     log(*rows.notes)
     return replace(rows, notes=[])
 

@@ -18,7 +18,7 @@ from elman.errors import UserError
 from elman.inspect.live import check_unit, valued
 from elman.options import CountInt, PositiveFloat, PositiveInt, check
 from elman.printable import printable
-from elman.tokenizers.registry import Unknown
+from elman.tokenizers.tokenizer import Unknown
 from elman.training.run import Which, newest
 from elman.training.trained_model import Model, load
 

@@ -11,7 +11,7 @@ from elman.inspect.live import check_unit
 from elman.inspect.look import Look as Look
 from elman.inspect.recording import listen
 from elman.tasks.lm import LM
-from elman.tokenizers.registry import Tokenizer
+from elman.tokenizers.tokenizer import Tokenizer
 from elman.training.trained_model import Model
 
 LEAST, TOKENS = 200, 40_000  # that are read: at least, and when nothing else is asked for

@@ -11,7 +11,8 @@ from elman.inspect.chart import COLOURS, axes, literal, styled
 from elman.inspect.panel import Panel
 from elman.inspect.predictions import Predictions, seen
 from elman.tasks.translate import Translate, limit
-from elman.tokenizers.registry import Tokenizer, from_config
+from elman.tokenizers import registry
+from elman.tokenizers.tokenizer import Tokenizer
 
 SHOWN, MEASURED = 4, 40  # sentences that are drawn, and over which the numbers are taken
 SHORTEST, READABLE = 4, 24  # tokens of a source that is looked at
@@ -65,9 +66,9 @@ def align(here: Predictions, task: Translate, row: int) -> Aligned:
     target = torch.tensor(found.tokens, dtype=torch.int64, device=batch["source"].device)
     weights = task.alignment(batch["source"][0], target).float().cpu().numpy()
     ids, sides = batch["source"][0].tolist(), here.config["tokens"]
-    source = spelled(from_config(sides["source"]), ids[::-1] if here.config["reverse"] else ids)
+    source = spelled(registry.from_json(sides["source"]), ids[::-1] if here.config["reverse"] else ids)
     return Aligned(
-        source, [*spelled(from_config(sides["target"]), found.tokens), END],
+        source, [*spelled(registry.from_json(sides["target"]), found.tokens), END],
         weights[:, ::-1] if here.config["reverse"] else weights,
     )  # fmt: skip
 

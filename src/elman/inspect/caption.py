@@ -13,11 +13,12 @@ from elman.inspect.look import Look
 from elman.inspect.panel import Panel, table
 from elman.inspect.predictions import Predictions, shortened
 from elman.inspect.strip import PAGE, Strip, words
-from elman.metrics.captions import Described
-from elman.metrics.pointing import Pointed, figures
+from elman.metrics.captions import CaptionScores
+from elman.metrics.pointing import Pointing, pointing_metrics
 from elman.tasks.caption import Caption
 from elman.tasks.task import Answer, to
-from elman.tokenizers.registry import Tokenizer, from_config
+from elman.tokenizers import registry
+from elman.tokenizers.tokenizer import Tokenizer
 from elman.training.trained_model import Model
 
 TAKES = ("text", "length")
@@ -32,7 +33,7 @@ def panels(model: Model, look: Look) -> Iterator[Panel]:
     assert isinstance(here.task, Caption)
     said = captions(here, here.task)
     yield scores_panel(here, said)
-    found = [each for some in here.task.pointed(here.whole, said.said, here.config).values() for each in some]
+    found = [each for some in here.task.pointed(here.whole, said.predictions, here.config).values() for each in some]
     if found:
         yield attention_panel(found, look.quiet)
     if not look.quiet:
@@ -42,28 +43,28 @@ def panels(model: Model, look: Look) -> Iterator[Panel]:
     yield from training(model.run, look.log)
 
 
-def captions(here: Predictions, task: Caption) -> Described:
+def captions(here: Predictions, task: Caption) -> CaptionScores:
     """What is said of each picture, once, beside all captions that the whole table has of it."""
     first = {picture.name: row for row, picture in reversed(list(enumerate(here.column("image"))))}
     some = here.source.select(np.array(sorted(first.values())))
     rows = {picture.name: row for row, picture in reversed(list(enumerate(here.whole.columns["image"])))}
     names = [picture.name for picture in some.table.columns["image"]]
     found = dict(task.answered(some, here.config))
-    return Described(here.whole, {rows[name]: found[row]["caption"] for row, name in enumerate(names)})
+    return CaptionScores(here.whole, {rows[name]: found[row]["caption"] for row, name in enumerate(names)})
 
 
-def hardest(said: Described) -> list[int]:
+def hardest(said: CaptionScores) -> list[int]:
     """The rows, those whose caption is known not to be true first, then by CIDEr-D."""
-    return sorted(said.said, key=lambda row: (said.true(row) is not False, said.cider(row)))
+    return sorted(said.predictions, key=lambda row: (said.is_true(row) is not False, said.cider(row)))
 
 
-def scores_panel(here: Predictions, said: Described) -> Panel:
+def scores_panel(here: Predictions, said: CaptionScores) -> Panel:
     """BLEU, CIDEr-D, what is true; and the loss, which is something else."""
-    counted = said.figures()
+    counted = said.metrics()
     nats, tokens = here.loss(list(range(len(here))))
-    unit = from_config(here.config["tokens"]["caption"]).unit
+    unit = registry.from_json(here.config["tokens"]["caption"]).unit
     says = (
-        f"BLEU-4 {counted['bleu4']:.1f} and CIDEr-D {counted['cider']:.2f} over {counted['pictures']:,} pictures, "
+        f"BLEU-4 {counted['bleu4']:.1f} and CIDEr-D {counted['cider']:.2f} over {counted['images']:,} pictures, "
         "written greedily, all captions of a picture counting"
     )
     says += f"; {counted['true']:.0%} are true of their picture. " if "true" in counted else ". "
@@ -83,7 +84,7 @@ def scores_panel(here: Predictions, said: Described) -> Panel:
 
 
 @styled
-def scores_chart(said: Described, groups: dict[str, dict]) -> Figure:
+def scores_chart(said: CaptionScores, groups: dict[str, dict]) -> Figure:
     """BLEU of n-grams up to each n, and how the pictures spread over CIDEr-D."""
     figure, grid = axes(10.0, 2.7, 1, 2)
     left, right = grid[0]
@@ -96,20 +97,20 @@ def scores_chart(said: Described, groups: dict[str, dict]) -> Figure:
     left.grid(False, axis="x")
     if len(groups) > 1:
         left.legend()
-    found = [said.cider(row) for row in said.said]
+    found = [said.cider(row) for row in said.predictions]
     right.hist(found, bins=np.linspace(0, max(1.0, *found), 31), color=COLOURS[0])
-    right.set(xlabel="CIDEr-D of a caption", ylabel="pictures")
+    right.set(xlabel="CIDEr-D of a caption", ylabel="images")
     return figure
 
 
-def attention_panel(found: list[Pointed], quiet: bool) -> Panel:
+def attention_panel(found: list[Pointing], quiet: bool) -> Panel:
     """How much of the attention lies on what a noun names, when it is said."""
-    counted = figures(found)
+    counted = pointing_metrics(found)
     share, chance, hits = (counted[name] for name in ("attention", "attention_chance", "attention_hits"))
-    by_word: dict[str, list[Pointed]] = {}
+    by_word: dict[str, list[Pointing]] = {}
     for each in found:
         by_word.setdefault(each.word, []).append(each)
-    rows = [[word, len(some), *figures(some).values()] for word, some in sorted(by_word.items())]
+    rows = [[word, len(some), *pointing_metrics(some).values()] for word, some in sorted(by_word.items())]
     says = (
         f"When it says a noun that names something in the picture, {share:.0%} of the attention lies on that thing; "
         f"spread evenly it would be {chance:.0%}, so it is {share / chance:.1f} times that. The place with the most "
@@ -138,12 +139,12 @@ def attention_chart(rows: list[list]) -> Figure:
     return figure
 
 
-def strips_panel(here: Predictions, task: Caption, said: Described, ordered: list[int]) -> Panel:
+def strips_panel(here: Predictions, task: Caption, said: CaptionScores, ordered: list[int]) -> Panel:
     """Some pictures as they were looked at for each word: a few at random, then the hardest."""
-    chance = np.random.default_rng(here.look.seed).permutation(sorted(said.said))[:DRAWN].tolist()
+    chance = np.random.default_rng(here.look.seed).permutation(sorted(said.predictions))[:DRAWN].tolist()
     hard = [row for row in ordered if row not in chance][:DRAWN]
     rows = [*chance, *hard]
-    found = looked(task, here.config, said.rows.take(rows), [said.said[row] for row in rows],
+    found = looked(task, here.config, said.rows.take(rows), [said.predictions[row] for row in rows],
                    [f"reference: {said.references[said.names[row]][0]}" for row in rows])  # fmt: skip
     about = f"{len(chance)} pictures drawn at random" + (f", then the {len(hard)} hardest" if hard else "")
     says = (
@@ -157,26 +158,26 @@ def strips_panel(here: Predictions, task: Caption, said: Described, ordered: lis
                  "".join(strip.html() for strip in found))  # fmt: skip
 
 
-def hardest_panel(said: Described, ordered: list[int]) -> Panel:
+def hardest_panel(said: CaptionScores, ordered: list[int]) -> Panel:
     """The pictures whose caption is not true, or least like those of people."""
     each = ordered[:HARDEST]
-    judged = said.true(each[0]) is not None
+    judged = said.is_true(each[0]) is not None
     marks = {True: "yes", False: "no", None: ""}
     rows = [
-        [said.rows.columns["image"][row].small(PAGE), said.cider(row), *([marks[said.true(row)]] if judged else []),
-         shortened(said.said[row]), shortened(said.references[said.names[row]][0])] for row in each
+        [said.rows.columns["image"][row].thumbnail(PAGE), said.cider(row), *([marks[said.is_true(row)]] if judged else []),
+         shortened(said.predictions[row]), shortened(said.references[said.names[row]][0])] for row in each
     ]  # fmt: skip
     what = "that is not true, and then by the lowest CIDEr-D" if judged else "that has the lowest CIDEr-D"
     says = f"The {len(rows)} of {len(ordered):,} pictures with the caption {what}."
-    found = [{"picture": said.names[row], "cider": said.cider(row), "said": said.said[row],
+    found = [{"picture": said.names[row], "cider": said.cider(row), "said": said.predictions[row],
               "references": said.references[said.names[row]]} for row in each]  # fmt: skip
     head = ["", "CIDEr\u2011D", *(["true"] if judged else []), "said", "reference"]
-    return Panel("hardest", "The hardest pictures", says, {"pictures": found}, body=table(head, rows))
+    return Panel("hardest", "The hardest pictures", says, {"images": found}, body=table(head, rows))
 
 
 def looked(task: Caption, config: dict, rows: Table, said: list[str], below: list[str]) -> list[Strip]:
     """A strip of each row's picture, for what was said of it; without steps for a decoder that looks nowhere."""
-    tokens = from_config(config["tokens"]["caption"])
+    tokens = registry.from_json(config["tokens"]["caption"])
     ids = [written(tokens, caption) for caption in said]
     fields = task.inputs(rows, config, lambda line: None) | {"said": Ragged([np.array(each, np.int64) for each in ids])}
     batch = to(Rows(rows, fields, len(rows), None).take(np.arange(len(rows))), task.head.weight.device)
@@ -205,7 +206,7 @@ def blind(task: Caption) -> str:
 
 def written(tokens: Tokenizer, text: str) -> list[int]:
     """The tokens of a text that was written by them, the unknown one where its sign stands."""
-    text = tokens.alone(text)
+    text = tokens.with_lead(text)
     if tokens.unknown is None:
         return tokens.encode(text, "replace")
     found = list[int]()

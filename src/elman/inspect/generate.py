@@ -13,7 +13,7 @@ from elman.inspect.look import Look
 from elman.inspect.panel import Panel, table
 from elman.inspect.predictions import Predictions, shortened
 from elman.tasks.generate import Generate
-from elman.tokenizers.registry import from_config
+from elman.tokenizers import registry
 from elman.training.trained_model import Model
 
 TAKES = ("text", "length")
@@ -45,7 +45,7 @@ def asked(here: Predictions) -> list[tuple[str, ...]]:
 
 def write(here: Predictions, task: Generate, groups: list[tuple[str, ...]]) -> list[list[str]]:
     """Texts for each group of labels, one for each role."""
-    roles, tokens = here.config["labels"], from_config(here.config["tokens"])
+    roles, tokens = here.config["labels"], registry.from_json(here.config["tokens"])
     batch = {
         role: torch.tensor([known.index(labels[number]) for labels in groups for _ in range(WRITTEN)])
         for number, (role, known) in enumerate(roles.items())

@@ -20,7 +20,7 @@ from elman.inspect.markov import Texts, markov
 from elman.inspect.panel import Panel
 from elman.inspect.recording import listen
 from elman.tasks.lm import LM
-from elman.tokenizers.registry import Tokenizer
+from elman.tokenizers.tokenizer import Tokenizer
 from elman.training.trained_model import Model
 
 TAKES = ("text", "language", "length", "unknown", "own")

@@ -15,7 +15,7 @@ from elman.inspect.curves import curves
 from elman.inspect.panel import Panel, Report
 from elman.options import CountInt, PositiveInt, build, check, flag
 from elman.tasks.task import Answer
-from elman.tokenizers.registry import Unknown
+from elman.tokenizers.tokenizer import Unknown
 from elman.training.run import Run
 from elman.training.trained_model import Model, load
 

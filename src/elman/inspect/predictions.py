@@ -19,8 +19,7 @@ from elman.recurrent.layer import Recurrent
 from elman.recurrent.lengths import past
 from elman.tasks.tables import TableTask
 from elman.tasks.task import Answer, Batch, to
-from elman.tokenizers.registry import Tokenizer
-from elman.tokenizers.tokenizer import lowered
+from elman.tokenizers.tokenizer import Tokenizer, lowercase
 from elman.tokenizers.vocabulary_tokenizer import VocabularyTokenizer
 from elman.training.trained_model import Model
 
@@ -105,8 +104,8 @@ class Predictions:
 def pieces(tokens: Tokenizer, text: str, ids: np.ndarray) -> list[str]:
     """The tokens (T,) of a text as they stand in it, also those for which the model has no token of their own."""
     if isinstance(tokens, VocabularyTokenizer):
-        alone = tokens.alone(text)
-        found = list(tokens.pieces(lowered(alone) if tokens.lower else alone))[: len(ids)]
+        alone = tokens.with_lead(text)
+        found = list(tokens.split(lowercase(alone) if tokens.lower else alone))[: len(ids)]
     else:
         decode = tokens.decoder()
         found = [decode(int(token)) for token in ids]

@@ -14,7 +14,7 @@ from elman.inspect.chart import COLOURS, axes, literal, styled
 from elman.inspect.panel import Panel
 from elman.inspect.predictions import Predictions, pieces, seen, shortened
 from elman.tasks.classify import Classify
-from elman.tokenizers.registry import from_config
+from elman.tokenizers import registry
 
 MOST, READABLE, BUDGET = 150, 60, 1_000_000  # rows that are followed; steps of those taken first; steps squared
 TURNING, SUREST = 4, 2  # rows that are shown
@@ -67,7 +67,7 @@ class PrefixPredictions:
 
     def __init__(self, here: Predictions, task: Classify):
         self.here, self.task, self.labels = here, task, here.config["labels"]
-        self.tokens = from_config(here.config["tokens"]) if "tokens" in here.config else None
+        self.tokens = registry.from_json(here.config["tokens"]) if "tokens" in here.config else None
         self.unit = "step" if self.tokens is None else self.tokens.unit
         self.inputs = here.source.values("input")
         self.many = [self.follow(row) for row in self._some()]

@@ -17,7 +17,7 @@ from elman.inspect import painting
 from elman.inspect.chart import literal, png, styled
 from elman.inspect.panel import escape, thumbnail
 from elman.inspect.predictions import shortened
-from elman.tokenizers.registry import Tokenizer
+from elman.tokenizers.tokenizer import Tokenizer
 
 LARGEST, PAGE, ALONE = 400, 220, 340  # pixels of a picture in a file, in a page, and where few are in a line
 FEW = 4
@@ -41,7 +41,7 @@ class Strip:
 
     def images(self, most: int) -> list[tuple[str, Image.Image]]:
         """The picture as it is, and once for each step, each with its word."""
-        plain = self.picture.small(most)
+        plain = self.picture.thumbnail(most)
         return [("", plain), *((word, lit(plain, weights, self.framed)) for word, weights in self.steps)]
 
     def html(self) -> str:

@@ -74,7 +74,7 @@ def confusion_panel(here: Predictions, sentences: list[Tagged], found: Confusion
     known = Vocabulary(here.config["words"])
     right: dict[bool, list[bool]] = {True: [], False: []}
     for each in sentences:
-        numbers = known.numbers(each.words)
+        numbers = known.indices(each.words)
         for number, truth, said in zip(numbers.tolist(), each.truth, each.said, strict=True):
             right[number != 0].append(truth == said)
     kinds = (("that it knows", right[True]), ("that it met at most once in training", right[False]))

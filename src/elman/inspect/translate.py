@@ -86,14 +86,14 @@ def hardest_panel(scored: Scored) -> Panel:
     """The sentences whose translation is least like any of their references."""
     every = sorted((scored.sentence(source), source) for source in scored.sources)
     each, middle = every[:HARDEST], every[len(every) // 2][0]
-    rows = [[score, *(shortened(text) for text in (source, scored.said[source], scored.references[source][0]))]
+    rows = [[score, *(shortened(text) for text in (source, scored.predictions[source], scored.references[source][0]))]
             for score, source in each]  # fmt: skip
     says = (
         f"The {len(rows)} of {len(every):,} sources whose translation has the lowest chrF, from 0 to 100: how much of "
         f"its letters, one to six in a row, it shares with its references. Half of all have {middle:.0f} or more."
     )
     figures = {"sentences": [
-        {"chrf": score, "source": source, "said": scored.said[source], "references": scored.references[source]}
+        {"chrf": score, "source": source, "said": scored.predictions[source], "references": scored.references[source]}
         for score, source in each
     ]}  # fmt: skip
     return Panel("hardest", "The hardest sentences", says, figures,

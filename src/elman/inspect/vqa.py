@@ -15,10 +15,10 @@ from elman.inspect.look import Look
 from elman.inspect.panel import LazyImage, Panel, escape, table
 from elman.inspect.predictions import Predictions, shortened
 from elman.inspect.strip import PAGE, Strip, words
-from elman.metrics.groups import parted
+from elman.metrics.grouping import grouped
 from elman.tasks.task import Answer, to
 from elman.tasks.vqa import Vqa
-from elman.tokenizers.registry import from_config
+from elman.tokenizers import registry
 from elman.training.trained_model import Model
 
 TAKES = ("text", "length")
@@ -55,7 +55,7 @@ def answers_panel(here: Predictions) -> Panel:
         hard, easy = (f"“{shortened(kind, 40)}” ({kinds[kind]['accuracy']:.0%})" for kind in (by[0], by[-1]))
         says += f" The easiest kind of question is {easy}, the hardest {hard}."
     counts = {name: len(rows) for column in here.task.besides  # type: ignore[attr-defined]
-              for name, rows in parted(here.source.table, column, range(len(here))).items()}  # fmt: skip
+              for name, rows in grouped(here.source.table, column, range(len(here))).items()}  # fmt: skip
     groups = {"all": found} | kinds | {f"{pair} pairs": each for pair, each in pairs.items()}
     sizes = {"all": len(here)} | counts | {f"{pair} pairs": counts[pair] for pair in pairs}
     rows = [[shortened(name, 40), sizes[name], *(each[way] for way in NAMES)] for name, each in groups.items()]
@@ -83,7 +83,7 @@ def answers_chart(groups: dict[str, dict[str, float]]) -> Figure:
 def confusions(here: Predictions) -> dict[str, Confusion]:
     """Of each kind of question, or of all; what is none of the answers of its kind stands under its own name."""
     truths, saids = here.column("answer"), [answer["answer"] for answer in here.answers]
-    kinds = parted(here.source.table, "kind", range(len(here))) or {"": range(len(here))}
+    kinds = grouped(here.source.table, "kind", range(len(here))) or {"": range(len(here))}
     found = {}
     for kind, rows in kinds.items():
         true, said = [truths[row] for row in rows], [saids[row] for row in rows]
@@ -160,7 +160,7 @@ def hardest_panel(here: Predictions) -> Panel:
     wrong.sort(key=lambda row: -here.answers[row]["probability"])
     each = wrong[:HARDEST]
     questions, truths, answers = here.column("question"), here.column("answer"), here.answers
-    rows = [[here.column("image")[row].small(PAGE), shortened(questions[row]), shortened(answers[row]["answer"], 40),
+    rows = [[here.column("image")[row].thumbnail(PAGE), shortened(questions[row]), shortened(answers[row]["answer"], 40),
              answers[row]["probability"], shortened(truths[row], 40)] for row in each]  # fmt: skip
     says = f"{len(wrong):,} of {len(here):,} answers are wrong"
     says += f"; the {len(each)} here are those of which the model was most sure." if each else "."
@@ -177,7 +177,7 @@ def strips(model: Model, rows: Table, answers: list[Answer]) -> list[Strip] | st
     rows = task.opened(rows)
     fields = task.inputs(rows, model.config["data"], lambda line: None)
     batch = Rows(rows, fields, len(rows), None).take(np.arange(len(rows)))
-    weights, tokens = task.looked(to(batch, model.device)), from_config(model.config["data"]["tokens"])
+    weights, tokens = task.looked(to(batch, model.device)), registry.from_json(model.config["data"]["tokens"])
     if weights is None:
         return BLIND
     found = list[Strip]()

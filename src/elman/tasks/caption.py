@@ -10,12 +10,11 @@ from torch import Tensor
 
 from elman.cells.registry import stored
 from elman.data.image import LazyImage
-from elman.data.image_input import again
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table
-from elman.metrics import pointing
-from elman.metrics.captions import Described
-from elman.metrics.pointing import Pointed
+from elman.log import Log
+from elman.metrics.captions import CaptionScores
+from elman.metrics.pointing import Pointing, pointing, pointing_metrics
 from elman.nets.attention_decoder import Hard, Soft
 from elman.nets.pooled_decoder import Plain
 from elman.options import CountFloat, PositiveInt, ShareFloat
@@ -27,7 +26,8 @@ from elman.tasks.conditional_generation import ConditionalGeneration
 from elman.tasks.tables import TableTaskOptions, encoded, ended, shifted
 from elman.tasks.task import Answer, Batch, Data, to
 from elman.tasks.vision import VisionOptions
-from elman.tokenizers.registry import KINDS, Log, TokenizerOptions, from_config
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
 from elman.tokenizers.word import WordTokenizer
 
 LONGEST = 50  # tokens that are written at most
@@ -108,9 +108,8 @@ class Caption(ConditionalGeneration):
     @classmethod
     def learn(cls, train: Table, options: CaptionOptions) -> dict[str, Any]:
         texts = train.columns["caption"]
-        tokens = KINDS[options.tokens or "word"].of_texts(texts, options.vocab_size, options.lower)
-        known = {"tokens": {"caption": tokens.to_config()}, "encoder": vision.asked(options)}
-        return known | vision.familiar(train.columns["image"])
+        tokens = registry.find(options.tokens or "word").of_texts(texts, options.vocab_size, options.lower)
+        return {"tokens": {"caption": tokens.to_json()}, "encoder": vision.asked(options)}
 
     @classmethod
     def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
@@ -137,7 +136,7 @@ class Caption(ConditionalGeneration):
         shown: dict[str, str] = {}  # a caption of each of a few pictures
         for image, caption in zip(*(rows.table.columns[role] for role in cls.roles), strict=True):
             if len(shown) < SHOWN:
-                shown.setdefault(again(image), caption)
+                shown.setdefault(image.path, caption)
         data.config["shown"] = list(shown.items())
         return chosen, data
 
@@ -153,7 +152,7 @@ class Caption(ConditionalGeneration):
             "hard": {"reinforce": options.reinforce} | entropy,
         }[options.decoder]
         task = cls(
-            len(from_config(data.config["tokens"]["caption"])), options.embedding, options.hidden, options.cell,
+            len(registry.from_json(data.config["tokens"]["caption"])), options.embedding, options.hidden, options.cell,
             options.layers, options.decoder, how, options.dropout, options.residual, options.backend,
             options.label_smoothing, data.config["encoder"],
         )  # fmt: skip
@@ -192,30 +191,27 @@ class Caption(ConditionalGeneration):
             _, looked = self.decode(shifted(tokens, self.boundary), self.begin(batch), batch)
         return looked.get("weights")
 
-    def warn(self, rows: Table, config: dict[str, Any], log: Log) -> None:
-        vision.warn(rows.columns["image"], config, log)
-
     def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
         """bleu1 to bleu4 and cider (CIDEr-D) of what is written greedily, each picture once, all of its captions
         counting; true: of pictures that can judge a sentence (the built-in scenes), the share that is true; by_pair:
         the same of the rows of each pair; attention, where pictures know what lies where: see `pointing.figures`."""
         once = {picture.name: row for row, picture in enumerate(rows.columns["image"]) if row in answers}
         said = {row: answers[row]["caption"] for row in once.values()}
-        found = self.pointed(rows, said, config)
-        return Described(rows, said).figures() | pointing.figures([each for some in found.values() for each in some])
+        found = [each for some in self.pointed(rows, said, config).values() for each in some]
+        return CaptionScores(rows, said).metrics() | pointing_metrics(found)
 
-    def pointed(self, rows: Table, said: dict[int, str], config: dict[str, Any]) -> dict[int, list[Pointed]]:
+    def pointed(self, rows: Table, said: dict[int, str], config: dict[str, Any]) -> dict[int, list[Pointing]]:
         """How much of the attention lay on what each noun names, by the number of a row: of captions that the model
         wrote of pictures that know what lies where."""
-        tokens = from_config(config["tokens"]["caption"])
+        tokens = registry.from_json(config["tokens"]["caption"])
         boxes = {row: rows.columns["image"][row].boxes(caption) for row, caption in said.items()}
         chosen = [row for row, some in boxes.items() if some]
         if not chosen or not isinstance(tokens, WordTokenizer):  # others do not say a word at a step
             return {}
-        texts = [tokens.alone(said[row]) for row in chosen]
+        texts = [tokens.with_lead(said[row]) for row in chosen]
         fields = {"said": Ragged(tokens.encode_all([said[row] for row in chosen], "replace"))}
         fields |= self.inputs(some := rows.take(chosen), config, lambda line: None)
-        source, found = Rows(some, fields, GATHERED, None), dict[int, list[Pointed]]()
+        source, found = Rows(some, fields, GATHERED, None), dict[int, list[Pointing]]()
         for index in range(len(source)):
             batch = to(source.batch(0, index), self.head.weight.device)
             weights = self.looked(batch, batch["said"])
@@ -223,7 +219,7 @@ class Caption(ConditionalGeneration):
                 return {}
             for number, each in zip(batch["row"].tolist(), weights.float().cpu().numpy(), strict=True):
                 row = chosen[number]
-                found[row] = pointing.pointed(each, tokens.pieces(texts[number]), boxes[row] or [])
+                found[row] = pointing(each, tokens.split(texts[number]), boxes[row] or [])
         return found
 
     def sampler(self, config: dict[str, Any]) -> Callable[[int], str] | None:

@@ -11,12 +11,14 @@ from torch.nn import functional as F
 
 from elman.cells.registry import stored
 from elman.data.image import LazyImage
-from elman.data.image_input import picture
+from elman.data.image_input import open_image
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.scanlines import Scanlines
 from elman.data.split_names import SPLIT
 from elman.data.table import Table
 from elman.errors import UserError
+from elman.log import Log
+from elman.metrics.metric import evaluate
 from elman.nets.embedding import lookup
 from elman.nets.pooling import POOLING
 from elman.options import PositiveInt
@@ -26,9 +28,10 @@ from elman.recurrent.state import State
 from elman.tasks import tables
 from elman.tasks.tables import TableTask, TableTaskOptions, cut, encoded
 from elman.tasks.task import Answer, Batch, Data, entropy
-from elman.tokenizers.registry import KINDS, Log, TokenizerOptions, Unit, from_config
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
 
-TOKENS: Unit = "word"  # unless said
+TOKENS = "word"  # unless said
 
 
 @Parameter(name="*")
@@ -120,8 +123,8 @@ class Classify(TableTask):
             deviation = steps.std(0)
             deviation[deviation < 1e-3 * max(deviation.max(), 1e-30)] = max(deviation.max(), 1e-30)
             return known | {"mean": steps.mean(0).tolist(), "deviation": deviation.tolist()}
-        tokens = KINDS[options.tokens or TOKENS].of_texts(values, options.vocab_size, options.lower)
-        return known | {"tokens": tokens.to_config()}
+        tokens = registry.find(options.tokens or TOKENS).of_texts(values, options.vocab_size, options.lower)
+        return known | {"tokens": tokens.to_json()}
 
     @classmethod
     def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
@@ -170,7 +173,7 @@ class Classify(TableTask):
         weights = len(targets) / (np.bincount(targets) * len(config["labels"]))
         return cls(
             len(config["labels"]), options.hidden,
-            vocabulary=len(from_config(config["tokens"])) if tokens else None,
+            vocabulary=len(registry.from_json(config["tokens"])) if tokens else None,
             embedding=options.embedding if tokens else None,
             features=None if tokens else 3 * config["size"] if "size" in config else len(config["mean"]),
             cell=options.cell, layers=options.layers, bidirectional=options.bidirectional, pooling=options.pooling,
@@ -205,7 +208,7 @@ class Classify(TableTask):
         """See `TableTask`. Where pictures are read, a text is the name of one."""
         if "size" in config:
             named = rows.columns["text"]
-            opened = [picture(each) if isinstance(each, str) and each.strip() else each for each in named]
+            opened = [open_image(each) if isinstance(each, str) and each.strip() else each for each in named]
             rows = replace(rows, columns=rows.columns | {"text": opened})
         return super().predict(rows, config, log, **how)
 
@@ -224,14 +227,8 @@ class Classify(TableTask):
     def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
         """accuracy; macro_f1, the mean of the classes' F1 over those that occur or are said; confusion, rows the truth
         and columns what was said, in the order of `labels`."""
-        numbers = {label: number for number, label in enumerate(config["labels"])}
-        table = np.zeros((len(numbers), len(numbers)), int)
-        for row, answer in answers.items():
-            table[numbers[rows.columns["label"][row]], numbers[answer["label"]]] += 1
-        met = table.sum(0) + table.sum(1)
-        f1 = 2 * table.diagonal()[met > 0] / met[met > 0]
-        return {"accuracy": float(table.trace() / table.sum()), "macro_f1": float(f1.mean()),
-                "confusion": table.tolist()}  # fmt: skip
+        labels = [rows.columns["label"][row] for row in answers]
+        return evaluate(self.kind, [answer["label"] for answer in answers.values()], labels, config["labels"])
 
 
 def _steps(rows: Table, features: tuple[int, ...]) -> list[np.ndarray]:

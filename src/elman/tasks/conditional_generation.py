@@ -14,13 +14,15 @@ from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling
 from elman.decode.search import Hypothesis, Search, draw
 from elman.decode.search import search as beams
+from elman.log import Log
 from elman.nets.embedding import SPREAD
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 from elman.tasks.tables import TableTask, shifted
 from elman.tasks.task import Answer, Batch
-from elman.tokenizers.registry import Log, Tokenizer, from_config
+from elman.tokenizers import registry
+from elman.tokenizers.tokenizer import Tokenizer
 
 
 class ConditionalGeneration(TableTask):
@@ -107,7 +109,7 @@ class ConditionalGeneration(TableTask):
             found = draw(*asked, sampling, torch.Generator().manual_seed(int(mixed[0])), max(limits))
         else:
             found = beams(*asked, limits, sampling.no_repeat_ngram)
-        tokens = from_config(config["tokens"][self.writes])
+        tokens = registry.from_json(config["tokens"][self.writes])
         return [self._answer(each, tokens, search.n_best) for each in found]
 
     def _answer(self, found: list[Hypothesis], tokens: Tokenizer, best: int) -> Answer:

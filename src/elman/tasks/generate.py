@@ -18,6 +18,7 @@ from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError, unknown
 from elman.files import STANDARD_INPUT
+from elman.log import Log
 from elman.nets.embedding import lookup
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
@@ -25,9 +26,11 @@ from elman.recurrent.state import State
 from elman.tasks.lm import LMStepper
 from elman.tasks.tables import TableTask, TableTaskOptions, encoded, ended, shifted
 from elman.tasks.task import Answer, Batch, Data
-from elman.tokenizers.registry import KINDS, Log, Tokenizer, TokenizerOptions, Unit, Unknown, from_config
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
+from elman.tokenizers.tokenizer import Tokenizer, Unknown
 
-TOKENS: Unit = "char"  # unless said
+TOKENS = "char"  # unless said
 SHOWN = 4  # texts shown while training
 
 
@@ -107,9 +110,9 @@ class Generate(TableTask):
 
     @classmethod
     def learn(cls, train: Table, options: GenerateOptions) -> dict[str, Any]:
-        tokens = KINDS[options.tokens or TOKENS].of_texts(train.columns["text"], options.vocab_size, options.lower)
+        tokens = registry.find(options.tokens or TOKENS).of_texts(train.columns["text"], options.vocab_size, options.lower)
         labels = {role: sorted(set(values)) for role, values in train.columns.items() if role.startswith("label")}
-        return {"tokens": tokens.to_config(), "labels": labels}
+        return {"tokens": tokens.to_json(), "labels": labels}
 
     @classmethod
     def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
@@ -141,7 +144,7 @@ class Generate(TableTask):
         assert options.embedding is not None
         assert options.dropout is not None
         return cls(
-            len(from_config(data.config["tokens"])), options.embedding, options.hidden,
+            len(registry.from_json(data.config["tokens"])), options.embedding, options.hidden,
             [len(labels) for labels in data.config["labels"].values()], options.cell, options.layers,
             options.dropout, options.residual, options.backend, options.feed,
         )  # fmt: skip
@@ -183,7 +186,7 @@ class Generate(TableTask):
     def opening(
         self, config: dict[str, Any], prompt: str, labels: tuple[str, ...], unknown: Unknown, log: Log
     ) -> tuple[Batch, list[int], int | None]:
-        tokens, known = from_config(config["tokens"]), config["labels"]
+        tokens, known = registry.from_json(config["tokens"]), config["labels"]
         given = _given(labels, {config["columns"][role]: role for role in known})
         batch = {role: torch.tensor([_number(given[role], known[role], config["columns"][role])]) for role in known}
         ids = tokens.encode(tokens.lead + prompt, unknown, log) if prompt else []
@@ -202,7 +205,7 @@ class Generate(TableTask):
         return texts
 
     def sampler(self, config: dict[str, Any]) -> Callable[[int], str]:
-        tokens, generator = from_config(config["tokens"]), torch.Generator().manual_seed(0)
+        tokens, generator = registry.from_json(config["tokens"]), torch.Generator().manual_seed(0)
 
         def write(length: int) -> str:
             # labels that lie apart, and every text after its own

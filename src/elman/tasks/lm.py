@@ -18,16 +18,19 @@ from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT
+from elman.log import Log
 from elman.options import PositiveInt, ShareFloat, restore
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State, detach
 from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Batch, Data, Source, Stepper, Task, entropy
-from elman.tokenizers.registry import Log, TokenizerOptions, Unit, Unknown, from_config
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
+from elman.tokenizers.tokenizer import Unknown
 
 SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
-TOKENS: Unit = "char"  # unless said
+TOKENS = "char"  # unless said
 FIRST = 1000  # tokens among which is one that samples begin with
 COUNTED = 1_000_000  # tokens from which it is taken how often each comes
 
@@ -105,7 +108,7 @@ class LM(Task):
         assert options.embedding is not None
         assert options.dropout is not None
         return cls(
-            len(from_config(data.config["tokens"])), options.embedding, options.hidden, options.cell, options.layers,
+            len(registry.from_json(data.config["tokens"])), options.embedding, options.hidden, options.cell, options.layers,
             options.dropout, options.residual, options.learn_initial_state, options.backend, options.reset_probability,
         )  # fmt: skip
 
@@ -116,7 +119,7 @@ class LM(Task):
             # a model that has read its text only once or twice would hardly know how one begins: the states that it
             # carries along were begun with weights long gone, and from the start it may never reach the like of them
             state = self.recurrent.anew(state, torch.rand(len(batch["input"])) < self.fresh)
-        cuts, carry = set(batch["cuts"].tolist()), int(batch["carry"])
+        cuts, carry = set(batch["cuts"]), batch["carry"]
         x, outputs = self.lookup(batch["input"]), []
         carried = detach(state) if carry == 0 else None
         for begin, end in pairwise(sorted({0, carry, x.shape[1]} | cuts)):
@@ -147,12 +150,12 @@ class LM(Task):
             options = replace(options, seq_len=reset, bptt=None)
         if path is None:
             text = _text(config["data"]["paths"], options, config["data"]["key"])
-            if text.tokens.to_config() != config["data"]["tokens"]:
+            if text.tokens.to_json() != config["data"]["tokens"]:
                 raise UserError(f"{', '.join(config['data']['paths'])} now has other tokens than the run was trained "
                                 "with: name a text with --text")  # fmt: skip
             return getattr(_data(text, options), split)
-        ids = corpus.read_with(from_config(config["data"]["tokens"]), path, options.encoding, unknown, log)
-        return Windows(ids, options.batch_size, options.seq_len)
+        ids = corpus.read_with(registry.from_json(config["data"]["tokens"]), path, options.encoding, unknown, log)
+        return Windows.of_tokens(ids, options.batch_size, options.seq_len)
 
     def stepper(self) -> Stepper:
         return LMStepper(self.recurrent, self.lookup.weight, self.head)
@@ -168,11 +171,11 @@ class LM(Task):
         """Without a prompt from the first token of the text; nothing ends it."""
         if labels:
             raise UserError(f"--label {labels[0]}: a language model has none; elman train generate makes one that has")
-        tokens = from_config(config["tokens"])
+        tokens = registry.from_json(config["tokens"])
         return {}, tokens.encode(prompt, unknown, log) or tokens.encode(config["seed_text"]), None
 
     def sampler(self, config: dict[str, Any]) -> Callable[[int], str]:
-        tokens = from_config(config["tokens"])
+        tokens = registry.from_json(config["tokens"])
 
         def write(length: int) -> str:
             generator = torch.Generator().manual_seed(0)
@@ -234,11 +237,11 @@ def _chosen(options: LMOptions, tokens: int, seconds: float | None) -> LMOptions
 
 def _text(paths: list[str], options: LMOptions, key: str | None) -> Corpus:
     """The text; that of a run again when its key is given: what came through standard input is in the cache."""
-    again = corpus.reopen(key) if key and paths == [STANDARD_INPUT] else None
+    paths = [corpus.PREFIX + key] if key and paths == [STANDARD_INPUT] else paths
     if options.valid + options.test >= 1:
         raise UserError(f"--valid {options.valid:g} and --test {options.test:g} leave nothing to train on: together "
                         "they must be less than 1")  # fmt: skip
-    return again or corpus.read(
+    return corpus.read(
         paths, options.tokens or TOKENS, options.encoding, options.pattern, options.vocab_size, options.lower,
         1 - options.valid - options.test,
     )  # fmt: skip
@@ -268,14 +271,14 @@ def _data(text: Corpus, options: LMOptions) -> Data:
         notes.append("no training part is left")
     parts = {"train": text.ids[:first], "valid": text.ids[first : first + sizes["valid"]]}
     parts["test"] = text.ids[first + sizes["valid"] :]
-    made = {name: Windows(ids, options.batch_size, options.seq_len, options.bptt) if len(ids) > 1 else None
+    made = {name: Windows.of_tokens(ids, options.batch_size, options.seq_len, options.bptt) if len(ids) > 1 else None
             for name, ids in parts.items()}  # fmt: skip
     train = made["train"]
     assert train is not None
-    if train.window < options.seq_len or train.rows < options.batch_size:
-        notes.append(f"the text is small: {train.rows} rows and a window of {train.window} instead of "
+    if train.seq_len < options.seq_len or train.batch_size < options.batch_size:
+        notes.append(f"the text is small: {train.batch_size} rows and a window of {train.seq_len} instead of "
                      f"{options.batch_size} and {options.seq_len}")  # fmt: skip
-    config = {"tokens": text.tokens.to_config(), "seed_text": _beginning(text)}
+    config = {"tokens": text.tokens.to_json(), "seed_text": _beginning(text)}
     return Data(train, made["valid"], made["test"], text.key, config, notes, entropy(parts["train"][:COUNTED]))
 
 

@@ -12,19 +12,23 @@ from cyclopts import Parameter
 from torch import Tensor
 
 from elman.cells.registry import stored
-from elman.data import split, table
+from elman.data import split, table, table_reader
+from elman.data.column_inference import infer_columns
 from elman.data.image import LazyImage
-from elman.data.image_input import picture
+from elman.data.image_input import open_image
 from elman.data.rows import Field, Ragged, Rows
-from elman.data.table import Table, TableOptions
+from elman.data.table import Table
+from elman.data.table_reader import TableOptions
 from elman.data.windows import IGNORED
 from elman.errors import UserError
-from elman.metrics.groups import groups
-from elman.metrics.unknown_words import named, unseen
+from elman.log import Log
+from elman.metrics.grouping import grouping_columns
+from elman.metrics.unknown_words import unknown_words, with_suggestions
 from elman.options import PositiveInt, restore
 from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Answer, Batch, Data, Source, Task, to
-from elman.tokenizers.registry import Log, Unknown, from_config
+from elman.tokenizers import registry
+from elman.tokenizers.tokenizer import Unknown
 
 FEW = 5  # texts whose unknown words are named
 KINDS = {str: "a text", list: "a list of words", np.ndarray: "an array", LazyImage: "a picture"}
@@ -102,14 +106,14 @@ class TableTask(Task):
     def parts(cls, paths: list[str], options: Any) -> tuple[dict[str, Table], dict[str, str], list[str]]:
         """The training, validation and test parts of what was given, its columns named by their roles; the names that
         they have in the file; and lines to log."""
-        read = table.read(paths, options)
+        read = table_reader.read(paths, options)
         wanted = cls.wanted(read, options) | ({"split": options.split} if options.split else {})
-        columns = table.choose(read, wanted, f"elman train {cls.kind} {' '.join(paths)}")
+        columns = infer_columns(read, wanted, f"elman train {cls.kind} {' '.join(paths)}")
         columns.pop("split", None)
         names = list(columns.values())
         whole = table.complete(read, names, options.skip_bad)
-        whole = table.merged(whole, names) if options.deduplicate else whole
-        parts = split.parts(whole, columns[cls.roles[0]], options, names)
+        whole = table.deduplicated(whole, names) if options.deduplicate else whole
+        parts = split.split(whole, columns[cls.roles[0]], options, names)
         sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
         notes = [
             *parts["train"].notes,
@@ -122,7 +126,7 @@ class TableTask(Task):
     def wanted(cls, read: Table, options: Any) -> dict[str, str | None]:
         """The column of each role, None where it is to be guessed; and those of `besides` that there are."""
         roles = {role: getattr(options, f"{role}_column") for role in cls.roles}
-        return roles | groups(read, roles.values(), *cls.besides)
+        return roles | grouping_columns(read, roles.values(), *cls.besides)
 
     @classmethod
     def _fit(cls, rows: Table) -> Table:
@@ -157,7 +161,7 @@ class TableTask(Task):
         options = restore(self.Options, config["options"])
         data, notes = config["data"], list[str]()
         if path is not None:
-            whole = table.read([path], options)
+            whole = table_reader.read([path], options)
             roles = {column: role for role, column in data["columns"].items()
                      if role not in self.besides or column in whole.columns}  # fmt: skip
             rows = table.complete(whole, roles, options.skip_bad)
@@ -175,13 +179,9 @@ class TableTask(Task):
         """The answers to the rows of a table, in their order; `config` is that of the data, `how` goes to
         `answers`."""
         rows = table.complete(self._fit(self.opened(rows)), self.asks, skip_bad=False)
-        self.warn(rows, config, log)
         source = Rows(rows, self.inputs(rows, config, log), 64, self.by)
         found = dict(self.answered(source, config, **how))
         return [found[number] for number in range(len(rows))]
-
-    def warn(self, rows: Table, config: dict[str, Any], log: Log) -> None:
-        """Tells which of the rows are unlike all that the model was trained on."""
 
     @property
     def sees(self) -> bool:
@@ -190,7 +190,7 @@ class TableTask(Task):
     def opened(self, rows: Table) -> Table:
         """The rows with pictures where their names stand and nothing but pictures can be taken."""
         columns = {
-            role: [picture(str(value)) if isinstance(value, str | Path) and str(value).strip() else value
+            role: [open_image(str(value)) if isinstance(value, str | Path) and str(value).strip() else value
                    for value in values] if self.takes.get(role) == (LazyImage,) else values
             for role, values in rows.columns.items()
         }  # fmt: skip
@@ -221,7 +221,7 @@ class TableTask(Task):
 def encoded(texts: list[str], config: dict[str, Any], longest: int, log: Log) -> list[np.ndarray]:
     """The tokens (T,) of each text, by the configuration of the tokens. What is unknown is told: how much of it where
     there is a token for it, and what was put in its place where there is none."""
-    tokens = from_config(config)
+    tokens = registry.from_json(config)
     if tokens.unknown is None:
         return cut(tokens.encode_all(texts, "replace", log), longest, log)
     ids = tokens.encode_all(texts, "replace")
@@ -229,14 +229,14 @@ def encoded(texts: list[str], config: dict[str, Any], longest: int, log: Log) ->
                           (((row == tokens.unknown).sum() for row in ids), map(len, ids)))  # fmt: skip
     if count:
         share = f"{count / all_of_them:.1%} of {all_of_them:,} {tokens.unit}s"
-        words = f": {named(unseen(tokens, texts)[0], tokens)}" if len(texts) <= FEW else ""
+        words = f": {with_suggestions(unknown_words(tokens, texts)[0], tokens)}" if len(texts) <= FEW else ""
         log(f"{share} are read as {tokens.decode([tokens.unknown])}: too seldom in the training part{words}")
     return cut(ids, longest, log)
 
 
 def ended(ids: list[np.ndarray], config: dict[str, Any]) -> Ragged:
     """Texts as targets, each with its end: one token more than there are."""
-    end = len(from_config(config))
+    end = len(registry.from_json(config))
     return Ragged([np.append(each, end).astype(np.int64) for each in ids], IGNORED)
 
 

@@ -14,6 +14,8 @@ from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table
 from elman.data.windows import IGNORED
 from elman.errors import UserError
+from elman.log import Log
+from elman.metrics.metric import evaluate
 from elman.nets.embedding import lookup
 from elman.nets.pooling import Last
 from elman.options import PositiveInt
@@ -22,7 +24,6 @@ from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 from elman.tasks.tables import TableTask, TableTaskOptions, cut
 from elman.tasks.task import Answer, Batch, Data, entropy
-from elman.tokenizers.registry import Log
 from elman.tokenizers.vocabulary import Vocabulary
 
 LETTERS = 16  # of a word are read: its last, for they say most of what it is
@@ -105,7 +106,7 @@ class Tag(TableTask):
         words, letters = Vocabulary(config["words"]), Vocabulary(config["letters"])
         sentences = cut([_list(value) for value in rows.columns["words"]], config["max_length"], log)
         spelled = [np.stack([_spelled(word, letters) for word in sentence]) for sentence in sentences]
-        return {"input": Ragged([words.numbers(sentence) for sentence in sentences]), "letters": Ragged(spelled)}
+        return {"input": Ragged([words.indices(sentence) for sentence in sentences]), "letters": Ragged(spelled)}
 
     @classmethod
     def targets(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
@@ -171,16 +172,8 @@ class Tag(TableTask):
         """accuracy a word; entity_f1, as seqeval counts entities, where the tags are of the kind B-PER, I-PER, O."""
         pairs = [(_list(rows.columns["tags"][row])[: config["max_length"]], answer["each"])
                  for row, answer in answers.items()]  # fmt: skip
-        right = [true == said for trues, saids in pairs for true, said in zip(trues, saids, strict=True)]
-        figures: dict[str, Any] = {"accuracy": sum(right) / len(right)}
-        if not any(tag.startswith("B-") for tag in config["tags"]):
-            return figures
-        try:
-            from seqeval.metrics import f1_score  # takes a while to import
-        except ImportError:
-            return figures | {"entity_f1": "needs seqeval: pip install 'elman[tag]'"}
-        trues, saids = map(list, zip(*pairs, strict=True))
-        return figures | {"entity_f1": float(f1_score(trues, saids, zero_division=0))}  # type: ignore[arg-type]
+        references, predictions = zip(*pairs, strict=True)
+        return evaluate(self.kind, predictions, references, config["tags"])
 
 
 def _list(value: Any) -> list[str]:
@@ -190,5 +183,5 @@ def _list(value: Any) -> list[str]:
 
 def _spelled(word: str, letters: Vocabulary) -> np.ndarray:
     """The last letters of a word as numbers, (16,), 0 behind them; there 0 is no letter, and an unknown one is 1."""
-    ids = letters.numbers(list(word[-LETTERS:])) + 1
+    ids = letters.indices(list(word[-LETTERS:])) + 1
     return np.pad(ids, (0, LETTERS - len(ids)))

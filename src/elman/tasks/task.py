@@ -15,9 +15,10 @@ import elman.tasks
 from elman import errors
 from elman.data.table import Table
 from elman.errors import UserError
+from elman.log import Log
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
-from elman.tokenizers.registry import Log, Unknown
+from elman.tokenizers.tokenizer import Unknown
 
 Batch = dict[str, Tensor]
 Answer = dict[str, Any]  # the answer itself first, then what belongs to it

@@ -14,7 +14,9 @@ from elman.cells.tap import record
 from elman.data.rows import Field, Ragged, Rows, padded
 from elman.data.table import Table
 from elman.errors import UserError
-from elman.metrics.translation import Scores, references
+from elman.log import Log
+from elman.metrics.metric import evaluate
+from elman.metrics.translation import group_references
 from elman.nets.attention import ATTENTION
 from elman.nets.embedding import lookup
 from elman.options import PositiveInt, Probability, ShareFloat
@@ -24,7 +26,8 @@ from elman.recurrent.state import State
 from elman.tasks.conditional_generation import ConditionalGeneration
 from elman.tasks.tables import TableTaskOptions, encoded, ended
 from elman.tasks.task import Answer, Batch, Data
-from elman.tokenizers.registry import KINDS, Log, TokenizerOptions, from_config
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
 
 SHOWN = 3  # sentences shown while training
 
@@ -115,7 +118,7 @@ class Translate(ConditionalGeneration):
     def learn(cls, train: Table, options: TranslateOptions) -> dict[str, Any]:
         spaces = sum(target.count(" ") for target in train.columns["target"])
         unit = options.tokens or ("bpe" if spaces >= len(train) else "char")
-        tokens = {role: KINDS[unit].of_texts(train.columns[role], options.vocab_size, options.lower).to_config()
+        tokens = {role: registry.find(unit).of_texts(train.columns[role], options.vocab_size, options.lower).to_json()
                   for role in cls.roles}  # fmt: skip
         return {"tokens": tokens, "reverse": options.reverse}
 
@@ -150,7 +153,7 @@ class Translate(ConditionalGeneration):
 
     @classmethod
     def new(cls, options: TranslateOptions, data: Data) -> "Translate":
-        sizes = {role: len(from_config(tokens)) for role, tokens in data.config["tokens"].items()}
+        sizes = {role: len(registry.from_json(tokens)) for role, tokens in data.config["tokens"].items()}
         assert options.embedding is not None
         assert options.hidden is not None
         assert options.dropout is not None
@@ -244,12 +247,11 @@ class Translate(ConditionalGeneration):
         sources for which one of their targets was written. All targets of one source count, and it counts once."""
         sources = rows.columns["source"]
         said = {sources[row]: answer["translation"] for row, answer in answers.items()}
-        scores = Scores(said, references(sources, rows.columns["target"]))
-        figures = {"bleu": scores.bleu(said), "chrf": scores.chrf(said), "exact": scores.exact(said)}
-        return figures | {"sources": len(said), "signatures": scores.signatures()}
+        references = group_references(sources, rows.columns["target"])
+        return evaluate(self.kind, list(said.values()), [references[source] for source in said])
 
     def sampler(self, config: dict[str, Any]) -> Callable[[int], str]:
-        tokens = from_config(config["tokens"]["source"])
+        tokens = registry.from_json(config["tokens"]["source"])
 
         def write(length: int) -> str:
             ids, lengths = padded([np.array(each) for each in config["shown"]])

@@ -15,19 +15,18 @@ import torch
 from cyclopts import Parameter
 from torch import nn
 
-from elman.data.familiar import Familiar
-from elman.data.features import Features, Finder
+from elman.data.features import FeatureExtractor, Features
 from elman.data.image import LazyImage
 from elman.data.pixels import Pixels
 from elman.data.rows import Field
 from elman.errors import UserError
+from elman.log import Log
 from elman.nets import grid as where
 from elman.nets import timm_grid
 from elman.nets.residual import Residual
 from elman.nets.timm_grid import TimmGrid
 from elman.options import PositiveInt
 from elman.tasks.tables import TableTaskOptions
-from elman.tokenizers.registry import Log
 
 RESIDUAL = "residual"
 USUAL: dict[str, Any] = {"name": RESIDUAL, "size": 64}
@@ -131,23 +130,6 @@ def seen(pictures: Sequence[LazyImage], config: dict[str, Any], log: Log) -> Fie
     return _kind(config["encoder"]["name"]).field(pictures, config["encoder"], log)
 
 
-def familiar(pictures: Sequence[LazyImage]) -> dict[str, Any]:
-    """What pictures look like that a model was trained on, as JSON; empty where they are too few to log."""
-    found = Familiar.learn(pictures)
-    return {} if found is None else {"familiar": found.config()}
-
-
-def warn(pictures: Sequence[LazyImage], config: dict[str, Any], log: Log) -> None:
-    """Tells which pictures are far from those of training."""
-    known = Familiar(**config["familiar"]) if "familiar" in config else None
-    distinct = {picture.name: picture for picture in pictures}.values()
-    far = [picture.name for picture in distinct if known is not None and known.far(picture.image())]
-    if far:
-        which = far[0] if len(far) == 1 else f"{len(far):,} of {len(distinct):,} pictures ({far[0]}, ...)"
-        verb = "is" if len(far) == 1 else "are"
-        log(f"warning: {which} {verb} unlike any that the model was trained on: what it says may mean nothing")
-
-
 def encoder(config: dict[str, Any]) -> where.Encoder:
     """The network of an encoder, which is about to be given its weights; see `Kind.network`."""
     return _kind(config["name"]).network(config)
@@ -176,7 +158,7 @@ def _pretrained(settings: str, size: int) -> TimmGrid:
     return TimmGrid(json.loads(settings), size, pretrained=True).to(device).eval().requires_grad_(False)
 
 
-def _finder(config: dict[str, Any]) -> Finder:
+def _finder(config: dict[str, Any]) -> FeatureExtractor:
     name, size, settings = config["name"], config["size"], config["settings"]
 
     @cache
@@ -201,4 +183,4 @@ def _finder(config: dict[str, Any]) -> Finder:
         told["std"],
         timm_grid.timm(settings["name"]).__version__,
     )
-    return Finder(name, json.dumps(key), size, tuple(config["grid"]), find)
+    return FeatureExtractor(name, json.dumps(key), size, tuple(config["grid"]), find)

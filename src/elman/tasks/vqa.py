@@ -15,13 +15,14 @@ from torch.nn import functional as F
 from elman.cells.registry import stored
 from elman.cells.tap import record
 from elman.data.image import LazyImage
-from elman.data.image_input import again
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.table import Table
 from elman.data.windows import IGNORED
 from elman.errors import UserError
-from elman.metrics.groups import parted
-from elman.metrics.unknown_words import named, unseen
+from elman.log import Log
+from elman.metrics.answer_accuracy import accuracies, most_frequent
+from elman.metrics.grouping import grouped
+from elman.metrics.unknown_words import unknown_words, with_suggestions
 from elman.nets.embedding import lookup
 from elman.nets.fusion import JOINS
 from elman.options import CountFloat, PositiveInt
@@ -33,7 +34,8 @@ from elman.tasks import vision as vision
 from elman.tasks.tables import TableTask, TableTaskOptions, encoded
 from elman.tasks.task import Answer, Batch, Data
 from elman.tasks.vision import VisionOptions
-from elman.tokenizers.registry import KINDS, Log, TokenizerOptions, from_config
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
 
 SHOWN = 3  # questions shown while training
 LIKELY = 3  # answers shown of one question
@@ -114,11 +116,12 @@ class Vqa(TableTask):
 
     @classmethod
     def learn(cls, train: Table, options: VqaOptions) -> dict[str, Any]:
-        tokens = KINDS[options.tokens or "word"].of_texts(train.columns["question"], options.vocab_size, True)
+        tokens = registry.find(options.tokens or "word").of_texts(train.columns["question"], options.vocab_size, True)
         counts = Counter(train.columns["answer"]).most_common(options.answers)
         labels = [answer for answer, _ in counts]
-        known = {"tokens": tokens.to_config(), "labels": labels, "priors": _priors(train)}
-        return known | {"encoder": vision.asked(options)} | vision.familiar(train.columns["image"])
+        priors = most_frequent(train.columns["answer"], train.columns.get("kind", []))
+        known = {"tokens": tokens.to_json(), "labels": labels, "priors": priors}
+        return known | {"encoder": vision.asked(options)}
 
     @classmethod
     def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
@@ -151,7 +154,7 @@ class Vqa(TableTask):
             data.valid = None
             data.notes.append("valid part: none of its answers can be said, so the last weights are the best")
         images, questions = (rows.table.columns[role][:SHOWN] for role in cls.asks)
-        data.config["shown"] = [[again(image), question] for image, question in zip(images, questions, strict=True)]
+        data.config["shown"] = [[image.path, question] for image, question in zip(images, questions, strict=True)]
         return chosen, data
 
     @classmethod
@@ -160,7 +163,7 @@ class Vqa(TableTask):
         assert options.hidden is not None
         assert options.dropout is not None
         task = cls(
-            len(data.config["labels"]), len(from_config(data.config["tokens"])), options.embedding, options.hidden,
+            len(data.config["labels"]), len(registry.from_json(data.config["tokens"])), options.embedding, options.hidden,
             options.cell, options.layers, options.fusion, options.dropout, options.residual,
             options.backend, data.config["encoder"], options.next_word,
         )  # fmt: skip
@@ -217,11 +220,11 @@ class Vqa(TableTask):
 
     def predict(self, rows: Table, config: dict[str, Any], log: Log, **how: Any) -> list[Answer]:
         """See `TableTask`. A UserError where no word of all that is asked was seen in training."""
-        tokens = from_config(config["tokens"])
-        strange, known = unseen(tokens, rows.columns["question"])
+        tokens = registry.from_json(config["tokens"])
+        strange, known = unknown_words(tokens, rows.columns["question"])
         if strange and not known:
             such = "".join(f"; ask as in '{question}'" for _, question in config.get("shown", ())[:1])
-            raise UserError(f"no word of what is asked was seen in training: {named(strange, tokens)}{such}")
+            raise UserError(f"no word of what is asked was seen in training: {with_suggestions(strange, tokens)}{such}")
         return super().predict(rows, config, log, **how)
 
     def line(self, answer: Answer) -> str:
@@ -232,9 +235,6 @@ class Vqa(TableTask):
         likely = sorted(answer["probabilities"].items(), key=lambda each: -each[1])[:LIKELY]
         wide = max(len(name) for name, _ in likely)
         return "\n".join(f"{name:{wide}}  {chance:.2f}" for name, chance in likely)
-
-    def warn(self, rows: Table, config: dict[str, Any], log: Log) -> None:
-        vision.warn(rows.columns["image"], config, log)
 
     def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
         """accuracy, of the answers from both; prior, of always saying the most frequent answer of training;
@@ -260,11 +260,10 @@ def _figures(
 ) -> dict[str, Any]:
     """Of some answers, then apart by what stands in each of the columns, and there by the columns before it."""
     true, prior = rows.columns["answer"], priors.get(kind, priors[""])
-    right = {name: [answer[key] == true[row] for row, answer in answers.items()] for name, key in WAYS.items()}
-    right["prior"] = [prior == true[row] for row in answers]
-    found: dict[str, Any] = {name: float(np.mean(values)) for name, values in right.items()}
+    said = {name: [answer[key] for answer in answers.values()] for name, key in WAYS.items()}
+    found: dict[str, Any] = accuracies(said, [true[row] for row in answers], prior)
     for number, column in enumerate(columns):
-        if apart := parted(rows, column, answers):
+        if apart := grouped(rows, column, answers):
             found[f"by_{column}"] = {
                 name: _figures(rows, {row: answers[row] for row in some}, priors, columns[:number], name)
                 for name, some in apart.items()
@@ -275,12 +274,3 @@ def _figures(
 def _head(size: int, hidden: int, answers: int) -> nn.Module:
     return nn.Sequential(nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, answers))
 
-
-def _priors(train: Table) -> dict[str, str]:
-    """The most frequent answer of each kind of question, and of all: under no name."""
-    answers = train.columns["answer"]
-    kinds = train.columns.get("kind", [])
-    counts = {"": Counter(answers)}
-    for kind, answer in zip(kinds, answers, strict=bool(kinds)):
-        counts.setdefault(kind, Counter())[answer] += 1
-    return {kind: count.most_common(1)[0][0] for kind, count in counts.items()}

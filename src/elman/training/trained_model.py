@@ -11,7 +11,8 @@ from elman.cells.tap import watched
 from elman.data.table import Table
 from elman.decode.sampling import Sampling, sample
 from elman.tasks.task import Answer, Task, find
-from elman.tokenizers.registry import Tokenizer, Unknown, from_config
+from elman.tokenizers import registry
+from elman.tokenizers.tokenizer import Tokenizer, Unknown
 from elman.training.device import find_device
 from elman.training.run import Run, Which
 
@@ -27,7 +28,7 @@ class Model:
     @property
     def tokens(self) -> Tokenizer:
         """How the text that it writes is tokens."""
-        return from_config(self.config["data"]["tokens"])
+        return registry.from_json(self.config["data"]["tokens"])
 
     @property
     def run(self) -> Run:
