@@ -15,6 +15,7 @@ from elman.data.tokens import ByteTokens, CharTokens
 from elman.decode import sampling
 from elman.decode.sampling import Sampling, sample
 from elman.options import check
+from elman.recurrent.token_stepper import TokenStepper
 from elman.tasks.lm import LM
 from elman.training.model import Stream, _written
 
@@ -369,17 +370,24 @@ def test_numbers_are_drawn_anew_when_they_are_used_up(model, monkeypatch):
     assert tokens == by_hand(model, [0], Sampling(), numbers)
 
 
-class Stepwise:
+class Stepwise(TokenStepper):
     """A stepper without blocks."""
 
     def __init__(self, stepper):
-        self.begin, self.step, self.device = stepper.begin, stepper.step, stepper.device
+        super().__init__()
+        self.stepper, self.device = stepper, stepper.device
+
+    def begin(self, inputs):
+        return self.stepper.begin(inputs)
+
+    def step(self, x, state):
+        return self.stepper.step(x, state)
 
 
 CHOICES = [{}, {"temperature": 0.3}, {"temperature": 4.0}, {"greedy": True}]
 
 
-@pytest.mark.parametrize("cell", [name for name, kind in shipped().items() if kind.__module__.startswith("elman")])
+@pytest.mark.parametrize("cell", shipped())
 def test_a_block_writes_what_single_steps_write(cell, monkeypatch):
     monkeypatch.setattr(sampling, "BLOCK", 16)
     torch.manual_seed(2)
@@ -403,7 +411,7 @@ def test_the_state_after_a_block_is_that_after_its_steps(model):
     stepper, numbers = model.stepper(), torch.rand(5, 2, generator=seeded())
     token = torch.tensor([1, 4])
     state = stepper.begin({"input": token[:, None]})
-    drawn, after = stepper.block(token, state, numbers, Sampling())
+    drawn, after = stepper.block(token, state, numbers, 1.0, False)
     for each in (token, *drawn[:-1]):
         _, state = stepper.step(each, state)
     assert_close(after, state)
@@ -411,9 +419,10 @@ def test_the_state_after_a_block_is_that_after_its_steps(model):
 
 @pytest.mark.parametrize("how", [Sampling(top_k=3), Sampling(top_p=0.5), Sampling(min_p=0.1), Sampling(feed="softmax")])
 def test_a_filter_is_left_to_single_steps(model, how):
-    token = torch.tensor([1])
-    stepper = model.stepper()
-    assert stepper.block(token, stepper.begin({"input": token[:, None]}), torch.rand(3, 1), how) is None
+    watched, blocks = Watched(model), []
+    watched.block = lambda *arguments: blocks.append(arguments)
+    assert len(list(sample(watched, [1], 4, how, seeded()))) == len(watched.given) == 4
+    assert not blocks
 
 
 @pytest.mark.parametrize("change", [lambda model: setattr(model.recurrent, "backend", "loop"), LM.double, LM.bfloat16])
@@ -421,7 +430,7 @@ def test_there_is_no_block_where_there_is_no_kernel_for_it(model, change):
     model = copy.deepcopy(model)
     change(model)
     stepper, token = model.stepper(), torch.tensor([1])
-    assert stepper.block(token, stepper.begin({"input": token[:, None]}), torch.rand(3, 1), Sampling()) is None
+    assert stepper.block(token, stepper.begin({"input": token[:, None]}), torch.rand(3, 1), 1.0, False) is None
     drawn(model, [1], 5, Sampling())
 
 
