@@ -101,7 +101,8 @@ def signature(cell: Cell) -> tuple[Any, ...]:
 
 
 def redefines(cell: Cell) -> str | None:
-    """The method besides `step` that makes this cell's equation another than a backend takes it to be, if any."""
+    """A method besides `step` that this cell overrides, so that a backend would compute another equation; None if
+    there is none."""
     return next((name for name in FIXED if getattr(type(cell), name) is not getattr(Cell, name)), None)
 
 
