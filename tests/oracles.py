@@ -78,8 +78,8 @@ def lstm(weights, x, h, c) -> Values:
 
 
 def layer_norm_lstm(weights, x, h, c) -> Values:
-    """Ba, Kiros & Hinton 2016, equations 20 to 22, the statistics of each gate by itself. Gains ix (input projection) and
-    iu (recurrent projection), bias i; cc and c are gain and bias of the cell state."""
+    """Ba, Kiros & Hinton 2016, equations 20 to 22, the statistics of each gate by itself. Gains ix (input projection)
+    and iu (recurrent projection), bias i; cc and c are gain and bias of the cell state."""
     W, U, b, p = weights["W"], weights["U"], weights["b"], weights["p"]
     i = sigmoid(p["iu"] * layer_norm(U["U", "i"] @ h) + p["ix"] * layer_norm(W["i"] @ x + b["i"]) + p["i"])
     f = sigmoid(p["fu"] * layer_norm(U["U", "f"] @ h) + p["fx"] * layer_norm(W["f"] @ x + b["f"]) + p["f"])

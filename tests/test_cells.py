@@ -1066,6 +1066,29 @@ def test_a_step_that_depends_on_more_than_the_mode_is_refused_with_the_reason(ki
     assert not stored(kind).traceable
 
 
+class FlaggedByEval(Cell):
+    """Its own `eval` is called by nobody but the user: a layer calls `train(False)`."""
+
+    gates = ("a",)
+    noisy: bool = True
+
+    def eval(self):
+        self.noisy = False
+        return super().eval()
+
+    def step(self, x, h):
+        return (tanh(x.a * 2 if self.noisy else x.a) + 0.5 * h,)
+
+
+def test_a_flag_that_eval_alone_changes_counts_only_where_it_is_called():
+    layer = nn.Sequential(FlaggedByEval(I, H)).eval()
+    before = trace_modes(layer[0])
+    assert before.same
+    layer[0].eval()
+    for graph in (trace(layer[0]), trace(layer.train()[0])):
+        assert graph != before.training
+
+
 def test_a_cell_between_its_modes_is_refused():
     cell = WithSubmodule(I, H)
     cell.gain.eval()

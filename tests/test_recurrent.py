@@ -19,6 +19,7 @@ from elman.recurrent.backend import Span
 from elman.recurrent.fused import Fused
 from elman.recurrent.native import Native
 from elman.recurrent.state import detach, flatten, over, unflatten
+from elman.recurrent.token_stepper import RecurrentTokenStepper
 
 I, H, B, T = 3, 4, 4, 6
 UNSORTED, FULL, NONE = [0, 3, 6, 1], [T] * B, [0] * B
@@ -586,6 +587,26 @@ def test_a_stepper_can_be_exported(cell):
     exported = torch.export.export(stepper, (x[:, 0], state))
     assert_close(follow(exported.module(), x, state), wanted)
     assert {name.removeprefix("layer.") for name in exported.state_dict} == set(model.state_dict())
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_token_stepper_gives_the_logits_of_embedding_layer_and_head(learned):
+    torch.manual_seed(0)
+    model, embedding, head = Recurrent(I, H, "gru", 2, learn_initial_state=learned), nn.Embedding(5, I), nn.Linear(H, 5)
+    tokens = torch.randint(5, (B, T))
+    for model.backend in ("loop", "fused"):
+        stepper = RecurrentTokenStepper(model, embedding.weight, head).eval().requires_grad_(False)
+        state = stepper.begin({"input": tokens})
+        y, after = model(embedding(tokens))
+        assert_close(follow(stepper, tokens, state), (head(y), after))
+        even = torch.full((B, 5), 0.2)
+        mean, _ = model(embedding.weight.mean(0).expand(B, 1, I))
+        assert_close(stepper.step(even, state)[0], head(mean[:, 0]))
+    model.backend = "loop"
+    stepper = RecurrentTokenStepper(model, embedding.weight, head).eval().requires_grad_(False)
+    assert stepper.block(tokens[:, 0], state, torch.rand(2, B), 1.0, False) is None
+    exported = torch.export.export(stepper, (tokens[:, 0], detach(state))).module()
+    assert_close(follow(exported, tokens, state), (head(y), after))
 
 
 class InMode(Cell):

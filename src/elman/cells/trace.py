@@ -113,7 +113,7 @@ def _trace_modes(cell: Cell) -> ModeGraphs:
     with _numpy_numbers_kept():
         for training in (True, False):
             try:
-                graphs[training] = _trace_mode(_copy(cell).train(training))
+                graphs[training] = _trace_mode(_copy(cell, training))
             except NotTraceable as reason:
                 reasons[training] = str(reason)
         if len(reasons) == 1:
@@ -122,7 +122,7 @@ def _trace_modes(cell: Cell) -> ModeGraphs:
         if reasons:
             raise NotTraceable(reasons[True])
         with torch.no_grad():
-            if _traced(_copy(cell)) != graphs[cell.training]:
+            if _traced(_copy(cell, None)) != graphs[cell.training]:
                 raise NotTraceable("a step that is another now than after train() or eval()")
     for parameter in {"_".join(matrix) for matrix in graphs[False].matrices} | graphs[False].vectors:
         if parameter not in dict(cell.named_parameters()):
@@ -130,12 +130,15 @@ def _trace_modes(cell: Cell) -> ModeGraphs:
     return ModeGraphs(graphs[True], graphs[False])
 
 
-def _copy(cell: Cell) -> Cell:
-    """A cell of its own with the same parameters and buffers, whose mode can be set."""
+def _copy(cell: Cell, training: bool | None) -> Cell:
+    """A copy with the same parameters and buffers, in this mode; None: as it is."""
     try:
-        return copy.deepcopy(cell, {id(value): value for value in (*cell.parameters(), *cell.buffers())})
+        copied = copy.deepcopy(cell, {id(value): value for value in (*cell.parameters(), *cell.buffers())})
+        if training is not None:
+            copied.train(training)  # as `Recurrent.train` calls it, and `Recurrent.eval`
     except Exception as error:
         raise NotTraceable(f"it cannot be copied: {type(error).__name__}: {error}") from error
+    return copied
 
 
 def _trace_mode(cell: Cell) -> Graph:
