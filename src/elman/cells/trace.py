@@ -28,39 +28,12 @@ from elman.errors import UserError
 
 GRADIENT_MODES = (torch.enable_grad, torch.enable_grad, torch.no_grad, torch.inference_mode)
 RANDOM = "a step that draws random numbers"
-RANDOM_FUNCTIONS = frozenset(
-    [
-        "rand",
-        "randn",
-        "randint",
-        "randperm",
-        "rand_like",
-        "randn_like",
-        "randint_like",
-        "normal",
-        "bernoulli",
-        "multinomial",
-        "poisson",
-        "binomial",
-        "dropout",
-        "dropout_",
-        "alpha_dropout",
-        "alpha_dropout_",
-        "feature_dropout",
-        "feature_alpha_dropout",
-        "native_dropout",
-        "rrelu",
-        "rrelu_",
-        "normal_",
-        "uniform_",
-        "random_",
-        "bernoulli_",
-        "exponential_",
-        "geometric_",
-        "cauchy_",
-        "log_normal_",
-    ]
-)
+RANDOM_FUNCTIONS = {
+    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli",
+    "multinomial", "poisson", "binomial", "dropout", "dropout_", "alpha_dropout", "alpha_dropout_", "feature_dropout",
+    "feature_alpha_dropout", "native_dropout", "rrelu", "rrelu_", "normal_", "uniform_", "random_", "bernoulli_",
+    "exponential_", "geometric_", "cauchy_", "log_normal_",
+}  # fmt: skip
 FIXED = ("recur", "project", "split", "_matrix")  # methods that a graph takes to be those of `Cell`
 
 _traces: WeakKeyDictionary[Cell, dict[Any, ModeGraphs | str]] = WeakKeyDictionary()
