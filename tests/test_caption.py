@@ -121,7 +121,7 @@ def test_a_whole_caption_at_once_gives_what_single_steps_give(decoder, how):
     task, given = make(decoder, how), batch()
     tokens, state = given["target"].clamp(min=0), task.begin(given)
     with torch.no_grad():
-        whole, step = task.decode(tokens, state, given)[0], task.written_by.unrolled()
+        whole, step = task.decode(tokens, state, given)[0], task.written_by.stepper()
         for time, token in enumerate(tokens.unbind(1)):
             out, state = task.advance(step, token, state)
             assert_close(out, whole[:, time], rtol=0, atol=1e-5)
@@ -290,7 +290,7 @@ def test_a_place_that_is_looked_at_hard_gets_the_gradient_of_what_is_read():
     decoder, grid = Hard(3, 4, 5, "rnn", 1, backend="loop").double().eval(), torch.randn(2, 6, 3).double()
     grid.requires_grad_()
     state = decoder.begin(grid.detach()) | {"grid": grid}
-    out, state = decoder.advance(decoder.recurrent.unrolled(), torch.randn(2, 4).double(), state)
+    out, state = decoder.advance(decoder.recurrent.stepper(), torch.randn(2, 4).double(), state)
     (gradient,) = torch.autograd.grad(out.square().sum(), [grid])
     assert torch.equal((gradient != 0).any(-1).sum(-1), torch.tensor([1, 1]))
 

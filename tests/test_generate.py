@@ -18,6 +18,7 @@ from elman.data.windows import IGNORED
 from elman.decode import sampling
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
+from elman.recurrent.token_stepper import TokenStepper
 from elman.tasks.generate import Generate
 from elman.training import loop
 from elman.training.api import load, train
@@ -134,11 +135,18 @@ def test_the_loss_is_what_the_stepper_gives_the_texts_and_their_ends_whatever_th
 # what it writes
 
 
-class Stepwise:
+class Stepwise(TokenStepper):
     """A stepper without blocks."""
 
     def __init__(self, stepper):
-        self.begin, self.step, self.device = stepper.begin, stepper.step, stepper.device
+        super().__init__()
+        self.stepper, self.device = stepper, stepper.device
+
+    def begin(self, inputs):
+        return self.stepper.begin(inputs)
+
+    def step(self, x, state):
+        return self.stepper.step(x, state)
 
 
 @pytest.mark.parametrize("feed", ["token", "nothing"])

@@ -166,7 +166,7 @@ def test_the_whole_target_at_once_gives_what_single_steps_give(attention, option
     task, given = make(attention, **options), batch()
     tokens, state = fed(given["target"]), begun(task, given)
     with torch.no_grad():
-        whole, step = task.decode(tokens, state, given)[0], task.decoder.unrolled()
+        whole, step = task.decode(tokens, state, given)[0], task.decoder.stepper()
         for time, token in enumerate(tokens.unbind(1)):
             out, state = task.advance(step, token, state)
             assert_close(out, whole[:, time], rtol=0, atol=1e-5)
@@ -358,7 +358,7 @@ def test_without_beams_it_says_the_likeliest_token_at_each_step(attention, feedi
         source = torch.tensor([["abcdefg".index(char) for char in text]])
         state = task.begin({"source": source, "source_lengths": torch.tensor([len(text)])})
         token, found, score = TARGETS, "", 0.0
-        step = task.decoder.unrolled()
+        step = task.decoder.stepper()
         with torch.no_grad():
             while len(found) < 9:
                 out, state = task.advance(step, torch.tensor([token]), state)
