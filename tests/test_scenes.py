@@ -1,4 +1,4 @@
-"""Drawn scenes: what is in the picture, what is said of it, and what is asked."""
+"""Drawn scenes: what is in the image, what is said of it, and what is asked."""
 
 import re
 from collections import Counter, defaultdict
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from elman.cli.list import list_
-from elman.data import table
+from elman.data import table_reader
 from elman.data.builtin import generate
-from elman.data.builtin.chance import Chance
+from elman.data.rng import Rng
 from elman.data.scenes import caption, layout, question, truth
 from elman.data.scenes.answer import answer
 from elman.data.scenes.image import SceneImage
@@ -28,14 +28,14 @@ UNSEEN = [f"{colour} {shape}" for colour, shape in HELD_OUT_PAIRS]
 
 @st.composite
 def chances(draw):
-    return Chance(draw(st.integers(0, 2**32 - 1)))
+    return Rng(draw(st.integers(0, 2**32 - 1)))
 
 
 @st.composite
 def scenes(draw, held_out=None):
     chance = draw(chances())
     held_out = draw(st.booleans()) if held_out is None else held_out
-    return layout.about(chance, layout.topic(chance, held_out), chance.between(0, 5), held_out)
+    return layout.scene_about(chance, layout.topic(chance, held_out), chance.between(0, 5), held_out)
 
 
 @cache
@@ -49,17 +49,17 @@ def scene(text):
     return Scene.parse(f"scene: {text}")
 
 
-# scenes and their pictures
+# scenes and their images
 
 
 @some
 @given(scene=scenes())
 def test_a_scene_is_known_by_its_name(scene):
     assert Scene.parse(str(scene)) == scene
-    picture = SceneImage(str(scene))
-    assert str(picture) == picture.name
-    assert picture.image() == scene.draw()
-    assert (picture.image().mode, picture.image().size) == ("RGB", (64, 64))
+    image = SceneImage(str(scene))
+    assert str(image) == image.name
+    assert image.image() == scene.draw()
+    assert (image.image().mode, image.image().size) == ("RGB", (64, 64))
 
 
 @some
@@ -75,7 +75,7 @@ def test_things_stand_apart(scene):
 
 @some
 @given(scene=scenes())
-def test_a_picture_has_each_thing_in_its_box_and_nothing_else(scene):
+def test_a_image_has_each_thing_in_its_box_and_nothing_else(scene):
     pixels, ground = np.array(scene.draw()).astype(int), np.array(Scene(()).draw()).astype(int)
     painted = (pixels != ground).any(2)
     for thing in scene.things:
@@ -92,8 +92,8 @@ def test_shapes_are_what_they_are_called(size):
     ground = np.array(Scene(()).draw(256)).astype(int)
     drawn = {}
     for shape in SHAPES:
-        picture = Scene((Thing(size, "blue", shape, 32, 32),)).draw(256)
-        drawn[shape] = (np.array(picture) != ground).any(2)
+        image = Scene((Thing(size, "blue", shape, 32, 32),)).draw(256)
+        drawn[shape] = (np.array(image) != ground).any(2)
         assert drawn[shape].any(0).sum() == drawn[shape].any(1).sum() == 8 * SIZES[size]
         assert (drawn[shape] ^ drawn[shape][:, ::-1]).sum() <= 0.06 * drawn[shape].sum()
     box = (8 * SIZES[size]) ** 2
@@ -117,23 +117,23 @@ def test_colours_and_sizes_are_told_apart():
 
 @pytest.mark.parametrize("size", [16, 32, 100, 256])
 def test_a_scene_is_drawn_at_any_size(size):
-    picture = scene("large red square 20,20; small blue circle 50,50").draw(size)
-    assert picture.size == (size, size)
-    assert picture.getpixel((size * 20 // 64, size * 20 // 64)) == COLOURS["red"]
+    image = scene("large red square 20,20; small blue circle 50,50").draw(size)
+    assert image.size == (size, size)
+    assert image.getpixel((size * 20 // 64, size * 20 // 64)) == COLOURS["red"]
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("small red circle 12,40", "'small red circle 12,40' is no scene"),
-        ("scene: ", "'' is no thing of a scene"),
-        ("scene: small red circle 12", "'small red circle 12' is no thing"),
-        ("scene: small red circle 12,40;", "'small red circle 12,40;' is no thing"),
-        ("scene: tiny red circle 12,40", "unknown size of a thing 'tiny'"),
+        ("small red circle 12,40", "'small red circle 12,40' is not a scene"),
+        ("scene: ", "'' is not an object of a scene"),
+        ("scene: small red circle 12", "'small red circle 12' is not an object"),
+        ("scene: small red circle 12,40;", "'small red circle 12,40;' is not an object"),
+        ("scene: tiny red circle 12,40", "unknown size of an object 'tiny'"),
         ("scene: small rde circle 12,40", "did you mean 'red'"),
-        ("scene: small red cube 12,40", "unknown shape of a thing 'cube'"),
-        ("scene: small red circle 4,40", "'small red circle 4,40' is not whole within"),
-        ("scene: large red circle 40,60", "'large red circle 40,60' is not whole within"),
+        ("scene: small red cube 12,40", "unknown shape of an object 'cube'"),
+        ("scene: small red circle 4,40", "'small red circle 4,40' does not fit in"),
+        ("scene: large red circle 40,60", "'large red circle 40,60' does not fit in"),
     ],
 )
 def test_a_name_that_is_none_is_told_in_a_line(name, message):
@@ -198,21 +198,21 @@ NO_CAPTIONS = [
 
 @pytest.mark.parametrize(("sentence", "true"), SAID.items())
 def test_truth_by_hand(sentence, true):
-    assert truth.holds(sentence, FOUR) == true
+    assert truth.is_true(sentence, FOUR) == true
 
 
 @pytest.mark.parametrize("sentence", NO_CAPTIONS)
 def test_what_is_no_caption(sentence):
     assert truth.parse(sentence) is None
     assert truth.mentions(sentence) == []
-    assert truth.named(sentence, FOUR) == []
+    assert truth.mentioned(sentence, FOUR) == []
 
 
 def test_a_relation_that_is_not_clear_does_not_hold():
     for apart, clear in ((1, False), (5, False), (6, True), (20, True)):
         two = Scene((Thing("small", "red", "circle", 20, 20), Thing("small", "blue", "star", 20 + apart, 40)))
-        assert truth.holds("a circle left of a star", two) == clear
-        assert not truth.holds("a star left of a circle", two)
+        assert truth.is_true("a circle left of a star", two) == clear
+        assert not truth.is_true("a star left of a circle", two)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_what_each_noun_names_by_hand(sentence, places):
     if "right of a star" in sentence or "left of a blue" in sentence:  # either square may be meant
         places = {index: things for index, things in places.items() if len(things) == 1}
     found = defaultdict(list)
-    for index, thing in truth.named(sentence, FOUR):
+    for index, thing in truth.mentioned(sentence, FOUR):
         found[index].append(FOUR.things.index(thing))
     assert found == places
     words = sentence.split()
@@ -244,9 +244,9 @@ def test_what_each_noun_names_by_hand(sentence, places):
 @given(scene=scenes(), chance=chances())
 def test_captions_are_true_and_their_opposites_are_not(scene, chance):
     mentioned, sentence = caption.draw(chance, scene)
-    assert truth.holds(sentence, scene)
+    assert truth.is_true(sentence, scene)
     for relation in re.findall("left of|right of|above|below", sentence):
-        assert not truth.holds(sentence.replace(relation, OPPOSITE[relation], 1), scene)
+        assert not truth.is_true(sentence.replace(relation, OPPOSITE[relation], 1), scene)
     words = sentence.split()
     shown = {thing.colour for thing in scene.things}
     for place, word in enumerate(words):
@@ -256,10 +256,10 @@ def test_captions_are_true_and_their_opposites_are_not(scene, chance):
                 before = [article if w in ("a", "an") and i == place - 1 else w for i, w in enumerate(words[:place])]
                 changed = " ".join([*before, other, *words[place + 1 :]])
                 assert truth.parse(changed) is not None
-                assert not truth.holds(changed, scene)
+                assert not truth.is_true(changed, scene)
     described = [index for index, _ in truth.mentions(sentence)]
     assert described == [i for i, word in enumerate(words) if word.rstrip("s") in (*SHAPES, "object")]
-    named = truth.named(sentence, scene)
+    named = truth.mentioned(sentence, scene)
     for index, mention in zip(described, mentioned, strict=False):
         assert {thing for place, thing in named if place == index} == set(mention.things)
         assert words[index] == (mention.phrase.shape or "object") + "s" * (len(mention.things) > 1)
@@ -297,7 +297,7 @@ def test_truth_is_what_brute_force_finds(scene, other, chance):
                     for a, b in product(chosen[0], group))
             for chosen in product(*map(choices, nouns))
         )  # fmt: skip
-    assert truth.holds(sentence, other) == expected
+    assert truth.is_true(sentence, other) == expected
 
 
 def clearly(a, relation, b):
@@ -433,11 +433,11 @@ def test_the_words_of_a_question_do_not_tell_the_answer(kind):
 
 
 def test_colours_of_which_training_lacks_a_shape_are_there_as_often():
-    chance, partial, told = Chance(0), {colour for colour, _ in HELD_OUT_PAIRS}, {True: [], False: []}
+    chance, partial, told = Rng(0), {colour for colour, _ in HELD_OUT_PAIRS}, {True: [], False: []}
     for _ in range(20_000):
         phrase, number = layout.topic(chance, False), chance.between(0, 4)
-        scene = layout.about(chance, phrase, number, False)
-        asked, said = question.Asker(chance, False, scene, phrase, number).existence()
+        scene = layout.scene_about(chance, phrase, number, False)
+        asked, said = question.QuestionMaker(chance, False, scene, phrase, number).existence()
         colour = COLOURS.keys() & set(asked.split())
         if asked.endswith("object?") and colour:
             told[colour <= partial].append(said == "yes")
@@ -496,7 +496,7 @@ def test_parts_of_the_data(data, each, sentence):
 def test_every_row_is_true():
     assert len(rows("scenes:count=300,captions=5,seed=2")) == 1500
     for row in rows("scenes:count=300,captions=5,seed=2"):
-        assert truth.holds(row["caption"], Scene.parse(row["image"].name))
+        assert truth.is_true(row["caption"], Scene.parse(row["image"].name))
     for row in rows("scene_questions:count=300,seed=2"):
         assert answer(row["question"], Scene.parse(row["image"].name)) == row["answer"]
 
@@ -531,16 +531,16 @@ def test_scenes_are_listed_and_read(capsys):
     told = capsys.readouterr().out
     assert "builtin:scenes" in told
     assert "builtin:scene_questions" in told
-    read = table.read(["builtin:scenes:count=20"], table.TableOptions())
+    read = table_reader.read(["builtin:scenes:count=20"], table_reader.TableOptions())
     assert list(read.columns) == ["image", "caption", "split", "pair"]
     assert len(read) == 40
     assert read.columns["image"][0].image().size == (SIDE, SIDE)
 
 
 @some
-@given(looks=st.lists(st.sampled_from(layout.LOOKS), min_size=2, max_size=5), chance=chances())
+@given(looks=st.lists(st.sampled_from(layout.APPEARANCES), min_size=2, max_size=5), chance=chances())
 def test_all_things_find_a_place(looks, chance):
-    placed = layout.placed(chance, looks)
+    placed = layout._arranged(chance, looks)
     assert Counter(thing[:3] for thing in placed.things) == Counter(look[:3] for look in looks)
 
 
@@ -548,7 +548,7 @@ def test_all_things_find_a_place(looks, chance):
 @given(chance=chances(), held_out=st.booleans(), number=st.integers(0, 5))
 def test_a_scene_is_about_its_topic(chance, held_out, number):
     phrase = layout.topic(chance, held_out)
-    assume(any(phrase.fits(look) for look in layout.LOOKS))
-    found = layout.about(chance, phrase, number, held_out)
+    assume(any(phrase.describes(look) for look in layout.APPEARANCES))
+    found = layout.scene_about(chance, phrase, number, held_out)
     words = {phrase.size, phrase.colour, phrase.shape} - {""}
     assert sum(words <= set(str(thing).split()) for thing in found.things) == number

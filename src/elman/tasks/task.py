@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 import elman.tasks
 from elman import errors
+from elman.data.source import Batch as Batch
+from elman.data.source import to as to
 from elman.data.table import Table
 from elman.errors import UserError
 from elman.log import Log
@@ -20,13 +22,7 @@ from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 from elman.tokenizers.tokenizer import Unknown
 
-Batch = dict[str, Tensor]
 Answer = dict[str, Any]  # the answer itself first, then what belongs to it
-
-
-def to(batch: Batch, device: torch.device) -> Batch:
-    """The batch on the device."""
-    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
 
 class Source(Protocol):
