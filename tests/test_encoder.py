@@ -16,7 +16,7 @@ from torch import nn
 from torch.testing import assert_close
 
 import elman
-from elman.data.features import FEW, Features, Finder
+from elman.data.features import FEW, FeatureExtractor, Features
 from elman.data.filesystem import Folder
 from elman.data.image import LazyImage
 from elman.data.image_file import ImageFile
@@ -96,7 +96,7 @@ class Finding:
     """A network that finds the first colour of a picture, and counts."""
 
     def __init__(self, key="a"):
-        self.finder, self.seen = Finder("timm:some", key, 6, (4, 3), self.find), []
+        self.finder, self.seen = FeatureExtractor("timm:some", key, 6, (4, 3), self.find), []
 
     def find(self, pixels):
         assert pixels.shape == (3, 6, 6)
@@ -122,7 +122,7 @@ def test_features_are_found_once_for_this_run_and_the_next(own_cache):
         assert found[:, 0, 0].tolist() == [[7, 8, 7, 9][row] for row in batch]
     assert sorted(first.seen) == [7, 8, 9]
     (file,) = (own_cache / "features").iterdir()
-    assert told == [f"the features of {FEW + 3} pictures by timm:some are kept in {file} (0.0 GB)"]
+    assert told == [f"the features of {FEW + 3} images by timm:some are kept in {file} (0.0 GB)"]
     second = Finding()
     field = Features(rows(7, 8, 7, 9), second.finder, told.append)
     assert field.select(np.array([3, 0])).take("image", np.array([0, 1]))["image"][:, 1, 2].tolist() == [7, 9]

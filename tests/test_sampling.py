@@ -15,7 +15,8 @@ from elman.decode import sampling
 from elman.decode.sampling import Sampling, sample
 from elman.options import check
 from elman.tasks.lm import LM
-from elman.tokenizers.registry import ByteTokenizer, CharTokenizer
+from elman.tokenizers.byte import ByteTokenizer
+from elman.tokenizers.char import CharTokenizer
 from elman.training.trained_model import Stream, _written
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests

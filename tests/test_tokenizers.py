@@ -20,12 +20,12 @@ from elman.data import corpus, corpus_cache
 from elman.errors import UserError
 from elman.inspect.activations import spelled
 from elman.tasks.lm import LM, LMOptions
-from elman.tokenizers.bpe import BPETokenizer
 from elman.tokenizers import registry
-from elman.tokenizers.char import CharTokenizer
-from elman.tokenizers.word import WordTokenizer
-from elman.tokenizers.tokenizer import lowercase
 from elman.tokenizers.boundary import at_boundaries, last_boundary
+from elman.tokenizers.bpe import BPETokenizer
+from elman.tokenizers.char import CharTokenizer
+from elman.tokenizers.tokenizer import lowercase
+from elman.tokenizers.word import WordTokenizer
 from elman.training.trained_model import load
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
