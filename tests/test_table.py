@@ -4,6 +4,7 @@ import csv
 import gzip
 import hashlib
 import io
+import os
 import json
 import random
 import sys
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from elman.data import split, table, table_reader
+from elman.data import content, split, table, table_reader
 from elman.data.column_inference import infer_columns
 from elman.data.formats.format import FORMATS
 from elman.data.table import Table
@@ -246,7 +247,7 @@ def test_folders_of_arrays(tmp_path):
     assert got.columns["label"] == ["down", "up"]
     assert [value.shape for value in got.columns["array"]] == [(3, 2), (3, 1)]
     assert got.columns["array"][0].tolist() == [[0, 1], [2, 3], [4, 5]]
-    for value in (np.zeros((1, 2, 3)), np.array(["a"])):
+    for value in (np.zeros((1, 2, 3)), np.zeros((3, 0)), np.array(["a"])):
         put(tmp_path, saved(value), "g/up/1.npy")
         fails(r"expected numbers of shape \(T,\) or \(T, F\)", str(tmp_path / "g"))
     put(tmp_path, saved(np.array([{}])), "g/up/1.npy")  # would have to be unpickled
@@ -383,6 +384,63 @@ def test_compressed_files_and_members(tmp_path):
     assert read(f"{two}:b.csv.gz").columns == plain
     fails("cannot be unpacked", put(tmp_path, b"no zip", "y.zip"))
     fails("cannot be unpacked", put(tmp_path, gzip.compress(REVIEWS.encode())[:-9], "y.csv.gz"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "gz", "zip", "input", "npy"])
+def test_what_is_larger_than_the_bound_is_refused_while_it_is_read(tmp_path, monkeypatch, kind):
+    """Also where it is small before it is unpacked."""
+    monkeypatch.setattr(content, "BLOCK", 1000)
+    monkeypatch.setattr(content, "MAX_BYTES", 50_000)
+    much = b"a,b\n" + b"1,2\n" * 100_000
+    if kind == "input":
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=io.BytesIO(much)))
+    path = {
+        "csv": lambda: put(tmp_path, much), "gz": lambda: put(tmp_path, gzip.compress(much), "x.csv.gz"),
+        "zip": lambda: archive(tmp_path, {"x.csv": much}), "input": lambda: STANDARD_INPUT,
+        "npy": lambda: str(Path(put(tmp_path, saved(np.zeros(9_000)), "g/up/1.npy")).parents[1]),
+    }[kind]()  # fmt: skip
+    fails("is too large: a table may have", path)
+
+
+def header(shape, dtype="<f8", version=b"\x01\x00"):
+    """The head of an .npy that claims this shape and dtype."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(118) + b"\n"
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        header((10**15,)) + bytes(64), header((10**12,), "|O") + bytes(64), header((8,), "|O") + bytes(64),
+        header((9,)) + bytes(64), header((7,)) + bytes(64), header((-8,)) + bytes(64), header((2**62, 4)) + bytes(64),
+        header((0, 10**18)) + bytes(64), header((8,), version=b"\x09\x00") + bytes(64), header((8,), "|S0") + bytes(64),
+        b"\x93NUMPY\x01\x00\xff\xff", b"\x93NUM", b"text",
+    ],
+)  # fmt: skip
+def test_an_array_is_what_its_header_says(tmp_path, data):
+    """The header is compared with the size of the file before memory is allocated."""
+    put(tmp_path, data, "g/up/1.npy")
+    fails("is not a file of NumPy arrays without Python objects", str(tmp_path / "g"))
+    packed = archive(tmp_path, {"x.npy": data, "y.npy": saved(np.zeros(4))}, "x.npz")
+    fails("is not a file of NumPy arrays without Python objects", packed)
+
+
+@pytest.mark.parametrize("array", [np.zeros(0), np.asfortranarray(np.arange(6.0).reshape(3, 2)), np.arange(3) > 1])
+def test_arrays_of_every_layout(tmp_path, array):
+    put(tmp_path, saved(array), "g/up/1.npy")
+    [found] = read(str(tmp_path / "g")).columns["array"]
+    assert np.array_equal(found, array.reshape(len(array), -1 if array.size else 1))
+    assert found.flags.writeable
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "pipe.csv", "pipe.zip", "link.csv"])
+def test_only_regular_files_are_read(tmp_path, path):
+    if path.startswith("pipe"):
+        os.mkfifo(tmp_path / path)
+    if path.startswith("link"):
+        (tmp_path / path).symlink_to("/dev/zero")
+    name = str(tmp_path / path)
+    fails("is neither a file nor a folder", name)
 
 
 def test_standard_input(monkeypatch):

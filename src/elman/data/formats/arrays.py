@@ -18,10 +18,11 @@ SUFFIX, ZIP = ".npy", b"PK"
 def sequence(content: Content) -> np.ndarray:
     """An .npy of shape (T,) or (T, F) as (T, F) float32."""
     value = _load(content)
-    if not isinstance(value, np.ndarray) or value.ndim not in (1, 2) or value.dtype.kind not in NUMBERS:
-        found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else "several arrays"
-        raise UserError(f"{content.name} has {found}: expected numbers of shape (T,) or (T, F)")
-    return np.ascontiguousarray(value.reshape(len(value), -1 if value.size else 1), np.float32)
+    if not isinstance(value, np.ndarray):
+        raise UserError(f"{content.name} has several arrays: expected numbers of shape (T,) or (T, F)")
+    if value.ndim not in (1, 2) or 0 in value.shape[1:] or value.dtype.kind not in NUMBERS:
+        raise UserError(f"{content.name} has {value.dtype} {value.shape}: expected numbers of shape (T,) or (T, F)")
+    return np.ascontiguousarray(value.reshape(len(value), *value.shape[1:] or (1,)), np.float32)
 
 
 def _load(content: Content) -> Any:
