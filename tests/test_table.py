@@ -4,8 +4,8 @@ import csv
 import gzip
 import hashlib
 import io
-import os
 import json
+import os
 import random
 import sys
 import types
