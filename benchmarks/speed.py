@@ -32,7 +32,8 @@ from quality import clock, machine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.cells.registry import make, shipped
+from elman.cells.registry import make
+from elman.cells.shipped import shipped
 from elman.cells.trace import trace
 from elman.decode.sampling import Sampling, sample
 from elman.inspect.recording import listen

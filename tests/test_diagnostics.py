@@ -70,8 +70,8 @@ def test_a_training_that_only_clips_says_so_and_logs_it(tmp_path, monkeypatch):
     monkeypatch.setattr("elman.training.diagnostics.LEAST", 10)
     (tmp_path / "a.txt").write_text("the cat sat on a mat and saw two dogs run by, " * 60)
     told = Told()
-    elman.train("lm", tmp_path / "a.txt", steps=40, eval_every=10, hidden=8, clip=1e-6, batch_size=4, seq_len=16, preview=False,
-                device="cpu", precision="float32", out=tmp_path / "run", reporter=told)  # fmt: skip
+    elman.train("lm", tmp_path / "a.txt", steps=40, eval_every=10, hidden=8, clip=1e-6, batch_size=4, seq_len=16,
+                preview=False, device="cpu", precision="float32", out=tmp_path / "run", reporter=told)  # fmt: skip
     assert sum("updates were clipped" in line for line in told.lines) == 1
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert [line["clipped"] for line in lines[:-1]] == [1.0] * (len(lines) - 1)

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 
 from elman import files
 from elman.errors import UserError
-from elman.files import cache_folder, recover_folder, replace_folder, seal, unseal, write
+from elman.files import append, cache_folder, read, recover_folder, replace_folder, seal, state_folder, unseal, write
+from elman.printable import one_line, printable
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
 some = settings(deadline=None, derandomize=True, database=None, max_examples=150, suppress_health_check=busy)
@@ -88,16 +89,16 @@ def test_a_write_that_is_interrupted_leaves_the_old_content_and_nothing_beside_i
 
 
 def test_the_file_holds_its_old_content_until_all_of_the_new_is_on_the_disk(tmp_path, monkeypatch):
-    path, seen, fsync = tmp_path / "file", [], os.fsync
+    path, observed, fsync = tmp_path / "file", [], os.fsync
 
-    def look(number):
+    def record(number):
         fsync(number)
-        seen.append((path.read_bytes(), [p.read_bytes() for p in tmp_path.iterdir() if p != path]))
+        observed.append((path.read_bytes(), [p.read_bytes() for p in tmp_path.iterdir() if p != path]))
 
     write(path, b"old")
-    monkeypatch.setattr(os, "fsync", look)
+    monkeypatch.setattr(os, "fsync", record)
     write(path, b"new")
-    assert seen == [(b"old", [b"new"])]
+    assert observed == [(b"old", [b"new"])]
 
 
 def test_a_file_where_a_folder_should_be_is_a_user_error(tmp_path):
@@ -134,9 +135,9 @@ for attempt in (
 def test_a_disk_that_is_really_full_takes_nothing_away(tmp_path):
     write(tmp_path / "file", b"old")
     replace_folder(tmp_path / "resume", OLD)
-    told = run_python(FULL_DISK, tmp_path).splitlines()
-    assert len(told) == 2
-    assert all("cannot write" in line and "is intact" in line for line in told)
+    lines = run_python(FULL_DISK, tmp_path).splitlines()
+    assert len(lines) == 2
+    assert all("cannot write" in line and "is intact" in line for line in lines)
     assert (tmp_path / "file").read_bytes() == b"old"
     assert contents(tmp_path / "resume") == OLD
     replace_folder(tmp_path / "resume", NEW)  # what the failure left does not stand in the way
@@ -211,7 +212,7 @@ def test_a_replacement_that_is_killed_before_any_change_leaves_all_of_the_old_or
         ended = subprocess.run([sys.executable, "-c", KILLED, str(len(left)), folder, *new]).returncode
         assert ended in (0, 9)
         again = shutil.copytree(folder.parent, tmp_path / f"{len(left)} again") / "resume"
-        replace_folder(again, NEW)  # goes on without anyone having put anything right
+        replace_folder(again, NEW)  # without a recovery
         assert contents(again) == NEW
         assert names(again.parent) == ["resume"]
         recover_folder(folder)
@@ -226,7 +227,7 @@ def test_a_replacement_that_is_killed_before_any_change_leaves_all_of_the_old_or
 
 
 @pytest.mark.parametrize("call", [1, 2])
-def test_a_replacement_killed_at_a_rename_is_put_right(tmp_path, monkeypatch, call):
+def test_a_replacement_killed_at_a_rename_is_recovered(tmp_path, monkeypatch, call):
     folder, calls, rename = tmp_path / "resume", [], Path.rename
 
     def killed(self, target):
@@ -272,7 +273,7 @@ def test_a_replacement_without_room_for_its_files_leaves_the_old_folder(tmp_path
     assert contents(folder) == OLD
 
 
-def test_nothing_is_put_right_where_nothing_is_wrong(tmp_path):
+def test_nothing_is_recovered_where_nothing_is_wrong(tmp_path):
     folder = tmp_path / "resume"
     recover_folder(folder)
     assert names(tmp_path) == []
@@ -392,7 +393,7 @@ def test_a_stretch_that_is_lost_or_put_twice_is_an_error(tmp_path_factory, data)
 @pytest.mark.parametrize("content", [b"", b"[]", b"1", b"null", b'"digest"', b"{}", b'{"a": 1}', b"\xff\xfe\x00", b"["])
 def test_what_was_never_sealed_is_damaged(tmp_path, content):
     (tmp_path / "sealed").write_bytes(content)
-    with pytest.raises(UserError, match="sealed is damaged: it is not whole JSON with a digest"):
+    with pytest.raises(UserError, match="sealed is damaged: it is not whole JSON"):
         unseal(tmp_path / "sealed")
 
 
@@ -407,9 +408,14 @@ def test_a_sealed_file_that_is_missing_is_named(tmp_path):
         unseal(tmp_path / "nothing")
 
 
-def test_a_sealed_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(UserError, match=f"cannot read {tmp_path}"):
-        unseal(tmp_path)
+def test_a_sealed_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    def denied(*_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (tmp_path / "sealed").write_bytes(SEALED)
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(UserError, match=f"cannot read {tmp_path / 'sealed'}: Permission denied"):
+        unseal(tmp_path / "sealed")
 
 
 def test_a_path_whose_name_is_not_utf8_can_be_sealed(tmp_path):
@@ -418,15 +424,145 @@ def test_a_path_whose_name_is_not_utf8_can_be_sealed(tmp_path):
     assert unseal(tmp_path / "sealed") == value
 
 
-# the cache
+# what lies in a stranger's folder
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv("ELMAN_CACHE", str(tmp_path / "own"))
-    assert cache_folder() == tmp_path / "own"
-    monkeypatch.delenv("ELMAN_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "elman"
-    monkeypatch.delenv("XDG_CACHE_HOME")
+@pytest.fixture
+def outside(tmp_path):
+    """A file that nothing may read or overwrite, beside the folder of a run."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "outside").write_bytes(b"secret")
+    return tmp_path / "outside"
+
+
+def fails(action, *words):
+    with pytest.raises(UserError) as raised:
+        action()
+    assert "\n" not in str(raised.value)
+    assert all(word in str(raised.value) for word in words), str(raised.value)
+
+
+def test_a_link_is_not_followed(tmp_path, outside):
+    run = tmp_path / "run"
+    (run / "file").symlink_to(outside)
+    (run / "dangling").symlink_to(tmp_path / "nothing")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_bytes(b"secret")
+    (run / "folder").symlink_to(tmp_path / "elsewhere")
+    for name in ("file", "dangling", "folder/file"):
+        fails(lambda name=name: read(run / name, run, 100), str(run / Path(name).parts[0]), "is a link")
+        fails(lambda name=name: append(run / name, run, "x"), str(run / Path(name).parts[0]))
+    fails(lambda: write(run / "folder" / "new", b"x", run), f"{run / 'folder'} is a link")
+    write(run / "file", b"mine", run)
+    assert read(run / "file", run, 100) == b"mine"
+    assert outside.read_bytes() == b"secret"
+    assert names(tmp_path / "elsewhere") == ["file"]
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_the_run_itself_may_be_reached_through_a_link(tmp_path, outside):
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    write(tmp_path / "run" / "file", b"x")
+    assert read(tmp_path / "link" / "file", tmp_path / "link", 100) == b"x"
+
+
+@pytest.mark.parametrize("name", ["../outside", "folder/../../outside", "/etc/hostname"])
+def test_a_path_out_of_the_folder_is_refused(tmp_path, outside, name):
+    run = tmp_path / "run"
+    (run / "folder").mkdir()
+    fails(lambda: read(run / name, run, 100), "does not lie in")
+    fails(lambda: write(run / name, b"x", run), "does not lie in")
+    assert outside.read_bytes() == b"secret"
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, outside):
+    run = tmp_path / "run"
+    os.mkfifo(run / "fifo")
+    (run / "folder").mkdir()
+    for name in ("fifo", "folder"):
+        fails(lambda name=name: read(run / name, run, 100), str(run / name))
+        fails(lambda name=name: append(run / name, run, "x"), str(run / name))
+    fails(lambda: read(Path("/dev/zero"), Path("/dev"), 100), "/dev/zero is no regular file")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path, outside):
+    path = tmp_path / "run" / "file"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    fails(lambda: read(path, path.parent, 100), str(path), "1,099,511,627,776 bytes", "100")
+
+
+def test_a_planted_link_under_the_name_of_a_temporary_file_is_not_written_through(tmp_path, outside):
+    run = tmp_path / "run"
+    for name in (".resume.new", ".resume.old", ".config.json", f".config.json.{os.getpid()}", ".resume.new.x"):
+        (run / name).symlink_to(outside.parent if name == ".resume.new.x" else outside)
+    write(run / "config.json", b"{}")
+    replace_folder(run / "resume", OLD)
+    replace_folder(run / "resume", NEW)
+    assert contents(run / "resume") == NEW
+    assert outside.read_bytes() == b"secret"
+
+
+def test_a_link_in_place_of_the_folder_is_replaced_itself(tmp_path, outside):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "resume").symlink_to(tmp_path / "elsewhere")
+    replace_folder(tmp_path / "run" / "resume", NEW)
+    assert contents(tmp_path / "run" / "resume") == NEW
+    assert names(tmp_path / "elsewhere") == []
+
+
+def test_lines_are_appended(tmp_path):
+    for line in ("a", "é"):
+        append(tmp_path / "log", tmp_path, line)
+    assert (tmp_path / "log").read_text("utf-8") == "a\né\n"
+
+
+# the folders of the user
+
+
+@pytest.mark.parametrize(
+    ("folder", "own", "standard", "usual"),
+    [
+        (cache_folder, "ELMAN_CACHE", "XDG_CACHE_HOME", ".cache/elman"),
+        (state_folder, "ELMAN_STATE", "XDG_STATE_HOME", ".local/state/elman"),
+    ],
+)
+def test_a_folder_of_the_user_is_the_one_of_the_environment(monkeypatch, tmp_path, folder, own, standard, usual):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv(own, str(tmp_path / "own"))
+    assert folder() == tmp_path / "own"
+    monkeypatch.delenv(own)
+    monkeypatch.setenv(standard, str(tmp_path / "xdg"))
+    assert folder() == tmp_path / "xdg" / "elman"
+    monkeypatch.delenv(standard)
     monkeypatch.setattr(files.Path, "home", lambda: tmp_path / "home")
-    assert cache_folder() == tmp_path / "home" / ".cache" / "elman"
+    assert folder() == tmp_path / "home" / usual
+
+
+# what is printed
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain é 漢 🙂\ttab\nline", "plain é 漢 🙂\ttab\nline"),
+        ("\x1b[2J\x1b]0;title\x07", "�[2J�]0;title�"),
+        ("\x9b31m\x00\x7f\r\b", "�31m����"),
+        ("a\u202eb\u2066c", "a�b�c"),
+        ("\ud800 half", "� half"),
+    ],
+)
+def test_text_is_made_printable(text, shown):
+    assert printable(text) == shown
+    assert printable(shown) == shown
+    shown.encode("utf-8")
+
+
+def test_what_the_output_cannot_encode_is_replaced():
+    assert printable("é漢\x1b", "latin-1") == "é??"
+    assert printable("é", "ascii") == "?"
+
+
+def test_a_message_is_one_line():
+    assert one_line("a\nb\tc\r\nd\u2028e\x1b") == "a b c d e�"
+    assert one_line("é\n", "ascii") == "? "

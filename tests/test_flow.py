@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from elman.cells.registry import shipped
+from elman.cells.shipped import shipped
 from elman.inspect.cells import compare, stacks
 from elman.inspect.flow import Flow, Stretching, flow, jacobian, matrices, reach, verdict
 from elman.recurrent.layer import Recurrent

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import elman
-from elman.cells.registry import shipped
+from elman.cells.shipped import shipped
 from elman.cells.tap import hold, record
 from elman.inspect import painting
 from elman.inspect.activations import Activations, Look, spelled

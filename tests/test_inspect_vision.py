@@ -29,9 +29,7 @@ from elman.inspect.strip import words as grouped
 from elman.metrics import grouping, pointing
 from elman.metrics.captions import CaptionScores
 from elman.tasks.tables import shifted
-from elman.tokenizers.bpe import BPETokenizer
-from elman.tokenizers.char import CharTokenizer
-from elman.tokenizers.word import WordTokenizer
+from elman.tokenizers.registry import BPETokenizer, CharTokenizer, WordTokenizer
 
 SMALL = {"steps": 6, "hidden": 12, "embedding": 8, "precision": "float32", "device": "cpu", "preview": False,
          "batch_size": 32, "workers": 0}  # fmt: skip
@@ -311,7 +309,7 @@ def test_seen_and_unseen_pairs_are_judged_apart(made):
 def test_a_table_without_the_column_is_read_all_the_same(made, tmp_path):
     rows = made("photos").task.source(made("photos").config, "valid", None, None)
     (tmp_path / "in.csv").write_text(
-        "image,caption\n" + "".join(f"{picture.location},two dogs\n" for picture in rows.table.columns["image"])
+        "image,caption\n" + "".join(f"{picture.where},two dogs\n" for picture in rows.table.columns["image"])
     )
     assert len(made("soft").task.source(made("soft").config, "", str(tmp_path / "in.csv"), None).table) == len(
         rows.table
@@ -322,10 +320,10 @@ def test_the_hardest_are_not_true_first_then_by_cider():
     class Judge(Held):
         def __init__(self, name, true):
             super().__init__(None)
-            self.name, self.truth = name, true
+            self.name, self.true = name, true
 
-        def is_true(self, caption):
-            return self.truth
+        def holds(self, caption):
+            return self.true
 
     pictures = [Judge("a", True), Judge("b", False), Judge("c", False), Judge("d", None)]
     rows = Table(
@@ -333,8 +331,8 @@ def test_the_hardest_are_not_true_first_then_by_cider():
     )
     said = CaptionScores(rows, {0: "none", 1: "a cat", 2: "a dog", 3: "nothing"})
     assert hardest(said) == [2, 1, 0, 3]
-    assert "true" not in said.metrics()
-    assert CaptionScores(rows, {0: "none", 1: "a cat"}).metrics()["true"] == 0.5
+    assert "true" not in said.figures()
+    assert CaptionScores(rows, {0: "none", 1: "a cat"}).figures()["true"] == 0.5
 
 
 # reports

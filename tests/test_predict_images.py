@@ -13,7 +13,8 @@ import elman as library
 from elman.data.image_input import open_image
 from elman.metrics.unknown_words import unknown_words, with_suggestions
 from elman.tasks.tables import encoded
-from elman.tokenizers.word import UNKNOWN, WordTokenizer
+from elman.tokenizers.registry import WordTokenizer
+from elman.tokenizers.word import UNKNOWN
 from elman.training.trained_model import load
 
 SMALL = {"steps": 4, "seed": 1, "hidden": 12, "embedding": 8, "precision": "float32", "device": "cpu", "preview": False,
@@ -217,7 +218,7 @@ def test_a_word_that_was_never_seen_is_named(runs, place, elman):
     assert unknown_words(tokens, ["blue?"]) == (["blue"], False)  # a sign is no word
     assert with_suggestions([f"w{n}" for n in range(8)], tokens).endswith("and 3 more")
     told: list[str] = []
-    encoded(["rad star"] * 30, tokens.to_json(), 9, told.append)
+    encoded(["rad star"] * 30, tokens.to_config(), 9, told.append)
     assert "rad" not in told[0]
 
 

@@ -1,11 +1,15 @@
-"""What ends a command with one line instead of a traceback."""
+"""Exceptions that end a command with one line instead of a traceback.
+
+A message names an option by its field in backticks, "`batch_size` 0 must be a number above 0", and the command line
+prints it as a flag: "--batch-size 0 must be ...". Every other word is quoted with '...'; backticks are for options.
+"""
 
 import difflib
 from collections.abc import Iterable
 
 
 class Stopped(Exception):
-    """A command ends here. Its message is the line to print, `code` the exit code."""
+    """Ends a command. The message is the line to print, `code` the exit code."""
 
     code = 1
 
@@ -17,7 +21,7 @@ class UserError(Stopped):
 
 
 class Unreadable(UserError):
-    """Something that the data names, a picture say, cannot be read; which may show late."""
+    """A part of the data, such as an image, cannot be read, which may be found only while training."""
 
 
 def unknown(what: str, given: str, valid: Iterable[str]) -> UserError:
@@ -29,7 +33,7 @@ def unknown(what: str, given: str, valid: Iterable[str]) -> UserError:
 
 
 def nearest(given: str, valid: Iterable[str], cutoff: float = 0.5) -> str | None:
-    """The valid word that is most like the given one, upper and lower case being the same."""
+    """The valid word most similar to the given one, ignoring case; None where none is."""
     folded = {word.lower(): word for word in valid}
     near = difflib.get_close_matches(given.lower(), folded, n=1, cutoff=cutoff)
     return folded[near[0]] if near else None

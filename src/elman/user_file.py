@@ -1,4 +1,5 @@
-"""A Python file of the user's own, which the command line names: a cell, a property of a text."""
+"""A Python file of the user's own, named on the command line: a cell, a property of a text. Its path is never read from
+a run, whose author may be somebody else."""
 
 import importlib.util
 import sys
@@ -10,14 +11,15 @@ from elman.errors import UserError
 
 
 class _Loader(SourceFileLoader):
-    """Leaves nothing beside the user's file."""
+    """Writes no bytecode into the folder of the user's file."""
 
     def set_data(self, path: str, data: object, *, _mode: int = 0) -> None:
-        """Where bytecode would be written."""
+        """Called to write bytecode; does nothing."""
 
 
 def run_file(path: Path, what: str) -> ModuleType:
-    """Runs the file and returns it as a module. Where it fails, the error names its line; `what` is what it holds."""
+    """Runs the file and returns its module. Where it fails, the UserError names the line. `what` it defines is part of
+    the message."""
     if not path.is_file():
         raise UserError(f"the {what} file {path} does not exist")
     name = f"elman_user_{path.stem}"
@@ -25,18 +27,18 @@ def run_file(path: Path, what: str) -> ModuleType:
     spec = importlib.util.spec_from_loader(name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where Python looks for a class's source and the names in its annotations
+    sys.modules[spec.name] = module  # for the source of its classes and the names in their annotations
     try:
         loader.exec_module(module)
     except Exception as error:
         line = _line_in(error, path)
-        told = error.msg if isinstance(error, SyntaxError) else error
-        raise UserError(f"the {what} file {path} fails{line}: {type(error).__name__}: {told}") from error
+        message = error.msg if isinstance(error, SyntaxError) else error
+        raise UserError(f"the {what} file {path} fails{line}: {type(error).__name__}: {message}") from error
     return module
 
 
 def _line_in(error: Exception, path: Path) -> str:
-    """Where in the user's file it went wrong."""
+    """The line of the user's file that failed, as part of a sentence."""
     if isinstance(error, SyntaxError):
         return f" in line {error.lineno}"
     frame, line = error.__traceback__, ""

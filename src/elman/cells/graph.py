@@ -2,62 +2,25 @@
 
 `elman.cells.trace` makes it from a cell's `step`."""
 
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from elman.cells import ops
 from elman.cells.cell import Cell
+from elman.cells.graph_check import MOST_OPS, check_graph
+from elman.cells.op import SOURCES, Op, apply
 from elman.cells.tap import tap
-
-UNARY: dict[str, Callable[[Any], Any]] = {
-    "neg": torch.neg, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "exp": torch.exp,
-    "log": torch.log, "sqrt": torch.sqrt, "abs": torch.abs, "log_sigmoid": ops.log_sigmoid, "normalize": ops.normalize,
-}  # fmt: skip
-BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div,
-    "maximum": torch.maximum, "minimum": torch.minimum,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Op:
-    """One operation. `inputs` are numbers of earlier operations.
-
-    kind                 detail                  value
-    input                gate                    the gate's share of the input
-    state                state                   the state before the step
-    vector               parameter (p_i)         a vector parameter
-    constant             number                  a number
-    product              [name, gate, ...]       a recurrent matrix times inputs[0]
-    block                index                   one gate's block of the product inputs[0]
-    sigmoid, add, ...                            see UNARY and BINARY
-    """
-
-    kind: str
-    inputs: tuple[int, ...] = ()
-    detail: Any = None
-
-
-SOURCES: dict[str, Callable[..., Any]] = {
-    "input": lambda cell, x, state, detail: getattr(x, detail),
-    "state": lambda cell, x, state, detail: state[detail],
-    "vector": lambda cell, x, state, detail: getattr(cell, detail),
-    "constant": lambda cell, x, state, detail: detail,
-    "product": lambda cell, x, state, detail, of: cell.recur(*detail[1:], of=of, name=detail[0]),
-    "block": lambda cell, x, state, detail, product: product[detail],
-}
+from elman.cells.validation import as_list, as_mapping, as_number
 
 
 @dataclass(frozen=True)
 class Graph:
     """A step as operations in the order of their execution.
 
-    `outputs` are the operations that are the new states, `names` gives the operation of every named value.
+    `outputs` are the numbers of the operations that are the new states, `names` maps the name of a value to its
+    operation.
     """
 
     gates: tuple[str, ...]
@@ -66,12 +29,22 @@ class Graph:
     outputs: tuple[int, ...]
     names: Mapping[str, int]
 
+    @property
+    def matrices(self) -> set[tuple[str, ...]]:
+        """The recurrent matrices that the step uses, each (name, gate, ...)."""
+        return {op.detail for op in self.ops if op.kind == "product"}
+
+    @property
+    def vectors(self) -> set[str]:
+        """The vectors `p_...` that the step uses."""
+        return {op.detail for op in self.ops if op.kind == "vector"}
+
     def run(self, cell: Cell, x: Any, *state: Tensor) -> tuple[Tensor, ...]:
-        """One step, as `cell.step(x, *state)`, that says every named value to `tap`."""
+        """One step, as `cell.step(x, *state)`, that passes every named value through `tap`."""
         before = dict(zip(self.states, state, strict=True))
-        said: dict[int, list[str]] = {}
+        names: dict[int, list[str]] = {}
         for name, number in self.names.items():
-            said.setdefault(number, []).append(name)
+            names.setdefault(number, []).append(name)
         values: list[Any] = []
         for number, op in enumerate(self.ops):
             inputs = [values[i] for i in op.inputs]
@@ -79,57 +52,60 @@ class Graph:
                 value = SOURCES[op.kind](cell, x, before, op.detail, *inputs)
             else:
                 value = apply(op.kind, *inputs)
-            for name in said.get(number, ()):
+            for name in names.get(number, ()):
                 value = tap(name, value)
             values.append(value)
         return tuple(values[i] for i in self.outputs)
 
+    def check(self, where: str = "graph") -> None:
+        """Raises UserError, naming the field, where the graph breaks a rule of `check_graph`."""
+        check_graph(self.gates, self.states, self.ops, self.outputs, self.names, where)
+
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and numbers; `Graph.from_json` reads them back."""
         details = [list(op.detail) if isinstance(op.detail, tuple) else op.detail for op in self.ops]
-        listed = [[op.kind, list(op.inputs), detail] for op, detail in zip(self.ops, details, strict=True)]
-        return {"gates": list(self.gates), "states": list(self.states), "ops": listed,
+        ops = [[op.kind, list(op.inputs), detail] for op, detail in zip(self.ops, details, strict=True)]
+        return {"gates": list(self.gates), "states": list(self.states), "ops": ops,
                 "outputs": list(self.outputs), "names": dict(self.names)}  # fmt: skip
 
     @staticmethod
-    def from_json(stored: Mapping[str, Any]) -> "Graph":
-        """Reads what `to_json` gave; raises ValueError for anything that is not a graph."""
-        try:
-            listed = tuple(
-                Op(kind, tuple(inputs), tuple(detail) if isinstance(detail, list) else detail)
-                for kind, inputs, detail in stored["ops"]
-            )
-            gates, states, outputs = (tuple(stored[key]) for key in ("gates", "states", "outputs"))
-            graph = Graph(gates, states, listed, outputs, dict(stored["names"]))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a stored graph: {error!r}") from error
-        for number, op in enumerate(listed):
-            if op.kind not in SOURCES | UNARY | BINARY or any(not 0 <= i < number for i in op.inputs):
-                raise ValueError(f"operation {number} of the stored graph is not valid: {op}")
-        if any(not 0 <= number < len(listed) for number in (*graph.outputs, *graph.names.values())):
-            raise ValueError("an output or a name of the stored graph is no operation of it")
+    def from_json(value: Any, where: str = "graph") -> "Graph":
+        """Reads what `to_json` returned. Anything else is a UserError that names the field, `where` before it."""
+        fields = as_mapping(value, where, ("gates", "states", "ops", "outputs", "names"))
+        gates, states, outputs = (tuple(as_list(fields[key], f"{where}.{key}", most)) for key, most in _TUPLES.items())
+        names = as_mapping(fields["names"], f"{where}.names")
+        ops = tuple(
+            _op(op, f"{where}.ops[{number}]")
+            for number, op in enumerate(as_list(fields["ops"], f"{where}.ops", MOST_OPS))
+        )
+        graph = Graph(gates, states, ops, outputs, dict(names))
+        graph.check(where)
         return graph
 
 
-def apply(kind: str, *inputs: Any) -> Any:
-    """One pointwise operation on tensors or numbers."""
-    if kind in UNARY:
-        return UNARY[kind](inputs[0])
-    left, right = inputs
-    if isinstance(left, Tensor) and isinstance(right, Tensor):
-        return BINARY[kind](left, right)
-    return _PYTHON[kind](left, right)  # a number on one side: Python's operators keep the dtype
+_TUPLES = {"gates": 64, "states": 64, "outputs": 64}
 
 
-def _bounded(choose: Callable[..., Tensor]) -> Callable[[Any, Any], Tensor]:
-    def with_number(left: Any, right: Any) -> Tensor:
-        tensor, number = (left, right) if isinstance(left, Tensor) else (right, left)
-        return choose(tensor, torch.full_like(tensor, number))
+def _op(value: Any, where: str) -> Op:
+    kind, inputs, detail = as_list(value, where, 3, least=3)
+    inputs = tuple(as_list(inputs, f"{where}: the operands", 2))
+    if kind == "constant":
+        detail = as_number(detail, f"{where}: a constant")
+    return Op(kind, inputs, tuple(as_list(detail, f"{where}: a matrix", 65)) if isinstance(detail, list) else detail)
 
-    return with_number
 
+@dataclass(frozen=True)
+class ModeGraphs:
+    """The graphs of a step in training and in evaluation; for most cells they are equal."""
 
-_PYTHON: dict[str, Callable[[Any, Any], Any]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
-    "maximum": _bounded(torch.maximum), "minimum": _bounded(torch.minimum),
-}  # fmt: skip
+    training: Graph
+    evaluation: Graph
+
+    def of(self, training: bool) -> Graph:
+        """The graph of a mode."""
+        return self.training if training else self.evaluation
+
+    @property
+    def same(self) -> bool:
+        """Whether the step is the same in both modes."""
+        return self.training == self.evaluation

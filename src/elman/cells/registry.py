@@ -1,79 +1,85 @@
 """Finding a cell by its name, its class, its file, or its stored form."""
 
-import importlib
 import inspect
-import pkgutil
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import elman.cells
+import torch
+
 from elman.cells.cell import Cell
-from elman.cells.graph import Graph
-from elman.cells.graph_cell import graph_cell
-from elman.cells.trace import NotTraceable, trace
+from elman.cells.shipped import registered, shipped
+from elman.cells.stored_cell import ShippedCell, StoredCell, TracedCell, UntraceableCell, valid_name
+from elman.cells.trace import NotTraceable, trace_modes
 from elman.errors import UserError, unknown
 from elman.user_file import run_file
 
-CellSpec = str | type[Cell] | Mapping[str, Any]
+CellSpec = str | type[Cell] | StoredCell
 
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)(?P<options>(?::.*)?)")
 
 
-def shipped() -> dict[str, type[Cell]]:
-    """The cells of this package by name: every module of `elman.cells` may define some."""
-    for module in pkgutil.iter_modules(elman.cells.__path__):
-        importlib.import_module(f"elman.cells.{module.name}")
-    return dict(sorted(Cell.registered.items()))
-
-
 def find(spec: CellSpec) -> tuple[type[Cell], dict[str, Any]]:
-    """The class of a cell and its options. `spec` is a name with options (`lstm:forget_bias=0`), a class,
-    `"file.py:Class"`, or what `stored` returned."""
+    """The class of a cell and its options. `spec` is a name with options (`lstm:forget_bias=0`) or `"file.py:Class"`,
+    which only ever come from the user; a class; or what `stored` returned."""
+    if isinstance(spec, StoredCell):
+        return spec.find()
     if isinstance(spec, str):
         match = _FILE.fullmatch(spec)
         if match:
             return _from_file(Path(match["file"]), match["name"]), _options(match["options"][1:], spec)
         name, _, options = spec.partition(":")
-        if name not in shipped():
-            raise unknown("cell", name, shipped())
-        return shipped()[name], _options(options, spec)
-    if isinstance(spec, Mapping):
-        if "graph" in spec:
-            return graph_cell(spec["name"], Graph.from_json(spec["graph"]), spec["start"]), {}
-        file = spec.get("file")
-        if file and not Path(file).is_absolute():  # so that it is never one that came along with a stranger's run
-            raise UserError(f"the cell {spec['name']} comes from {file}, which is not a full path: it is not loaded")
-        cell, _ = find(file or spec["name"])
-        return cell, dict(spec["options"])
+        if name not in registered():
+            raise unknown("cell", name, registered())
+        return registered()[name], _options(options, spec)
     if not (inspect.isclass(spec) and issubclass(spec, Cell)):
         raise UserError(f"a cell is given by its name, its class or 'file.py:Class', not by {spec!r}")
     return spec, {}
 
 
-def listed(text: str) -> list[str]:
-    """The different cells of `rnn,lstm:forget_bias=0,mine.py:MyCell`, a comma between them."""
+def cell_names(text: str) -> list[str]:
+    """The different cells of `rnn,lstm:forget_bias=0,mine.py:MyCell`, separated by commas."""
     return list(dict.fromkeys(spec.strip() for spec in text.split(",") if spec.strip()))
 
 
 def make(spec: CellSpec, input_size: int, hidden_size: int) -> Cell:
-    """The cell, its weights fresh."""
+    """The cell with newly initialized parameters."""
     kind, options = find(spec)
     return kind(input_size, hidden_size, **options)
 
 
-def stored(spec: CellSpec) -> dict[str, Any]:
-    """The cell as JSON: a shipped one by name and options; a user's own by its graph, so that it can be made again
-    without the user's code. One that cannot be traced is stored by where its class is."""
+def stored(spec: CellSpec) -> StoredCell:
+    """The stored form of a cell: a shipped one by name and options; another by its graphs, so that it can be made again
+    without the user's code. Of one that cannot be traced the name alone is stored."""
     kind, options = find(spec)
-    cell = kind(1, 1, **options)
-    if Cell.registered.get(cell.name) is kind and kind.__module__.startswith("elman.cells."):
-        return {"name": cell.name, "options": cell.options}
+    cell = kind(1, 1, **options)  # draws random numbers, of a stored cell too: a run made again has the same weights
+    if isinstance(spec, StoredCell):
+        return spec
+    if shipped().get(cell.name) is kind:
+        return ShippedCell(cell.name, cell.options)
+    name = cell.name if valid_name(cell.name) else "Cell"
     try:
-        return {"name": cell.name, "graph": trace(cell).to_json(), "start": dict(cell.start)}
+        graphs = trace_modes(cell)
     except NotTraceable:
-        return {"name": cell.name, "options": cell.options, "file": f"{inspect.getsourcefile(kind)}:{kind.__name__}"}
+        return UntraceableCell(name, (kind, options))
+    start = {key: value if isinstance(value, str) else float(value) for key, value in cell.start.items()}
+    return TracedCell(name, graphs, start)
+
+
+def resolve(of_run: StoredCell, given: CellSpec | None) -> StoredCell:
+    """The cell of a run. `given` is what the user names again, which is allowed, and needed, only for a cell that could
+    not be traced."""
+    if given is None:
+        return of_run
+    with torch.random.fork_rng(devices=[]):
+        named = stored(given)
+    if of_run.traceable:
+        if named != of_run:
+            raise UserError(f"--cell {named} differs from {of_run}, the cell of this run: leave it out")
+        return of_run
+    if named != of_run:
+        raise UserError(f"--cell {named} is not the cell of this run: give --cell FILE.py:{of_run.name}")
+    return named
 
 
 def _options(text: str, spec: str) -> dict[str, str]:

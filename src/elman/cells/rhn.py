@@ -6,6 +6,8 @@ from elman.cells.cell import Cell, Start
 from elman.cells.tap import tap
 from elman.errors import UserError
 
+DEEPEST = 32
+
 
 class RHN(Cell, name="rhn"):
     """The recurrent highway network: `depth` highway layers within a step.
@@ -23,8 +25,8 @@ class RHN(Cell, name="rhn"):
     transform_bias: float = -2.0
 
     def step(self, x, h: Tensor):
-        if self.depth < 1:
-            raise UserError(f"rhn:depth={self.depth} must be 1 or more")
+        if not 1 <= self.depth <= DEEPEST:
+            raise UserError(f"rhn:depth={self.depth} must be from 1 to {DEEPEST}")
         for layer in range(1, self.depth + 1):
             u = self.recur("n", "t", of=h, name=f"U{layer}")
             bias_n, bias_t = (x.n, x.t) if layer == 1 else (self.vector("n", layer), self.vector("t", layer))

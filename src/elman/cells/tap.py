@@ -1,8 +1,8 @@
-"""Seeing and changing the values inside a step, by name: `record()` keeps them, `hold()` fixes single units.
+"""Recording and intervening on the values inside a step, by name: `record()` keeps them, `hold()` fixes single units.
 
-A step says a value with `tap("i", value)`. Most need not: every value that an equation gives a name is said under that
-name (see `elman.cells.trace`). `Recurrent` puts the layer in front: `1.c` is the cell state of the first layer,
-`2.backward.h` the hidden state of the backward direction of the second.
+A step names a value with `tap("i", value)`. Most need not: every value that an equation gives a name is recorded under
+that name (see `elman.cells.trace`). `Recurrent` puts the layer in front, which makes an address: `1.c` is the cell
+state of the first layer, `2.backward.h` the hidden state of the backward direction of the second.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,8 +15,8 @@ from torch import Tensor
 from elman.errors import UserError, unknown
 
 
-class Listener:
-    """Hears the named values of one step, and puts the held units in their place before anything reads them."""
+class Observer:
+    """Receives the named values of one step, and replaces the held units before anything is computed from them."""
 
     def __init__(self, holds: Mapping[str, Mapping[int, float]]):
         self.holds = holds
@@ -30,45 +30,47 @@ class Listener:
         return value
 
 
-_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 _record: ContextVar["Record | None"] = ContextVar("record", default=None)
 _holds: ContextVar[Mapping[str, float] | None] = ContextVar("holds", default=None)
 
 
 def tap(name: str, value):
-    """Says a value inside `step`; returns it, or what it is held at. Costs one look-up where nobody listens."""
-    listener = _listener.get()
-    return value if listener is None else listener(name, value)
+    """Names a value inside `step`; returns it, with its held units replaced. Costs one look-up when nothing is recorded
+    or held."""
+    observer = _observer.get()
+    return value if observer is None else observer(name, value)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Within it, `tap` speaks to this listener."""
-    token = _listener.set(listener)
+def observing(observer: Observer) -> Iterator[None]:
+    """Within it, `tap` passes its values to this observer."""
+    token = _observer.set(observer)
     try:
         yield
     finally:
-        _listener.reset(token)
+        _observer.reset(token)
 
 
 class Record:
-    """What was seen, by place: `record["1.c"]` is a tensor (B, T, H) over all steps since the recording began."""
+    """Recorded values by address: `record["1.c"]` is a tensor (B, T, H) over all steps since the recording began."""
 
     def __init__(self):
         self._pieces: dict[str, list[Tensor]] = {}
 
-    def add(self, place: str, values: Tensor) -> None:
-        """Appends the values (B, T, H) of a place."""
-        self._pieces.setdefault(place, []).append(values)
+    def add(self, address: str, values: Tensor) -> None:
+        """Appends the values (B, T, H) of an address."""
+        self._pieces.setdefault(address, []).append(values)
 
-    def __getitem__(self, place: str) -> Tensor:
-        if place not in self._pieces:
-            raise unknown("recorded value", place, self._pieces)
-        return torch.cat(self._pieces[place], 1)
+    def __getitem__(self, address: str) -> Tensor:
+        if address not in self._pieces:
+            raise unknown("recorded value", address, self._pieces)
+        return torch.cat(self._pieces[address], 1)
 
-    def take(self, place: str) -> Tensor | None:
-        """What came to a place since the last time, None where nothing did; everything recorded so far is dropped."""
-        new = self[place] if place in self._pieces else None
+    def take(self, address: str) -> Tensor | None:
+        """The values recorded at an address since the last call, None if there are none; everything recorded so far is
+        dropped."""
+        new = self[address] if address in self._pieces else None
         self._pieces.clear()
         return new
 
@@ -81,8 +83,8 @@ class Record:
 
 @contextmanager
 def record() -> Iterator[Record]:
-    """`with record() as seen:` keeps every named value of every layer that runs inside; then `seen["1.c"]` is
-    (B, T, H). The values stay part of the autograd graph: wrap in `torch.no_grad()` when only looking."""
+    """`with record() as values:` keeps every named value of every layer that runs inside; then `values["1.c"]` is
+    (B, T, H). The values stay part of the autograd graph: wrap in `torch.no_grad()` where no gradient is needed."""
     kept = Record()
     token = _record.set(kept)
     try:
@@ -95,9 +97,9 @@ def record() -> Iterator[Record]:
 def hold(units: Mapping[str, float]) -> Iterator[None]:
     """`with hold({"1.c.137": 1.0}):` fixes unit 137 of the cell state of layer 1. Whatever the step computes from
     this value, in the same step too, is computed from the held one."""
-    for place in units:
-        if not (unit := place.rpartition(".")[2]).isdecimal() or not unit.isascii() or place.count(".") < 2:
-            raise UserError(f"'{place}' names no unit: write layer, value and unit, as in 1.c.137")
+    for address in units:
+        if not (unit := address.rpartition(".")[2]).isdecimal() or not unit.isascii() or address.count(".") < 2:
+            raise UserError(f"'{address}' names no unit: write layer, value and unit, as in 1.c.137")
     token = _holds.set(dict(units))
     try:
         yield
@@ -106,15 +108,15 @@ def hold(units: Mapping[str, float]) -> Iterator[None]:
 
 
 def recording() -> Record | None:
-    """The record that is being kept, if any."""
+    """The active record, if any."""
     return _record.get()
 
 
-def keep(place: str, values: Tensor) -> None:
-    """Says values (B, ...) that are no cell's, such as the weights of an attention, to the record that is kept."""
+def keep(address: str, values: Tensor) -> None:
+    """Adds values (B, ...) that are not those of a cell, such as attention weights, to the active record, if any."""
     kept = recording()
     if kept is not None:
-        kept.add(place, values)
+        kept.add(address, values)
 
 
 def holding() -> Mapping[str, float]:
@@ -122,6 +124,6 @@ def holding() -> Mapping[str, float]:
     return _holds.get() or {}
 
 
-def watched() -> bool:
-    """Whether someone looks inside: a backend that cannot show its values refuses then."""
+def observed() -> bool:
+    """Whether values are recorded or held: a backend that cannot show its values refuses then."""
     return _record.get() is not None or bool(_holds.get())

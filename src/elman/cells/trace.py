@@ -1,191 +1,219 @@
-"""From a cell's `step` to its graph: the step is run once on stand-ins that write down what is done to them.
+"""From a cell's `step` to its graph: the step is run on symbolic values that record what is done to them.
 
 Every value that the equation names is known under that name: an assignment `i = sigmoid(...)` in `step` gives the value
 the name `i`, as `tap("i", ...)` does.
+
+A graph stands for the step wherever it is run, so a step must depend on nothing but its inputs, its parameters and the
+mode of the cell (training or evaluation): it is traced in both modes, with and without gradients, and more than once.
 """
 
+import copy
 import inspect
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from elman.cells.cell import Cell, blocks
-from elman.cells.graph import BINARY, SOURCES, UNARY, Graph, Op
-from elman.cells.tap import Listener, listening
+from elman.cells.graph import Graph, ModeGraphs
+from elman.cells.op import SOURCES
+from elman.cells.symbolic import NotTraceable, Recorder, SymbolicParameters, SymbolicValue
+from elman.cells.tap import Observer, observing
+from elman.errors import UserError
 
-_KIND_OF = {function: kind for kind, function in (UNARY | BINARY).items()} | {
-    F.relu: "relu", F.sigmoid: "sigmoid", F.tanh: "tanh", torch.true_divide: "div", torch.divide: "div",
-    torch.subtract: "sub", torch.multiply: "mul", torch.negative: "neg",
-    Tensor.add: "add", Tensor.sub: "sub", Tensor.mul: "mul", Tensor.div: "div",
-    Tensor.__rsub__: "rsub", Tensor.__rtruediv__: "rdiv", Tensor.__rdiv__: "rdiv",
-}  # fmt: skip
+GRADIENT_MODES = (torch.enable_grad, torch.enable_grad, torch.no_grad, torch.inference_mode)
+RANDOM = "a step that draws random numbers"
+RANDOM_FUNCTIONS = frozenset(
+    [
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "normal",
+        "bernoulli",
+        "multinomial",
+        "poisson",
+        "binomial",
+        "dropout",
+        "dropout_",
+        "alpha_dropout",
+        "alpha_dropout_",
+        "feature_dropout",
+        "feature_alpha_dropout",
+        "native_dropout",
+        "rrelu",
+        "rrelu_",
+        "normal_",
+        "uniform_",
+        "random_",
+        "bernoulli_",
+        "exponential_",
+        "geometric_",
+        "cauchy_",
+        "log_normal_",
+    ]
+)
+FIXED = ("recur", "project", "split", "_matrix")  # methods that a graph takes to be those of `Cell`
 
-
-class NotTraceable(Exception):
-    """The step does something that is not one of the known operations; the message names it."""
-
-
-class _Value:
-    """Stands for a tensor while `step` is traced: every operation on it is written down."""
-
-    def __init__(self, trace: list[Op], op: Op):
-        if op in trace:  # the same operation on the same inputs is the same value
-            self.number = trace.index(op)
-        else:
-            self.number = len(trace)
-            trace.append(op)
-        self.trace = trace
-
-    def made(self, kind: str, *inputs: Any) -> "_Value":
-        if kind in ("rsub", "rdiv"):
-            kind, inputs = kind[1:], inputs[::-1]
-        return _Value(self.trace, Op(kind, tuple(self.number_of(value) for value in inputs)))
-
-    def number_of(self, value: Any) -> int:
-        if isinstance(value, _Value):
-            return value.number
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return _Value(self.trace, Op("constant", (), float(value))).number
-        raise NotTraceable(f"a {type(value).__name__} that is neither a number, a gate, a state nor a p_ vector")
-
-    @classmethod
-    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> "_Value":
-        known = _KIND_OF.get(function)
-        options = [name for name, value in (kwargs or {}).items() if value]  # `inplace=False` is none
-        if known is None or options:
-            name = getattr(function, "__name__", function)
-            raise NotTraceable(f"the operation {name}" + (f" with {', '.join(options)}" if options else ""))
-        value = next(arg for arg in args if isinstance(arg, _Value))
-        return value.made(known, *args)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in UNARY or name in BINARY:
-            return lambda *others: self.made(name, self, *others)
-        raise NotTraceable(f"the operation {name}")
-
-    def __bool__(self) -> bool:
-        raise NotTraceable("a branch on a value")
-
-    def _compared(self, other: object) -> bool:
-        raise NotTraceable("a comparison of values")
-
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compared
-    __hash__ = None  # type: ignore[assignment]
-
-    def __abs__(self):
-        return self.made("abs", self)
-
-    def __neg__(self):
-        return self.made("neg", self)
-
-    def __add__(self, other: Any):
-        return self.made("add", self, other)
-
-    def __radd__(self, other: Any):
-        return self.made("add", other, self)
-
-    def __sub__(self, other: Any):
-        return self.made("sub", self, other)
-
-    def __rsub__(self, other: Any):
-        return self.made("sub", other, self)
-
-    def __mul__(self, other: Any):
-        return self.made("mul", self, other)
-
-    def __rmul__(self, other: Any):
-        return self.made("mul", other, self)
-
-    def __truediv__(self, other: Any):
-        return self.made("div", self, other)
-
-    def __rtruediv__(self, other: Any):
-        return self.made("div", other, self)
-
-    def __pow__(self, power: Any):
-        if power != 2:
-            raise NotTraceable(f"the power {power}; only the square is known")
-        return self.made("mul", self, self)
-
-
-class _Traced:
-    """Put in front of a cell's class: its parameters and products become values of the trace."""
-
-    def recur(self, *gates: str, of: Any, name: str = "U") -> Any:
-        trace = self.__dict__["_trace"]
-        product = _Value(trace, Op("product", (of.number,), (name, *gates)))
-        return blocks(gates)(*[_Value(trace, Op("block", (product.number,), i)) for i in range(len(gates))])
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("p_"):
-            return _Value(self.__dict__["_trace"], Op("vector", (), name))
-        return super().__getattr__(name)  # type: ignore[misc]
+_traces: WeakKeyDictionary[Cell, dict[Any, ModeGraphs | str]] = WeakKeyDictionary()
 
 
 def trace(cell: Cell) -> Graph:
-    """The graph of a cell's step. Raises NotTraceable, naming what is not a known operation."""
-    stored = getattr(cell, "graph", None)
-    if isinstance(stored, Graph):
+    """The graph of a cell's step in its present mode. Raises NotTraceable as `trace_modes` does."""
+    return trace_modes(cell).of(cell.training)
+
+
+def trace_modes(cell: Cell) -> ModeGraphs:
+    """The graphs of a cell's step in training and in evaluation. Raises NotTraceable, naming what is not a known
+    operation or on what else the step depends."""
+    stored = getattr(cell, "graphs", None)
+    if isinstance(stored, ModeGraphs):
         return stored
-    with _random_numbers_kept():
-        graph = _traced(cell)
-        if _traced(cell) != graph:
-            raise NotTraceable("a step that is another at every call")
-    return graph
+    known, key = _traces.setdefault(cell, {}), signature(cell)
+    if key not in known:
+        try:
+            known[key] = _trace_modes(cell)
+        except NotTraceable as reason:
+            known[key] = str(reason)
+    found = known[key]
+    if isinstance(found, str):
+        raise NotTraceable(found)
+    return found
+
+
+def signature(cell: Cell) -> tuple[Any, ...]:
+    """All that may change the equation of a cell: the plain attributes of it and of its submodules, the mode among
+    them."""
+    return tuple(
+        (name, value)
+        for module in cell.modules()
+        for name, value in vars(module).items()
+        if isinstance(value, str | int | float | None)
+    )
+
+
+def redefines(cell: Cell) -> str | None:
+    """The method besides `step` that makes this cell's equation another than a backend takes it to be, if any."""
+    return next((name for name in FIXED if getattr(type(cell), name) is not getattr(Cell, name)), None)
+
+
+def _trace_modes(cell: Cell) -> ModeGraphs:
+    if name := redefines(cell):
+        raise NotTraceable(f"it defines {name} itself")
+    graphs, reasons = dict[bool, Graph](), dict[bool, str]()
+    with _numpy_numbers_kept():
+        for training in (True, False):
+            try:
+                graphs[training] = _trace_mode(_copy(cell).train(training))
+            except NotTraceable as reason:
+                reasons[training] = str(reason)
+        if len(reasons) == 1:
+            [(training, reason)] = reasons.items()
+            raise NotTraceable(f"{reason}, in {'training' if training else 'evaluation'}")
+        if reasons:
+            raise NotTraceable(reasons[True])
+        with torch.no_grad():
+            if _traced(_copy(cell)) != graphs[cell.training]:
+                raise NotTraceable("a step that is another now than after train() or eval()")
+    for parameter in {"_".join(matrix) for matrix in graphs[False].matrices} | graphs[False].vectors:
+        if parameter not in dict(cell.named_parameters()):
+            raise NotTraceable(f"the parameter {parameter}, which the step in training does not have, in evaluation")
+    return ModeGraphs(graphs[True], graphs[False])
+
+
+def _copy(cell: Cell) -> Cell:
+    """A cell of its own with the same parameters and buffers, whose mode can be set."""
+    try:
+        return copy.deepcopy(cell, {id(value): value for value in (*cell.parameters(), *cell.buffers())})
+    except Exception as error:
+        raise NotTraceable(f"it cannot be copied: {type(error).__name__}: {error}") from error
+
+
+def _trace_mode(cell: Cell) -> Graph:
+    found = []
+    for gradient_mode in GRADIENT_MODES:
+        with gradient_mode():
+            found.append(_traced(cell))
+    if found[0] != found[1]:
+        raise NotTraceable("a step that is another at every call")
+    if found.count(found[0]) < len(found):
+        raise NotTraceable("a step that depends on whether gradients are computed")
+    return found[0]
 
 
 @contextmanager
-def _random_numbers_kept() -> Iterator[None]:
-    """What a step draws while it is traced is drawn again afterwards: that it was traced changes no training."""
-    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002 - a cell may draw from it
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(array)  # noqa: NPY002
+def _numpy_numbers_kept() -> Iterator[None]:
+    """A step must draw no random numbers. Those of NumPy's global generator are noticed afterwards, and drawn again;
+    see `_draws` for the others."""
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        drawn = repr(np.random.get_state()) != repr(before)  # noqa: NPY002
+        if drawn:
+            np.random.set_state(before)  # noqa: NPY002
+    if drawn:
+        raise NotTraceable(RANDOM)
+
+
+def _draws(function: Any) -> bool:
+    """Whether this C function draws a number of Python's global generator or of torch."""
+    if isinstance(of := getattr(function, "__self__", None), random.Random):
+        return of is random.random.__self__  # type: ignore[attr-defined]
+    return getattr(function, "__name__", "") in RANDOM_FUNCTIONS and (of is None or isinstance(of, torch.Tensor))
 
 
 def _traced(cell: Cell) -> Graph:
-    written: list[Op] = []
-    double = object.__new__(type("Traced", (_Traced, type(cell)), {}))
-    double.__dict__.update(cell.__dict__, _trace=written)
-    x = blocks(cell.gates)(*[_Value(written, Op("input", (), gate)) for gate in cell.gates])
-    state = [_Value(written, Op("state", (), name)) for name in cell.states]
+    recorder = Recorder()
+    symbolic = object.__new__(type("Symbolic", (SymbolicParameters, type(cell)), {}))
+    symbolic.__dict__.update(cell.__dict__, _recorder=recorder)
+    x = blocks(cell.gates)(*[recorder.value("input", detail=gate) for gate in cell.gates])
+    state = [recorder.value("state", detail=name) for name in cell.states]
     try:
-        new, local = _call(double.step, x, *state)
+        new, local = _call(symbolic.step, x, *state)
     except NotTraceable:
         raise
     except Exception as error:
         raise NotTraceable(f"{type(error).__name__}: {error}") from error
-    if not isinstance(new, Sequence) or not all(isinstance(value, _Value) for value in new):
+    if not isinstance(new, Sequence) or not all(isinstance(value, SymbolicValue) for value in new):
         raise NotTraceable("a new state that is not computed from the gates and states")
+    rows = set[int]()  # of the operations that have a value (B, H)
+    for number, op in enumerate(recorder.ops):
+        if op.kind in ("input", "state") or rows.intersection(op.inputs):
+            rows.add(number)
     names = {name: value.number for name, value in zip(cell.states, new, strict=True)}
     for name, value in local.items():  # one name for a value: as a state, else as it was tapped, else as a variable
-        if written[value.number].kind not in SOURCES and value.number not in names.values():
+        of_rows = value.number in rows and recorder.ops[value.number].kind not in SOURCES
+        if of_rows and value.number not in names.values():
             names.setdefault(name, value.number)
-    return Graph(cell.gates, cell.states, tuple(written), tuple(value.number for value in new), names)
+    graph = Graph(cell.gates, cell.states, tuple(recorder.ops), tuple(value.number for value in new), names)
+    try:
+        graph.check("its graph")
+    except UserError as error:
+        raise NotTraceable(str(error)) from error
+    return graph
 
 
-def said(cell: Cell) -> list[str]:
-    """The names under which the values of a step are known; of a step that cannot be traced its taps and states."""
+def value_names(cell: Cell) -> list[str]:
+    """The names of the values of a step; of a step that cannot be traced those that it taps, and its states."""
     try:
         return list(trace(cell).names)
     except NotTraceable:
-        listener, zero = Listener({}), cell.W.new_zeros(1, cell.hidden_size)
-        with listening(listener), torch.no_grad():
+        observer, zero = Observer({}), cell.W.new_zeros(1, cell.hidden_size)
+        with observing(observer), torch.no_grad():
             cell.step(blocks(cell.gates)(*[zero for _ in cell.gates]), *[zero for _ in cell.states])
-        return [*listener.values, *cell.states]
+        return [*observer.values, *cell.states]
 
 
-def _call(step: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, _Value]]:
+def _call(step: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, SymbolicValue]]:
     """Calls `step`; also returns the values that its local variables, and its taps, gave a name."""
     code, local = inspect.unwrap(step).__code__, {}
 
@@ -194,13 +222,15 @@ def _call(step: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, _Value]]
             local[name] = value
             return value
 
-    def watch(frame: Any, event: str, _: Any) -> None:
+    def profile(frame: Any, event: str, function: Any) -> None:
+        if event == "c_call" and _draws(function):  # of this thread alone, and before it happens
+            raise NotTraceable(RANDOM)
         if event == "return" and frame.f_code is code:
-            local.update({name: value for name, value in frame.f_locals.items() if isinstance(value, _Value)})
+            local.update({name: value for name, value in frame.f_locals.items() if isinstance(value, SymbolicValue)})
 
     before = sys.getprofile()
-    with listening(Names()):  # type: ignore[arg-type]
-        sys.setprofile(watch)
+    with observing(Names()):  # type: ignore[arg-type]
+        sys.setprofile(profile)
         try:
             return step(*args), local
         finally:

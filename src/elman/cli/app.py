@@ -1,4 +1,4 @@
-"""`elman`: the verbs, and how a mistake is told."""
+"""`elman`: the verbs, and how errors are reported."""
 
 import os
 import sys
@@ -9,21 +9,21 @@ from elman import __version__
 from elman.errors import Stopped
 from elman.files import STANDARD_INPUT
 
-app = App(name="elman", version=f"elman {__version__}", help="Train, sample and look inside recurrent networks.")
+app = App(name="elman", version=f"elman {__version__}", help="Train, sample and inspect recurrent networks.")
 for verb, summary in {
-    "demo": "Train a character model for a minute and a half and let it write.",
+    "demo": "Train a character model for a minute and a half and generate text with it.",
     "train": "Train a model on your data.",
-    "sample": "Let a trained model write.",
-    "predict": "What a trained model says: the class, the tags, the translation.",
-    "inspect": "Look inside a trained model: what its units have learned, how far its gradient reaches.",
+    "sample": "Generate text with a trained model.",
+    "predict": "Predict with a trained model: the class, the tags, the translation, the caption.",
+    "inspect": "Report what a trained model has learned: its units, its gates, its attention, its gradient.",
     "compare": "Train several cells on one text, each for the same time.",
-    "eval": "The loss of a trained model on a part of its data, or on other data; accuracy, F1 or BLEU beside it.",
-    "list": "The runs, the cells, the tasks, the built-in data.",
-    "doctor": "What this machine has, and what runs each cell.",
+    "eval": "Evaluate a trained model on a split of its data, or on other data: loss, accuracy, F1, BLEU.",
+    "list": "List the runs, the cells, the tasks, or the built-in data.",
+    "doctor": "Show this machine, and which backend runs each cell.",
 }.items():
     app.command(f"elman.cli.{verb}:{'app' if verb == 'train' else verb + '_'}", name=verb, help=summary)
 
-# the names that users of other tools know (char-rnn, torch-rnn, textgenrnn, PyTorch's word_language_model, Keras)
+# the flags of other tools (char-rnn, torch-rnn, textgenrnn, PyTorch's word_language_model, Keras)
 FOREIGN = {
     "rnn-size": "hidden", "hidden-size": "hidden", "nhid": "hidden", "units": "hidden", "size": "hidden",
     "num-layers": "layers", "nlayers": "layers", "rnn-layers": "layers", "model": "cell", "rnn-type": "cell",
@@ -44,23 +44,26 @@ def main() -> int:
         words = [STANDARD_INPUT if word == "-" else word for word in sys.argv[1:]]  # a lone - is no option
         app(words, exit_on_error=False, print_error=False)
     except Stopped as stopped:
-        return _say(str(stopped), stopped.code)
+        return _fail(str(stopped), stopped.code)
     except CycloptsError as error:
-        return _say(_in_our_words(error), 2)
+        return _fail(_message(error), 2)
     except KeyboardInterrupt:
-        return _say("stopped", 130)
-    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+        return _fail("stopped", 130)
+    except BrokenPipeError:  # the reader of our output, `head` for example, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return 0
 
 
-def _say(line: str, code: int) -> int:
-    print("elman: " + " ".join(line.split("\n")), file=sys.stderr)
+def _fail(message: str, code: int) -> int:
+    from elman.cli.log import log
+
+    log(" ".join(message.split("\n")))
     return code
 
 
-def _in_our_words(error: CycloptsError) -> str:
+def _message(error: CycloptsError) -> str:
+    """The message of an error in parsing, where a flag of another tool gets the name that it has here."""
     if isinstance(error, UnknownOptionError) and error.token is not None:
         given = (error.token.keyword or error.token.value or "").lstrip("-").partition("=")[0].replace("_", "-").lower()
         if given in FOREIGN:

@@ -1,9 +1,12 @@
-"""Lines beside what a command prints."""
+"""Messages beside what a command prints."""
 
 import sys
 
+from elman.cli.parameters import flags
+from elman.printable import printable
+
 
 def log(*lines: str) -> None:
-    """On standard error, so that what is piped on holds answers only."""
+    """Prints lines to standard error, so that standard output holds results only."""
     for line in lines:
-        print("elman:", line, file=sys.stderr)
+        print("elman:", printable(flags(line)), file=sys.stderr)

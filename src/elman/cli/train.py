@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 from cyclopts import App, ArgumentCollection, Token
 
-from elman.cli.screen import Screen, shown, span
+from elman.cli.output import metric
+from elman.cli.parameters import command, flag
+from elman.cli.screen import Screen, span
 from elman.errors import UserError, nearest
-from elman.options import flag
+from elman.tasks.capabilities import Generates, Predicts
 from elman.tasks.task import Task, kinds
 from elman.training import api
 from elman.training.options import TrainOptions
@@ -21,12 +24,12 @@ app = App(name="train", help="Train a model on your data.")
 
 @dataclasses.dataclass
 class Given:
-    """The options that were written, on the command line or in a file, as opposed to those at their defaults."""
+    """The names of the options that were given on the command line or in a file."""
 
     names: set[str] = dataclasses.field(default_factory=set)
 
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-        """Called by cyclopts between reading the words and making the values."""
+        """Called by cyclopts between parsing the words and converting the values."""
         written = {argument.name.lstrip("-"): argument for argument in arguments}
         config = written.get("config")
         if config is not None and config.tokens:
@@ -49,7 +52,7 @@ class Given:
                 arguments[name].append(Token(keyword=key, value=text, source=str(path)))
 
 
-def command(task: type[Task]) -> Callable[..., None]:
+def register(task: type[Task]) -> Callable[..., None]:
     """The command that trains this kind of task."""
     given = Given()
 
@@ -65,7 +68,7 @@ def command(task: type[Task]) -> Callable[..., None]:
                    for name in given.names if hasattr(options, name)}  # fmt: skip
         with Screen() as screen:
             trained = api.train(task.kind, paths, out=out, resume=resume, reporter=screen, **written)
-        _tell_end(task, trained.path)
+        _report(task, trained.path)
 
     train.__annotations__["model"] = task.Options
     train.__doc__ = f"""Train {task.summary}.
@@ -75,29 +78,42 @@ def command(task: type[Task]) -> Callable[..., None]:
     paths
         Files, folders, or - for standard input.
     out
-        The run folder to make; runs/{task.kind}-NAME when not given.
+        The run folder; runs/{task.kind}-NAME when not given.
     resume
-        A run folder to go on with, where it stopped; with --for, --epochs or --steps so much more.
+        A run folder to resume; with --for, --epochs or --steps it is trained for so much more.
     config
         A TOML file with any of these options; the command line wins over it.
     """
     made = App(name=task.kind, config=given)
-    made.default(train)
+    made.default(command(train))
     app.command(made)
     return train
 
 
-def _tell_end(task: type[Task], path: Path) -> None:
+def _report(task: type[Task], path: Path) -> None:
+    """The final metrics, and what to do with the model."""
     summary = json.loads((path / "summary.json").read_bytes())
-    loss = summary["val_loss"]
-    accuracy = summary["val_accuracy"]
-    figures = [] if loss is None else [f"validation {loss:.4f} nats, {summary['val_bits']:.4f} bits a {task.unit}"]
-    figures += [] if accuracy is None else [f"{accuracy:.1%} right"]
-    figures += [f"{name} {shown(value)}" for name, value in summary["val_figures"].items() if shown(value)]
-    figures += [f"{summary['tokens']:,} {task.unit}s in {span(summary['train_seconds'])}; saved in {path}"]
-    print("; ".join(figures))
-    print(f"{task.next_step} {path}")
+    validation = {name.removeprefix("val_"): value for name, value in summary.items()
+                  if name.startswith("val_") and isinstance(value, float)}  # fmt: skip
+    parts = []
+    if "loss" in validation:
+        nats = " nats" if task.nats else ""
+        parts.append(f"validation loss {validation.pop('loss'):.4f}{nats}")
+    if "bits" in validation:
+        parts.append(f"{validation.pop('bits'):.4f} bits per {task.unit}")
+    parts += [metric(name, value) for name, value in (validation | summary["val_metrics"]).items()]
+    parts.append(f"{summary['units']:,} {task.unit}s in {span(summary['train_seconds'])}")
+    print(" · ".join(filter(None, [*parts, f"saved in {path}"])))
+    print(_next_command(task, path))
+
+
+def _next_command(task: type[Task], path: Path) -> str:
+    if issubclass(task, Generates):
+        return f"generate text: elman sample {shlex.quote(str(path))}"
+    if issubclass(task, Predicts):
+        return f"predict: elman predict {shlex.quote(str(path))}"
+    return f"evaluate: elman eval {shlex.quote(str(path))}"
 
 
 for each in kinds().values():
-    command(each)
+    register(each)

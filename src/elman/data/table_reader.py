@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from elman.data.bad_rows import BadRows
 from elman.data.builtin import PREFIX as BUILTIN
 from elman.data.builtin import generate
@@ -26,7 +24,6 @@ def format_names() -> Iterable[str]:
     return (AUTO, *FORMATS.names())
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class TableOptions:
     """How tables are read and split."""

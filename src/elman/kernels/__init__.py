@@ -1,1 +1,1 @@
-"""Kernels made from a cell's equation: differentiated, printed as C++, compiled, loaded."""
+"""Kernels generated from the equation of a cell: differentiated, scheduled, printed as C++, compiled, loaded."""

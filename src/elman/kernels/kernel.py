@@ -9,48 +9,52 @@ from torch import Tensor
 
 from elman.cells.graph import Graph
 from elman.kernels.compiler import NoKernel, load
+from elman.kernels.printer import print_kernel
 from elman.kernels.program import Program
-from elman.kernels.source import Source
+from elman.kernels.schedule import Schedule
 
-NUMBERS = ("T", "B", "H", "I", "row_parts", "column_parts", "reverse", "places", "y_step", "y_row")
-TENSORS = ("lengths", "fresh", "x", "W", "bias", "inputs", "input_gradient", "y", "state", "initial", "stored",
-           "row_stored", "kept", "row_kept", "results", "matrices", "vectors", "columns", "sums", "taps",
+MOST_OPS = 500  # of a graph: the compiler takes some 10 s for so many
+NUMBERS = ("T", "B", "H", "I", "row_parts", "unit_parts", "reverse", "slots", "y_step", "y_row")
+TENSORS = ("lengths", "reset", "x", "W", "bias", "inputs", "input_gradient", "y", "state", "initial", "stored",
+           "row_stored", "temporaries", "row_temporaries", "results", "matrices", "vectors", "columns", "sums", "taps",
            "products", "gradients")  # fmt: skip
 
 
 class Call(ctypes.Structure):
-    """`Call` of frame.hpp."""
+    """The arguments of a kernel: `Call` of runtime/call.hpp, which describes them."""
 
     _fields_ = [(name, ctypes.c_int64) for name in NUMBERS] + [(name, ctypes.c_void_p) for name in TENSORS]
 
 
 class Kernel:
-    """The kernel of an equation for one dtype. Raises NoKernel when there can be none.
+    """The kernel of an equation for one dtype. Raises NoKernel where there can be none.
 
-    dtype: what is stored and multiplied; all else is computed in `computed`, float32 for bfloat16.
+    dtype: of what is stored and multiplied; all else is computed in `computed`, float32 for bfloat16.
     """
 
     def __init__(self, graph: Graph, dtype: torch.dtype, recorded: bool = False):
+        if len(graph.ops) > MOST_OPS:
+            raise NoKernel(f"its equation has {len(graph.ops):,} operations, more than {MOST_OPS}")
         self.program = Program(graph, recorded)
         self.dtype = dtype
         self.computed = torch.float64 if dtype == torch.float64 else torch.float32
-        self.source = Source(self.program, str(dtype).removeprefix("torch."))
-        self.library = load(self.source.text)
+        self.schedule = Schedule(self.program)
+        self.library = load(print_kernel(self.schedule, str(dtype).removeprefix("torch.")))
         if not self.library.supported():
             raise NoKernel("torch has no product of this kind for this processor")
 
     def packed(self, matrix: Tensor, block: int | None = None) -> Tensor:
-        """A right factor in the order in which a product reads it; with `block` its transpose is meant, in blocks of so
-        many columns. See `pack` in frame.hpp."""
+        """A right factor (rows, columns) in the order in which a product reads it; with `block` its transpose, in
+        blocks of so many columns. See `pack_panels` in runtime/products.hpp."""
         matrix = matrix.detach().to(self.computed).contiguous()
-        made = torch.empty(matrix.numel(), dtype=self.dtype)
+        packed = torch.empty(matrix.numel(), dtype=self.dtype)
         rows, columns = matrix.shape
         self.library.pack(
-            *map(ctypes.c_void_p, (matrix.data_ptr(), made.data_ptr())),
+            *map(ctypes.c_void_p, (matrix.data_ptr(), packed.data_ptr())),
             *map(ctypes.c_int64, (rows, columns, block or columns)), ctypes.c_int(block is not None),
             ctypes.c_int64(torch.get_num_threads()),
         )  # fmt: skip
-        return made
+        return packed
 
     def run(
         self, name: str, numbers: dict[str, int], tensors: Mapping[str, Tensor | None], matrices: list[Tensor]
@@ -67,12 +71,12 @@ class Kernel:
     def call(
         self, numbers: dict[str, int], tensors: Mapping[str, Tensor | None], matrices: list[Tensor]
     ) -> tuple[Call, tuple[dict[str, Tensor], object]]:
-        """The fields of a call, and what must live as long; the memory that it needs only meanwhile is made here."""
-        source, rows, hidden = self.source, numbers["B"], numbers["H"]
-        ahead = min(numbers["T"], 32) * len(self.program.graph.gates)  # `inputs`: so many steps at a time at most
-        sizes = {"kept": source.kept, "results": source.blocks, "inputs": ahead}
+        """The arguments of a call, and what must outlive it; scratch memory is allocated here."""
+        schedule, rows, hidden = self.schedule, numbers["B"], numbers["H"]
+        inputs = min(numbers["T"], 32) * len(self.program.graph.gates)  # of at most so many steps at a time
+        sizes = {"temporaries": schedule.temporaries, "results": schedule.blocks, "inputs": inputs}
         scratch = {key: torch.empty(size * rows * hidden, dtype=self.computed) for key, size in sizes.items()}
-        scratch["row_kept"] = torch.empty(source.row_kept * rows, dtype=self.computed)
+        scratch["row_temporaries"] = torch.empty(schedule.row_temporaries * rows, dtype=self.computed)
         pointers = (ctypes.c_void_p * max(1, len(matrices)))(*[matrix.data_ptr() for matrix in matrices])
         addresses = {key: value.data_ptr() for key, value in {**tensors, **scratch}.items() if value is not None}
         return Call(**numbers, **addresses, matrices=ctypes.addressof(pointers)), (scratch, pointers)

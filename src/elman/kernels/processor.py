@@ -1,4 +1,4 @@
-"""What the processor can do."""
+"""Capabilities of the processor."""
 
 import os
 
@@ -6,12 +6,12 @@ import torch
 
 
 def bfloat16_hardware(device: torch.device) -> str:
-    """What computes bfloat16 on this device; empty when nothing does."""
+    """The name of the hardware that computes bfloat16 on this device; empty where there is none."""
     if device.type == "cuda":
         return "cuda" if torch.cuda.is_bf16_supported(including_emulation=False) else ""
     if device.type == "cpu":
-        able, most = torch.cpu.get_capabilities(), os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
-        if not any(word in most for word in ("BF16", "AMX", "AVX10", "ALL", "DEFAULT")):
+        capabilities, highest = torch.cpu.get_capabilities(), os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
+        if not any(word in highest for word in ("BF16", "AMX", "AVX10", "ALL", "DEFAULT")):
             return ""
-        return next((name for name in ("amx_bf16", "avx512_bf16", "bf16") if able.get(name)), "")
+        return next((name for name in ("amx_bf16", "avx512_bf16", "bf16") if capabilities.get(name)), "")
     return ""

@@ -1,25 +1,24 @@
 """What a kernel computes at one step, forward and backward, as operations.
 
-`Program(graph)` takes the graph of a cell's step, lowers it to what can be printed, and derives the operations of the
-backward pass from RULES, one line an operation. Both live in one list; an operation of the backward pass refers to a
-value of the forward pass by its number, and what it refers to is stored on the way.
+`Program(graph)` lowers the graph of a cell's step to operations that can be printed, and derives the operations of the
+backward pass by reverse-mode differentiation from RULES, one line an operation. Both are in one list; an operation of
+the backward pass refers to a value of the forward pass by its number.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 
-from elman.cells.graph import Graph, Op
+from elman.cells.graph import Graph
+from elman.cells.op import Op
 
-# kinds of a kernel beside those of a Graph:
+# kinds besides those of a Graph:
 #   rsqrt                  1 / sqrt
 #   mean                   the mean over the units, one number a row; its own adjoint
 #   pass                   inputs (value, g): g where value > 0, else 0
 #   sign                   -1, 0, 1
 #   not_less               inputs (a, b, g): g where a > b, half of it where they are equal, 0 where a < b
-#   seed, tapped           the gradient that comes from outside: of a new state, of a recorded value
+#   seed, tapped           the gradient of a result of the step: of a new state, of a recorded value
 #   back                   adjoints of a product's blocks times the transposed matrix; detail: the product
 SOURCES = ("input", "state", "vector", "constant", "seed", "tapped")
-BARRIERS = ("product", "back", "mean")  # need all units of a row before they can begin
-CHEAP = ("neg", "add", "sub", "mul", "relu", "abs", "maximum", "minimum")  # not worth a place in memory
 
 Rule = Callable[..., Iterable[int]]
 
@@ -48,12 +47,13 @@ RULES: dict[str, Rule] = {
 class Program:
     """The operations of a kernel, and what each pass reads and writes.
 
-    - `ops`: the forward operations, then the backward ones; `of_rows`: those with one number a row instead of H
+    - `ops`: the `forward_ops` forward operations, then the backward ones
     - `states`, `names`: the operations that are the new states, and the recorded values by name
-    - `products`: the forward products; `stored`: what the forward pass keeps, the operand of each product among it
-    - `gradients`: the operations that are the adjoint of each gate's input, state, and vector, by kind and name
-    - `columns`: the different adjoints of gates and of blocks, kept for the products after the loop
-    - `runs`: the blocks of the products as stretches (product, first block, first column, length) that lie side by side
+    - `products`: the forward products; `vectors`: the names of the vectors
+    - `gradients`: the operations that are the adjoints of the inputs, states and vectors, by kind
+    - `blocks`: the adjoints of the blocks of each product
+    - `columns`: the different adjoints of gates and of blocks, the right factors of the weights' gradients
+    - `runs`: the blocks of the products as runs (product, first block, first column, length) that are contiguous both
       among its blocks and among the columns
     """
 
@@ -68,11 +68,9 @@ class Program:
         self.products = [i for i, op in enumerate(self.ops) if op.kind == "product"]
         self.vectors = [op.detail for op in self.ops if op.kind == "vector"]
         self._reverse()
-        self.stored = self._stored()
-        self.of_rows = self._of_rows()
 
     def make(self, kind: str, *inputs: int | float, detail: object = None) -> int:
-        """The number of the operation; the same operation is made once. A float stands for a constant."""
+        """The number of an operation, added unless it is there. A float stands for a constant."""
         if kind != "constant":
             inputs = tuple(self.make("constant", detail=i) if isinstance(i, float) else i for i in inputs)
             zero = [self.ops[i] == Op("constant", (), 0.0) for i in inputs]
@@ -85,19 +83,19 @@ class Program:
         return self._numbers[op]
 
     def cone(self, roots: Iterable[int], stop: Callable[[int], bool] = lambda i: False) -> Iterator[int]:
-        """The roots and all they are computed from, inputs first; not beyond where `stop` says so."""
-        seen: set[int] = set()
-
-        def visit(i: int) -> Iterator[int]:
-            if i not in seen:
-                seen.add(i)
-                if not stop(i):
-                    for source in self.ops[i].inputs:
-                        yield from visit(source)
-                yield i
-
+        """The roots and all that they are computed from, inputs first; not beyond operations at which `stop` holds."""
+        found: set[int] = set()
         for root in roots:
-            yield from visit(root)
+            pending = [(root, False)]  # a stack, and no recursion: a graph may be thousands of operations deep
+            while pending:
+                i, inputs_done = pending.pop()
+                if inputs_done:
+                    yield i
+                elif i not in found:
+                    found.add(i)
+                    pending.append((i, True))
+                    if not stop(i):
+                        pending += [(source, False) for source in reversed(self.ops[i].inputs)]
 
     def _lower(self) -> list[int]:
         new: list[int] = []
@@ -115,27 +113,27 @@ class Program:
     def _reverse(self) -> None:
         adjoint: dict[int, int] = {}
 
-        def give(to: int, g: int) -> None:
+        def add(to: int, g: int) -> None:
             adjoint[to] = self.make("add", adjoint[to], g) if to in adjoint else g
 
         for k, state in enumerate(self.states):
-            give(state, self.make("seed", detail=k))
+            add(state, self.make("seed", detail=k))
         for k, value in enumerate(self.names.values()):
-            give(value, self.make("tapped", detail=k))
+            add(value, self.make("tapped", detail=k))
         zero = self.make("constant", detail=0.0)
         blocks: dict[int, list[int]] = {i: [zero] * (len(self.ops[i].detail) - 1) for i in self.products}
         reached: set[int] = set()
         for i in reversed(range(self.forward_ops)):
             op = self.ops[i]
             if op.kind == "product" and i in reached:
-                give(op.inputs[0], self.make("back", *blocks[i], detail=i))
+                add(op.inputs[0], self.make("back", *blocks[i], detail=i))
             elif i in adjoint and op.kind == "block":
                 blocks[op.inputs[0]][op.detail] = adjoint[i]
                 reached.add(op.inputs[0])
             elif i in adjoint and op.kind in RULES:
                 for source, g in zip(op.inputs, RULES[op.kind](self.make, adjoint[i], i, *op.inputs), strict=True):
                     if self.ops[source].kind != "constant":
-                        give(source, g)
+                        add(source, g)
         numbers = {(op.kind, op.detail): adjoint.get(i, zero) for i, op in enumerate(self.ops[: self.forward_ops])}
         sources = [("input", self.graph.gates), ("state", self.graph.states), ("vector", self.vectors)]
         self.gradients = {kind: [numbers.get((kind, name), zero) for name in names] for kind, names in sources}
@@ -144,8 +142,8 @@ class Program:
         self.runs = self._runs()
 
     def _columns(self) -> list[int]:
-        """The gates' adjoints in their order; then what the products need that is not among them. One adjoint that
-        serves both, as in an LSTM, is written once."""
+        """The adjoints of the gates in their order; then those of the products' blocks that are not among them. An
+        adjoint that is both, as in an LSTM, is written once."""
         columns = list(self.gradients["input"])
         for needed in self.blocks.values():
             columns += [i for i in dict.fromkeys(needed) if i not in columns]
@@ -162,24 +160,3 @@ class Program:
                 else:
                     runs.append((product, block, column, 1))
         return runs
-
-    def _stored(self) -> list[int]:
-        """The operands of the products, and what the backward pass uses and cannot cheaply make again from the rest."""
-        free, forward = ("vector", "constant"), range(self.forward_ops)
-        roots = [i for kind in self.gradients.values() for i in kind] + self.columns
-        used = {i for i in self.cone(roots, lambda i: i in forward) if i in forward}
-        stored = dict.fromkeys(self.ops[i].inputs[0] for i in self.products)
-        stored |= dict.fromkeys(i for i in sorted(used) if self.ops[i].kind not in CHEAP + free)
-        for i in sorted(used):
-            ends = self.cone([i], lambda k: k in stored or self.ops[k].kind not in CHEAP)
-            if any(k not in stored and self.ops[k].kind not in CHEAP + free for k in ends):
-                stored[i] = None
-        return list(stored)
-
-    def _of_rows(self) -> set[int]:
-        rows: set[int] = set()
-        for i, op in enumerate(self.ops):
-            values = [k for k in op.inputs if self.ops[k].kind != "constant"]
-            if op.kind == "mean" or (op.kind not in SOURCES + BARRIERS and values and rows.issuperset(values)):
-                rows.add(i)
-        return rows

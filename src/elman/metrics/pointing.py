@@ -38,7 +38,7 @@ def pointing(weights: np.ndarray, tokens: Sequence[str], boxes: Iterable[tuple[i
     - tokens: T texts, with a space before each word
     - boxes: the index of a word, from 0, and the box of an object that it mentions
     """
-    starts = [step for step, token in enumerate(tokens) if token[0].isspace() and token.strip()]
+    starts = [step for step, token in enumerate(tokens) if token[:1].isspace() and token.strip()]
     side, mentioned, found = isqrt(weights.shape[1]), dict[int, list[Box]](), list[Pointing]()
     if side * side != weights.shape[1]:
         return []

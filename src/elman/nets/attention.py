@@ -1,6 +1,6 @@
-"""Attention: where to look. A query is scored against every place of a memory; what is read is their weighted mean.
+"""Attention: a query is scored against every position of a memory; the context is the weighted mean of the memory.
 
-Shapes: B rows, T queries, S places of the memory, Q size of a query, M size of a place.
+Shapes: B rows, T queries, S positions of the memory, Q features of a query, M features of a position.
 """
 
 import torch
@@ -8,37 +8,39 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells.tap import keep
-from elman.recurrent.lengths import past
+from elman.recurrent.lengths import padding_mask
 
 LOWEST = torch.finfo(torch.float32).min  # and not minus infinity: a row of length 0 has a gradient, of 0
 
 
-def wide(x: Tensor) -> Tensor:
-    """In float32 at least."""
+def at_least_float32(x: Tensor) -> Tensor:
+    """x in float32, or wider where it is."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def even(x: Tensor) -> Tensor:
-    """Vectors (..., N) at mean 0 and variance 1 (Ba, Kiros & Hinton 2016)."""
+def layer_norm(x: Tensor) -> Tensor:
+    """Layer normalisation over the last axis, without gain and bias (Ba, Kiros & Hinton 2016)."""
     return F.layer_norm(x, x.shape[-1:])
 
 
-def strong(layer: nn.Linear) -> nn.Linear:
-    """Its outputs vary as much as its inputs, not a third, so that products of them differ from the first step on."""
+def unit_variance(layer: nn.Linear) -> nn.Linear:
+    """The layer with weights whose outputs vary as much as its inputs, instead of a third as much, so that products of
+    them differ from the first step on."""
     nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
     return layer
 
 
-def shares(scores: Tensor, ended: Tensor) -> Tensor:
-    """The softmax over the last axis, 0 where `ended` says that there is nothing; in float32 at least."""
-    return wide(scores).masked_fill(ended, LOWEST).softmax(-1).masked_fill(ended, 0.0)
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """The softmax over the last axis, 0 where the mask is True; at least float32."""
+    return at_least_float32(scores).masked_fill(mask, LOWEST).softmax(-1).masked_fill(mask, 0.0)
 
 
 class Attention(nn.Module):
-    """A score for each place. `keys` is what of the memory does not depend on the query: made once a sequence."""
+    """A score for each position. `keys` is the part of it that does not depend on the query, computed once a
+    sequence."""
 
     def keys(self, memory: Tensor) -> Tensor:
-        """The memory (B, S, M) prepared to be scored."""
+        """The memory (B, S, M), prepared to be scored."""
         return memory
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
@@ -46,9 +48,9 @@ class Attention(nn.Module):
         raise NotImplementedError
 
     def forward(self, query: Tensor, keys: Tensor, memory: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What is read (B, T, M), and the weights (B, T, S), 0 past the `lengths` (B,) of the memory. Recorded as
+        """The context (B, T, M) and the weights (B, T, S), 0 past the `lengths` (B,) of the memory. Recorded as
         `attention`."""
-        weights = shares(self.scores(query, keys), past(lengths, memory.shape[1])[:, None])
+        weights = masked_softmax(self.scores(query, keys), padding_mask(lengths, memory.shape[1])[:, None])
         keep("attention", weights)
         return weights.to(memory.dtype) @ memory, weights
 
@@ -95,15 +97,15 @@ class Dot(Attention):
 
 
 class Scaled(Attention):
-    """W q . U n(m) / sqrt(size) (Vaswani et al. 2017, equation 1); n is `even`, or else what all places have in common
-    would hide in what they differ."""
+    """W q . U n(m) / sqrt(size) (Vaswani et al. 2017, equation 1); n is layer normalisation, without which what all
+    positions have in common would hide in what they differ."""
 
     def __init__(self, query: int, memory: int, size: int):
         super().__init__()
-        self.W, self.U = strong(nn.Linear(query, size)), strong(nn.Linear(memory, size, bias=False))
+        self.W, self.U = unit_variance(nn.Linear(query, size)), unit_variance(nn.Linear(memory, size, bias=False))
 
     def keys(self, memory: Tensor) -> Tensor:
-        return self.U(even(memory))
+        return self.U(layer_norm(memory))
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         return self.W(query) @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5

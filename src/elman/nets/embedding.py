@@ -1,12 +1,12 @@
-"""A vector for every token."""
+"""Token embeddings."""
 
 from torch import nn
 
-SPREAD = 0.1  # of the first values: a step of the optimizer then counts for something, even on a word seen twice
+STD = 0.1  # of the initial values: a step of the optimizer then counts for something, even on a word seen twice
 
 
-def lookup(tokens: int, size: int) -> nn.Embedding:
-    """A table of vectors (tokens, size), near 0 at first."""
+def embedding(tokens: int, size: int) -> nn.Embedding:
+    """An `nn.Embedding` (tokens, size) with small initial values."""
     made = nn.Embedding(tokens, size)
-    nn.init.normal_(made.weight, std=SPREAD)
+    nn.init.normal_(made.weight, std=STD)
     return made

@@ -1,40 +1,40 @@
-"""Grids of vectors: what every encoder gives of a picture, and where the places of one are."""
+"""Grids of vectors: what every image encoder gives."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from elman.nets.attention import even
+from elman.nets.attention import layer_norm
 
-FAR = 4.0  # from the middle of a picture to its sides: were it 1, all other numbers would drown the two that say where
+SCALE = 4.0  # of the coordinates, from the middle of an image to its sides: with 1 the features would drown them
 
 
 class Encoder(nn.Module):
-    """Gives a grid (B, L, D): L places, row by row from the top left, and at each D numbers, of which the last two say
-    where it is."""
+    """Gives a grid (B, L, D): L positions, row by row from the top left, with D features each, of which the last two
+    are the coordinates."""
 
     size: int  # D
 
 
-def placed(grid: Tensor) -> Tensor:
-    """A grid (B, L, D) of a square picture, row by row from the top left, `even` at each place, and with two numbers
-    more, (B, L, D + 2): where it is, across and down, from -FAR to FAR. Were what is empty near 0, it would cost
-    nothing to look there as well, and attention would stay spread."""
+def with_coordinates(grid: Tensor) -> Tensor:
+    """A grid (B, L, D) of a square image, layer-normalised at each position, with two features more, (B, L, D + 2): the
+    coordinates across and down, from -SCALE to SCALE. Were empty positions near 0, attending to them as well would cost
+    nothing, and attention would stay spread."""
     side = math.isqrt(grid.shape[1])
-    line = torch.linspace(-FAR, FAR, side, device=grid.device, dtype=grid.dtype)
-    where = torch.stack((line.repeat(side), line.repeat_interleave(side)), -1)
-    return torch.cat((even(grid), where.expand(len(grid), -1, -1)), -1)
+    line = torch.linspace(-SCALE, SCALE, side, device=grid.device, dtype=grid.dtype)
+    coordinates = torch.stack((line.repeat(side), line.repeat_interleave(side)), -1)
+    return torch.cat((layer_norm(grid), coordinates.expand(len(grid), -1, -1)), -1)
 
 
-class Placed(Encoder):
-    """An encoder that is given the grid itself (B, L, D), found beforehand; it says where each place is."""
+class GridFeatures(Encoder):
+    """An encoder that is given a precomputed grid (B, L, D), and adds the coordinates."""
 
-    def __init__(self, numbers: int):
-        """numbers: D."""
+    def __init__(self, features: int):
+        """features: D."""
         super().__init__()
-        self.size = numbers + 2
+        self.size = features + 2
 
     def forward(self, grid: Tensor) -> Tensor:
         """(B, L, D) gives (B, L, D + 2)."""
-        return placed(grid.float())
+        return with_coordinates(grid.float())

@@ -1,1 +1,1 @@
-"""Recurrence over time: the layer and its backends."""
+"""Recurrence over time: the layer, its backends, and steppers."""

@@ -1,51 +1,62 @@
-"""The contract of a backend: one way to run any cell over time. And the choice among them."""
+"""The contract of a backend, which runs any cell over time, and the choice among them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from elman.cells.cell import Cell
 from elman.errors import UserError, unknown
+from elman.recurrent.decoder import Decoder
 
 States = tuple[Tensor, ...]
+StepFunction = Callable[[Tensor, States], States]
 
 
 @dataclass(frozen=True)
 class Span:
     """What is run: one cell over the T steps of a batch, in one direction.
 
-    x (B, T, I) the input; state: the cell's states (B, H) before the first step; initial: the states of a row that
-    starts anew, (B, H) each; lengths (B,) or None; fresh (B, T) bool or None: True where a row starts anew before the
-    step; reverse: from the last step to the first; place: the prefix of recorded names, `1.` or `2.backward.`
+    - x (B, T, I): the input
+    - state: the states (B, H) before the first step
+    - initial: the states (B, H) of a row that is reset
+    - lengths (B,): steps of each row
+    - reset (B, T) bool: True where a row is reset to `initial` before the step
+    - reverse: from the last step to the first
+    - prefix: of the addresses of recorded values, `1.` or `2.backward.`
     """
 
     x: Tensor
     state: States
     initial: States
     lengths: Tensor | None = None
-    fresh: Tensor | None = None
+    reset: Tensor | None = None
     reverse: bool = False
-    place: str = "1."
+    prefix: str = "1."
 
 
 class Backend(Protocol):
-    """Runs cells. Where a row is past its length its state stands still and its output is 0."""
+    """Runs cells. Past its length a row keeps its state, and its output is 0."""
 
     name: str
 
     def refuses(self, cell: Cell, span: Span) -> str | None:
-        """Why this backend cannot run this, in words that follow 'refuses because'; None when it can."""
+        """The reason why this backend cannot run this, worded to follow "refuses because"; None if it can."""
         ...
 
     def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
         """The outputs (B, T, H) and the states (B, H) after the last step."""
         ...
 
-    def stepper(self, cell: Cell, place: str) -> Callable[[Tensor, States], States]:
-        """A function of x (B, I) and the states that takes one step, for loops in which the input depends on the
-        output. What is the same at every step is done once, here: do not keep it beyond an update of the weights."""
+    def step_function(self, cell: Cell, prefix: str) -> StepFunction:
+        """A function of x (B, I) and the states that takes one step. What is the same at every step is prepared once,
+        so a step function is invalid after the weights have changed."""
+        ...
+
+    def decoder(self, cells: list[Cell], embedding: Tensor, head: nn.Linear, residual: bool) -> Decoder | None:
+        """A decoder that samples blocks of tokens from stacked cells of one kind, for an embedding (V, I) and a linear
+        head (H to V); None if this backend has none for them."""
         ...
 
 
@@ -62,8 +73,8 @@ class Choice:
 
 
 def choose(name: str, cell: Cell, span: Span, backends: tuple[Backend, ...]) -> Choice:
-    """The backend of that name, or for `auto` the first, they come fastest first, that does not refuse. One that was
-    named and refuses is a UserError with its reason."""
+    """The backend of that name, or for `auto` the first, fastest first, that does not refuse. A named backend that
+    refuses is a UserError with its reason."""
     if name == "auto":
         refusals: dict[str, str] = {}
         for backend in backends:

@@ -4,6 +4,6 @@ import torch
 from torch import Tensor
 
 
-def past(lengths: Tensor, steps: int) -> Tensor:
-    """(B, T) bool: which of so many steps are past the end of a row, by the lengths (B,)."""
+def padding_mask(lengths: Tensor, steps: int) -> Tensor:
+    """(B, T) bool: True at the steps past the end of a row, for lengths (B,)."""
     return torch.arange(steps, device=lengths.device) >= lengths[:, None]

@@ -1,20 +1,21 @@
-"""The reference backend: a loop in Python over plain PyTorch. Runs every cell, on every device, with everything."""
+"""The reference backend: a Python loop over plain PyTorch. It runs every cell, on every device, and refuses nothing."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from elman.cells.cell import Cell
-from elman.cells.tap import Listener, Record, holding, listening, recording, tap, watched
+from elman.cells.tap import Observer, Record, holding, observed, observing, recording, tap
 from elman.cells.trace import NotTraceable, trace
-from elman.recurrent.backend import Span, States
-from elman.recurrent.lengths import past
+from elman.recurrent.backend import Span, States, StepFunction
+from elman.recurrent.decoder import Decoder
+from elman.recurrent.lengths import padding_mask
 
 
 class Loop:
-    """`cell.step` in a Python loop; the input projection is one product before it."""
+    """`cell.step` in a Python loop; the input projection of all steps is one product before it."""
 
     name = "loop"
 
@@ -22,102 +23,106 @@ class Loop:
         return None
 
     def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
-        shares = cell.project(span.x).unbind(1)
-        order = range(len(shares))
+        projected = cell.project(span.x).unbind(1)
+        order = range(len(projected))
         times = order[::-1] if span.reverse else order
-        alive = None if span.lengths is None else ~past(span.lengths, len(shares))[..., None]
-        fresh = starts(span)
+        inside = None if span.lengths is None else ~padding_mask(span.lengths, len(projected))[..., None]
+        reset = reset_steps(span)
         step, state, outputs = _step(cell), span.state, dict[int, Tensor]()
-        with Watch(span.place, watched()) as watch:
+        with StepRecorder(span.prefix, observed()) as recorder:
             for t in times:
-                if fresh is not None:
-                    new_here = fresh[:, t, None]
-                    state = tuple(torch.where(new_here, a, b) for a, b in zip(span.initial, state, strict=True))
-                new = step(cell.split(cell.gates, shares[t]), *state)
-                if alive is None:
+                if reset is not None:
+                    here = reset[:, t, None]
+                    state = tuple(torch.where(here, a, b) for a, b in zip(span.initial, state, strict=True))
+                new = step(cell.split(cell.gates, projected[t]), *state)
+                if inside is None:
                     state, outputs[t] = new, new[0]
                 else:
-                    state = tuple(torch.where(alive[:, t], a, b) for a, b in zip(new, state, strict=True))
-                    outputs[t] = torch.where(alive[:, t], new[0], 0.0)
-                watch.keep(t, None if alive is None else alive[:, t])
-        # under autocast a cell may compute in bf16; what is carried on has the precision of the weights
+                    state = tuple(torch.where(inside[:, t], a, b) for a, b in zip(new, state, strict=True))
+                    outputs[t] = torch.where(inside[:, t], new[0], 0.0)
+                recorder.end_step(t, None if inside is None else inside[:, t])
+        # under autocast a cell may compute in bfloat16; the state that is carried has the dtype of the weights
         return torch.stack([outputs[t] for t in order], 1), tuple(value.to(cell.W.dtype) for value in state)
 
-    def stepper(self, cell: Cell, place: str) -> Callable[[Tensor, States], States]:
+    def step_function(self, cell: Cell, prefix: str) -> StepFunction:
         step = _step(cell)
 
         def advance(x: Tensor, state: States) -> States:
-            with Watch(place, watched()) as watch:
+            with StepRecorder(prefix, observed()) as recorder:
                 state = step(cell.split(cell.gates, cell.project(x)), *state)
-                watch.keep(0)
+                recorder.end_step(0)
             return state
 
         return advance
 
+    def decoder(self, cells: list[Cell], embedding: Tensor, head: nn.Linear, residual: bool) -> Decoder | None:
+        return None
 
-def starts(span: Span) -> Tensor | None:
-    """(B, T): where the state starts anew before the step. Backwards, a sequence is entered at its end: one step
-    before the start of the next."""
-    if span.fresh is None or not span.reverse:
-        return span.fresh
-    return torch.cat((span.fresh[:, 1:], torch.zeros_like(span.fresh[:, :1])), 1)
+
+def reset_steps(span: Span) -> Tensor | None:
+    """(B, T): True where the state is reset before the step. In reverse a sequence is entered at its end, which is one
+    step before the start of the next."""
+    if span.reset is None or not span.reverse:
+        return span.reset
+    return torch.cat((span.reset[:, 1:], torch.zeros_like(span.reset[:, :1])), 1)
 
 
 def _step(cell: Cell) -> Callable[..., States]:
-    """The cell's step; where someone looks inside, the one that says its named values."""
-    if not watched():
+    """The cell's step; where values are recorded or held, the one that taps all that have a name."""
+    if not observed():
         return cell.step
     try:
         graph = trace(cell)
     except NotTraceable:
-        return lambda x, *state: _say_states(cell, cell.step(x, *state))
+        return lambda x, *state: _tap_states(cell, cell.step(x, *state))
     return lambda x, *state: graph.run(cell, x, *state)
 
 
-def _say_states(cell: Cell, new: States) -> States:
-    """A step that could not be traced says what it taps itself, and its states once it is over."""
+def _tap_states(cell: Cell, new: States) -> States:
+    """The new states of a step that could not be traced, tapped once it is over."""
     return tuple(tap(name, value) for name, value in zip(cell.states, new, strict=True))
 
 
-class Watch:
-    """Collects what the steps of one span say, and puts it into the record in the order of time."""
+class StepRecorder:
+    """Collects the tapped values of the steps of one span, and adds them to the record in the order of time."""
 
-    def __init__(self, place: str, active: bool):
-        self.place, self.active = place, active
-        self.listener = Listener(_held(place) if active else {})
-        self.seen: dict[int, Mapping[str, Tensor]] = {}
+    def __init__(self, prefix: str, active: bool):
+        self.prefix, self.active = prefix, active
+        self.observer = Observer(_held(prefix) if active else {})
+        self.steps: dict[int, Mapping[str, Tensor]] = {}
         self.record: Record | None = recording()
         self.scope: Any = None
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "StepRecorder":
         if self.active:
-            self.scope = listening(self.listener)
+            self.scope = observing(self.observer)
             self.scope.__enter__()
         return self
 
-    def keep(self, t: int, alive: Tensor | None = None) -> None:
-        """Ends the step at time t. What a row says past its length has no gradient: alive (B, 1)."""
+    def end_step(self, t: int, inside: Tensor | None = None) -> None:
+        """Ends the step at time t. The values of a row past its length, where `inside` (B, 1) is False, have no
+        gradient."""
         if self.active and self.record is not None:
-            said = self.listener.values
-            if alive is not None:
-                said = {name: torch.where(alive, value, value.detach()) for name, value in said.items()}
-            self.seen[t] = said
-        self.listener.values = {}
+            values = self.observer.values
+            if inside is not None:
+                values = {name: torch.where(inside, value, value.detach()) for name, value in values.items()}
+            self.steps[t] = values
+        self.observer.values = {}
 
     def __exit__(self, *error: Any) -> None:
         if self.active:
             self.scope.__exit__(*error)
-        if self.record is not None and self.seen and error[0] is None:
-            for name in self.seen[0]:
-                steps = [self.seen[t][name] for t in range(len(self.seen))]
-                self.record.add(self.place + name, torch.stack(steps, 1))
+        if self.record is not None and self.steps and error[0] is None:
+            for name in self.steps[0]:
+                steps = [self.steps[t][name] for t in range(len(self.steps))]
+                self.record.add(self.prefix + name, torch.stack(steps, 1))
 
 
-def _held(place: str) -> dict[str, dict[int, float]]:
-    """The held units of one place: {"c": {137: 1.0}}."""
+def _held(prefix: str) -> dict[str, dict[int, float]]:
+    """The held units of one cell: {"c": {137: 1.0}}."""
     held: dict[str, dict[int, float]] = {}
-    for key, number in holding().items():
-        if key.startswith(place):
-            name, _, unit = key[len(place) :].rpartition(".")
+    for address, number in holding().items():
+        if address.startswith(prefix):
+            name, _, unit = address[len(prefix) :].rpartition(".")
             held.setdefault(name, {})[int(unit)] = number
     return held

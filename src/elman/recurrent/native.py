@@ -1,20 +1,22 @@
-"""The backend of torch's own kernels (oneDNN, cuDNN, MPS), for the cells that torch has: rnn, lstm, gru."""
+"""The backend of torch's own kernels (oneDNN, cuDNN, MPS), for the cells that torch implements: rnn, lstm, gru."""
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.cells.cell import Cell
 from elman.cells.gru import GRU
 from elman.cells.lstm import LSTM
 from elman.cells.rnn import RNN
-from elman.cells.tap import watched
-from elman.recurrent.backend import Span, States
+from elman.cells.tap import observed
+from elman.cells.trace import redefines
+from elman.recurrent.backend import Span, States, StepFunction
+from elman.recurrent.decoder import Decoder
 
-# by equation, not by class: a subclass that changes `step` is another cell, one that changes where it starts is not
+# by equation, not by class: a subclass that overrides `step` is another cell, one that overrides `start` is not
 KERNELS: dict[Any, Callable[[Any], str | None]] = {
     LSTM.step: lambda cell: "lstm",
     GRU.step: lambda cell: "gru",
@@ -23,24 +25,24 @@ KERNELS: dict[Any, Callable[[Any], str | None]] = {
 
 
 class Native:
-    """One call of torch's kernel for all steps. The gates of these cells stand in torch's order."""
+    """One call of torch's kernel for all steps. The gates of these cells are in torch's order."""
 
     name = "native"
 
     def refuses(self, cell: Cell, span: Span) -> str | None:
         if _kernel(cell) is None:
             return "torch has no kernel for its equation"
-        if span.fresh is not None:
-            return "torch's kernels cannot start a row anew in the middle"
-        if watched():
-            return "torch's kernels do not show what happens inside"
+        if span.reset is not None:
+            return "torch's kernels cannot reset a row in the middle"
+        if observed():
+            return "torch's kernels do not expose the values inside"
         return None
 
     def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
         if span.reverse:
-            return self._backwards(cell, span)
+            return self._reversed(cell, span)
         kernel = getattr(torch, str(_kernel(cell)))
-        # train: keeps what the gradient needs; there is no dropout inside a layer of ours
+        # train: stores what the backward pass needs; dropout is not applied here
         options = (True, 1, 0.0, torch.is_grad_enabled(), False)
         if span.lengths is None:
             output, *state = kernel(span.x, _hidden(span.state), _weights(cell), *options, True)
@@ -49,12 +51,11 @@ class Native:
 
     def _packed(self, cell: Cell, span: Span, kernel: Any, options: Any) -> tuple[Tensor, States]:
         assert span.lengths is not None
-        rows = span.lengths.nonzero().squeeze(-1)  # torch packs no empty row
+        rows = span.lengths.nonzero().squeeze(-1)  # torch cannot pack an empty row
         if not len(rows):
-            nothing = (
-                0.0 * torch.stack([weight.sum() for weight in cell.parameters()]).sum()
-            )  # a gradient of 0 for each of them
-            return nothing.expand(*span.x.shape[:2], cell.hidden_size), span.state
+            # 0, with a gradient of 0 for every weight
+            zero = 0.0 * torch.stack([weight.sum() for weight in cell.parameters()]).sum()
+            return zero.expand(*span.x.shape[:2], cell.hidden_size), span.state
         packed = pack_padded_sequence(span.x[rows], span.lengths[rows].cpu(), batch_first=True, enforce_sorted=False)
         assert packed.sorted_indices is not None
         before = tuple(value[rows][packed.sorted_indices] for value in span.state)
@@ -65,13 +66,13 @@ class Native:
         y = output.new_zeros(len(span.x), *output.shape[1:]).index_copy(0, rows, output)
         return y, tuple(old.index_copy(0, rows, new.to(old.dtype)) for old, new in zip(span.state, after, strict=True))
 
-    def _backwards(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
-        turn = _turn(span)
-        forwards = Span(turn(span.x), span.state, span.initial, span.lengths)
-        y, state = self.unroll(cell, forwards)
-        return turn(y), state
+    def _reversed(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
+        flip = _flip(span)
+        forward = Span(flip(span.x), span.state, span.initial, span.lengths)
+        y, state = self.unroll(cell, forward)
+        return flip(y), state
 
-    def stepper(self, cell: Cell, place: str) -> Callable[[Tensor, States], States]:
+    def step_function(self, cell: Cell, prefix: str) -> StepFunction:
         kernel, weights = getattr(torch, f"{_kernel(cell)}_cell"), _weights(cell)
         hidden = (lambda state: state) if len(cell.states) > 1 else (lambda state: state[0])
 
@@ -81,16 +82,19 @@ class Native:
 
         return advance
 
+    def decoder(self, cells: list[Cell], embedding: Tensor, head: nn.Linear, residual: bool) -> Decoder | None:
+        return None
+
 
 def _kernel(cell: Cell) -> str | None:
     """The name of torch's kernel for this cell's equation, if there is one."""
     find = KERNELS.get(type(cell).step)
-    return find and find(cell)
+    return find(cell) if find and not redefines(cell) else None
 
 
 def _weights(cell: Cell) -> list[Tensor]:
-    """The weights as torch has them: W_ih, W_hh, b_ih, b_hh. Torch has a second bias; it is 0 but for the gru, whose
-    vector p_n stands in its last block."""
+    """The weights as torch has them: W_ih, W_hh, b_ih, b_hh. The second bias is 0 except for the gru, whose vector p_n
+    is its last block."""
     (matrix,) = cell.matrices().values()
     second = torch.zeros_like(cell.b)
     for vector in cell.vectors().values():
@@ -99,7 +103,7 @@ def _weights(cell: Cell) -> list[Tensor]:
 
 
 def _hidden(state: States) -> Any:
-    """The states as torch wants them: (1, B, H), in a tuple when there are two."""
+    """The states as torch takes them: (1, B, H), in a tuple if there are two."""
     layered = [value.unsqueeze(0) for value in state]
     return tuple(layered) if len(layered) > 1 else layered[0]
 
@@ -108,8 +112,8 @@ def _states(state: list[Tensor], cell: Cell) -> States:
     return tuple(value.squeeze(0).to(cell.W.dtype) for value in state)
 
 
-def _turn(span: Span) -> Callable[[Tensor], Tensor]:
-    """Reverses time, each row within its length; its own inverse."""
+def _flip(span: Span) -> Callable[[Tensor], Tensor]:
+    """A function that reverses time, each row within its length; its own inverse."""
     if span.lengths is None:
         return lambda value: value.flip(1)
     times = torch.arange(span.x.shape[1], device=span.x.device)

@@ -1,4 +1,4 @@
-"""State: a nest of tuples and dicts of tensors, batch first; always an argument and a result, never an attribute."""
+"""State: nested tuples and dicts of tensors, batch first; always an argument and a result, never an attribute."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,18 +18,18 @@ def over(state: State, function: Callable[[Tensor], Any]) -> State:
 
 
 def like(state: State, values: Tensor) -> State:
-    """A state of the same parts, tensors (B, H), made of values (B, N H) in their order."""
+    """A state of the same structure, N tensors (B, H), from values (B, N H) in their order."""
     parts = iter(values.chunk(len(flatten(state)), -1))
     return over(state, lambda _: next(parts))
 
 
 def detach(state: State) -> State:
-    """The same values, cut off from the graph that made them."""
+    """The state, detached from the autograd graph."""
     return over(state, Tensor.detach)
 
 
 def flatten(state: State, prefix: str = "state") -> dict[str, Tensor]:
-    """The tensors of a state by their place, `state.0.1`; `unflatten` makes the state again."""
+    """The tensors of a state by name, `state.0.1`; `unflatten` is the inverse."""
     if state is None:
         return {}
     if isinstance(state, Tensor):
@@ -39,8 +39,8 @@ def flatten(state: State, prefix: str = "state") -> dict[str, Tensor]:
 
 
 def unflatten(tensors: Mapping[str, Tensor], prefix: str = "state") -> State:
-    """The state that `flatten` took apart; None when it holds no tensor. The keys of a dict must be neither numbers nor
-    hold a dot, and no part may be None."""
+    """The state that `flatten` took apart; None where it holds no tensor. The keys of a dict must be no numbers and
+    hold no dot, and no part may be None."""
     if prefix in tensors:
         return tensors[prefix]
     start = len(prefix) + 1

@@ -1,234 +1,262 @@
 """Classification: a sequence in, one label out (many to one)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.cells.registry import stored
 from elman.data.image import LazyImage
-from elman.data.image_input import open_image
 from elman.data.rows import Field, Ragged, Rows
 from elman.data.scanlines import Scanlines
+from elman.data.source import Batch
 from elman.data.split_names import SPLIT
 from elman.data.table import Table
 from elman.errors import UserError
 from elman.log import Log
 from elman.metrics.metric import evaluate
-from elman.nets.embedding import lookup
+from elman.nets.embedding import embedding
 from elman.nets.pooling import POOLING
-from elman.options import PositiveInt
+from elman.options import Choices, PositiveInt, at_most
 from elman.recurrent.dropout import dropout as drop
-from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
-from elman.tasks import tables
-from elman.tasks.tables import TableTask, TableTaskOptions, cut, encoded
-from elman.tasks.task import Answer, Batch, Data, entropy
+from elman.tasks.answer import Answer, Attention
+from elman.tasks.labels import LabelEncoder
+from elman.tasks.loss import Context, Loss
+from elman.tasks.model import Model
+from elman.tasks.row_prediction import RowPrediction
+from elman.tasks.spec import AnyTokenizer
+from elman.tasks.tables import TYPES, TableSpec, TableTaskOptions, encoded, images, truncated
+from elman.tasks.task import entropy
 from elman.tokenizers import registry
 from elman.tokenizers.options import TokenizerOptions
 
-TOKENS = "word"  # unless said
+TOKENS = "word"  # unless given
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class ClassifyOptions(TokenizerOptions, TableTaskOptions):
     """What is read and what is built. None: chosen from the data and the time there is."""
 
     text_column: str | None = None
-    """The column that is read; the longest text when not given, or the pictures where there is no text."""
+    """The column of the inputs; the longest text when not given, or the images where there is no text."""
     label_column: str | None = None
-    """The column that is to be said; the one with the fewest different values when not given."""
+    """The column of the labels; the one with the fewest different values when not given."""
     bidirectional: bool = True
     """Read each row backwards too."""
-    pooling: Literal["last", "mean", "max", "attention"] = "max"
-    """What of the outputs at every step the label is said from."""
+    pooling: Annotated[str, Choices(lambda: POOLING)] = "max"
+    """How the outputs of all steps become one vector: last, mean, max or attention."""
     class_weights: bool = False
-    """Weigh each class as if all were equally frequent."""
-    image_size: PositiveInt = 64
-    """Pixels to a side to which pictures are brought: each is read line by line, from the top."""
+    """Weight each class in the loss as if all were equally frequent."""
+    image_size: Annotated[PositiveInt, at_most(4096)] = 64
+    """Pixels per side to which images are resized; each is read line by line, from the top."""
 
 
-class Classify(TableTask):
-    """Lookup, `Recurrent`, pooling, linear head, cross-entropy."""
+@dataclass(frozen=True)
+class TextInput:
+    """Inputs that are texts: a token per step."""
 
-    kind: ClassVar[str] = "classify"
-    summary: ClassVar[str] = "a classifier of texts, pictures or other sequences: one label a row"
-    roles: ClassVar[tuple[str, ...]] = ("text", "label")
-    takes: ClassVar[dict[str, tuple[type, ...]]] = {"text": (str, np.ndarray, LazyImage)}
-    asks: ClassVar[tuple[str, ...]] = ("text",)
-    by: ClassVar[str | None] = "input"
-    Options: ClassVar[type[TableTaskOptions]] = ClassifyOptions
+    tokenizer: AnyTokenizer
+    kind: ClassVar[type] = str
 
-    def __init__(
-        self,
-        classes: int,
-        hidden: int,
-        vocabulary: int | None = None,
-        embedding: int | None = None,
-        features: int | None = None,
-        cell: Any = "lstm",
-        layers: int = 1,
-        bidirectional: bool = True,
-        pooling: str = "max",
-        dropout: float = 0.0,
-        residual: bool = False,
-        backend: str = "auto",
-        weights: list[float] | None = None,
-    ):
-        """vocabulary and embedding for tokens, or features for arrays (T, F); weights of the classes in the loss."""
-        super().__init__()
-        self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._config["cell"] = stored(cell)
-        self.lookup = nn.Identity() if vocabulary is None else lookup(vocabulary, embedding or hidden)
-        size = features if vocabulary is None else embedding or hidden
-        assert size is not None
-        self.recurrent = Recurrent(
-            size, hidden, cell, layers, bidirectional, dropout=dropout, residual=residual, backend=backend
-        )
-        self.pool = POOLING[pooling](self.recurrent.output_size, self.recurrent.directions)
-        self.head = nn.Linear(self.recurrent.output_size, classes)
-        self.dropout = dropout
-        self.weights = None if weights is None else torch.tensor(weights)
+    def encode(self, rows: Table, max_length: int, log: Log) -> Field:
+        """Token ids (T,) of each row."""
+        return Ragged(encoded(rows.columns["text"], self.tokenizer, max_length, log))
 
-    def config(self) -> dict[str, Any]:
-        return self._config
+    def embed(self, size: int) -> tuple[nn.Module, int]:
+        """What embeds a batch, and the size of an embedding."""
+        return embedding(len(self.tokenizer), size), size
 
-    def describe(self) -> str:
-        return f"{super().describe()}, {self._config['pooling']} pooling, dropout {self.dropout:g}"
+
+@dataclass(frozen=True)
+class ArrayInput:
+    """Inputs that are arrays (T, F), standardised by the mean and the deviation (F,) of the training split."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    kind: ClassVar[type] = np.ndarray
 
     @classmethod
-    def wanted(cls, read: Table, options: ClassifyOptions) -> dict[str, str | None]:
-        """The pictures are read where all else there is may be the label."""
+    def of(cls, rows: Table) -> Self:
+        """Mean and deviation over all steps of some rows."""
+        steps = np.concatenate(_steps(rows, rows.columns["text"][0].shape[1:])).astype(np.float64)
+        deviation = steps.std(0)
+        deviation[deviation < 1e-3 * max(deviation.max(), 1e-30)] = max(deviation.max(), 1e-30)
+        return cls(tuple(steps.mean(0).tolist()), tuple(deviation.tolist()))
+
+    def encode(self, rows: Table, max_length: int, log: Log) -> Field:
+        """Arrays (T, F) float32."""
+        mean, deviation = np.array(self.mean), np.array(self.deviation)
+        made = [((steps - mean) / deviation).astype(np.float32) for steps in _steps(rows, mean.shape)]
+        return Ragged(truncated(made, max_length, log))
+
+    def embed(self, size: int) -> tuple[nn.Module, int]:
+        """See `TextInput`."""
+        return nn.Identity(), len(self.mean)
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """Inputs that are images: a line of pixels per step, from the top."""
+
+    image_size: Annotated[PositiveInt, at_most(4096)]
+    kind: ClassVar[type] = LazyImage
+
+    def encode(self, rows: Table, max_length: int, log: Log) -> Field:
+        """Lines (S, 3 S) of each image."""
+        return Scanlines(rows.columns["text"], self.image_size, log)
+
+    def embed(self, size: int) -> tuple[nn.Module, int]:
+        """See `TextInput`."""
+        return nn.Identity(), 3 * self.image_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifySpec(TableSpec):
+    """input: how inputs are encoded; labels: the classes; class_weights: of each class in the loss, or None."""
+
+    options: ClassifyOptions
+    input: TextInput | ArrayInput | ImageInput
+    labels: LabelEncoder
+    class_weights: tuple[float, ...] | None
+
+
+class ClassifyModel(Model):
+    """Embedding, `Recurrent`, pooling, linear head, cross-entropy."""
+
+    def __init__(self, spec: ClassifySpec):
+        super().__init__(spec)
+        options, self.dropout = spec.options, spec.dropout
+        self.embedding, size = spec.input.embed(spec.embedding)
+        self.recurrent = options.recurrent(size, spec.hidden, spec.dropout, bidirectional=options.bidirectional)
+        self.pool = POOLING[options.pooling](self.recurrent.output_size, self.recurrent.directions)
+        self.head = nn.Linear(self.recurrent.output_size, len(spec.labels))
+        self.class_weights = None if spec.class_weights is None else torch.tensor(spec.class_weights)
+
+    def describe(self) -> str:
+        return f"{super().describe()}, {self.spec.options.pooling} pooling, dropout {self.dropout:g}"
+
+    def outputs(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """The outputs (B, T, D H) of the recurrence over inputs (B, T) token ids, or (B, T, F), of `lengths` (B,)."""
+        return self.recurrent(drop(self.embedding(inputs), self.dropout, self.training), lengths=lengths)[0]
+
+    def classify(self, y: Tensor, lengths: Tensor) -> Tensor:
+        """The logits (B, K) of the classes from outputs (B, T, D H)."""
+        return self.head(drop(self.pool(y, lengths), self.dropout, self.training)).float()
+
+    def logits(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """The logits (B, K) of the classes for inputs (B, T) or (B, T, F) of `lengths` (B,)."""
+        return self.classify(self.outputs(inputs, lengths), lengths)
+
+    def loss(self, batch: Batch, state: State = None, context: Context = Context()) -> Loss:
+        """Mean cross-entropy, in nats. input (B, T) or (B, T, F), input_lengths, target (B,). Class weights count in
+        the mean, not in the sums."""
+        logits, target = self.logits(batch["input"], batch["input_lengths"]), batch["target"]
+        nats = F.cross_entropy(logits, target, reduction="none")
+        weighted = nats if self.class_weights is None else nats * self.class_weights.to(nats)[target]
+        correct = (logits.argmax(-1) == target).sum()
+        return Loss(weighted.mean(), nats.new_tensor(len(target)), {"loss": nats.sum(), "correct": correct})
+
+    @torch.inference_mode()
+    def prefix_probabilities(self, inputs: Tensor) -> Tensor:
+        """The probabilities (T, K) of the classes after each step of one row (T,) or (T, F), as if it ended there."""
+        steps = len(inputs)
+        lengths = torch.arange(1, steps + 1, device=inputs.device)
+        return self.eval().logits(inputs.expand(steps, *inputs.shape), lengths).softmax(-1)
+
+
+class Classify(
+    RowPrediction, kind="classify", summary="a classifier of texts, images or other sequences: one label per row"
+):
+    """Classification."""
+
+    Options, Spec, Model = ClassifyOptions, ClassifySpec, ClassifyModel
+    nats = True
+    roles = ("text", "label")
+    accepts = {"text": (str, np.ndarray, LazyImage)}
+    inputs = ("text",)
+    bucket_by = "input"
+
+    def wanted(self, read: Table, options: ClassifyOptions) -> dict[str, str | None]:
+        """The images are the input where all else there is may be the label."""
         found = super().wanted(read, options)
         seen = [name for name, values in read.columns.items() if any(isinstance(value, LazyImage) for value in values)]
         others = {name for name in read.columns if name not in (SPLIT, options.split, *seen)}
         return found | ({"text": seen[0]} if found["text"] is None and len(seen) == 1 >= len(others) else {})
 
-    @classmethod
-    def learn(cls, train: Table, options: ClassifyOptions) -> dict[str, Any]:
-        labels = sorted(set(train.columns["label"]))
+    def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> ClassifySpec:
+        train, options = splits["train"], common["options"]
+        labels = LabelEncoder.of(train.columns["label"])
         if len(labels) < 2:
-            raise UserError(f"{train.name} has one class only, '{labels[0]}': a classifier needs at least two")
-        known: dict[str, Any] = {"labels": labels}
-        values = train.columns["text"]
-        if isinstance(values[0], LazyImage):
-            return known | {"size": options.image_size}
-        if isinstance(values[0], np.ndarray):
-            steps = np.concatenate(_steps(train, values[0].shape[1:])).astype(np.float64)
-            deviation = steps.std(0)
-            deviation[deviation < 1e-3 * max(deviation.max(), 1e-30)] = max(deviation.max(), 1e-30)
-            return known | {"mean": steps.mean(0).tolist(), "deviation": deviation.tolist()}
-        tokens = registry.find(options.tokens or TOKENS).of_texts(values, options.vocab_size, options.lower)
-        return known | {"tokens": tokens.to_json()}
-
-    @classmethod
-    def inputs(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
-        values, known = rows.columns["text"], LazyImage if "size" in config else np.ndarray if "mean" in config else str
-        for row, value in enumerate(values):
-            if not isinstance(value, known):
-                found = next(name for kind, name in tables.KINDS.items() if isinstance(value, kind))
-                trained = tables.KINDS[known].split()[-1]
-                raise UserError(f"{rows.where(row)} is {found}: the model was trained on {trained}s")
-        if known is LazyImage:
-            return {"input": Scanlines(values, config["size"], log)}
-        if known is str:
-            return {"input": Ragged(encoded(values, config["tokens"], config["max_length"], log))}
-        mean, deviation = np.array(config["mean"]), np.array(config["deviation"])
-        made = [((steps - mean) / deviation).astype(np.float32) for steps in _steps(rows, mean.shape)]
-        return {"input": Ragged(cut(made, config["max_length"], log))}
-
-    @classmethod
-    def targets(cls, rows: Table, config: dict[str, Any], log: Log) -> dict[str, Field]:
-        numbers = {label: number for number, label in enumerate(config["labels"])}
-        for row, label in enumerate(rows.columns["label"]):
-            if label not in numbers:
-                some = ", ".join(config["labels"][:10])
-                raise UserError(f"{rows.where(row)} has the label '{label}', which no training row has: {some}")
-        return {"target": np.array([numbers[label] for label in rows.columns["label"]])}
-
-    @classmethod
-    def floor(cls, train: Rows) -> float | None:
-        return entropy(_targets(train))
-
-    @classmethod
-    def sizes(cls, train: Rows, options: ClassifyOptions, seconds: float | None) -> ClassifyOptions:
+            raise UserError(f"{train.name} has one class only, '{labels.labels[0]}': a classifier needs at least two")
+        counts = np.bincount([labels.indices[label] for label in train.columns["label"]])
+        weights = len(train) / (counts * len(labels))
         hidden = options.hidden or 128
-        dropout = options.dropout
-        return replace(options, tokens=options.tokens or TOKENS, hidden=hidden, embedding=options.embedding or hidden,
-                       dropout=0.5 if dropout is None else dropout)  # fmt: skip
-
-    @classmethod
-    def new(cls, options: ClassifyOptions, data: Data) -> "Classify":
-        config, train = data.config, data.train
-        assert isinstance(train, Rows)
-        assert options.hidden is not None
-        assert options.dropout is not None
-        tokens = "tokens" in config
-        targets = _targets(train)
-        weights = len(targets) / (np.bincount(targets) * len(config["labels"]))
-        return cls(
-            len(config["labels"]), options.hidden,
-            vocabulary=len(registry.from_json(config["tokens"])) if tokens else None,
-            embedding=options.embedding if tokens else None,
-            features=None if tokens else 3 * config["size"] if "size" in config else len(config["mean"]),
-            cell=options.cell, layers=options.layers, bidirectional=options.bidirectional, pooling=options.pooling,
-            dropout=options.dropout, residual=options.residual, backend=options.backend,
-            weights=weights.tolist() if options.class_weights else None,
+        return ClassifySpec(
+            **common, hidden=hidden, embedding=options.embedding or hidden,
+            dropout=0.5 if options.dropout is None else options.dropout, labels=labels, input=_input(train, options),
+            class_weights=tuple(weights.tolist()) if options.class_weights else None,
         )  # fmt: skip
 
-    def logits(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """inputs (B, T) tokens, or (B, T, F), with their lengths (B,), give the logits (B, K) of the classes."""
-        x = drop(self.lookup(inputs), self.dropout, self.training)
-        y, _ = self.recurrent(x, lengths=lengths)
-        return self.head(drop(self.pool(y, lengths), self.dropout, self.training)).float()
+    def encode_inputs(self, rows: Table, spec: ClassifySpec, log: Log) -> dict[str, Field]:
+        for row, value in enumerate(rows.columns["text"]):
+            if not isinstance(value, spec.input.kind):
+                found = next(name for each, name in TYPES.items() if isinstance(value, each))
+                trained = TYPES[spec.input.kind].split()[-1]
+                raise UserError(f"{rows.where(row)} is {found}: the model was trained on {trained}s")
+        return {"input": spec.input.encode(rows, spec.options.max_length, log)}
 
-    def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
-        """input (B, T) or (B, T, F), input_lengths, target (B,). Weights of classes count in the loss, not in what is
-        logged."""
-        logits, target = self.logits(batch["input"], batch["input_lengths"]), batch["target"]
-        nats = F.cross_entropy(logits, target, reduction="none")
-        loss = nats.mean() if self.weights is None else (nats * self.weights.to(nats)[target]).mean()
-        right = (logits.argmax(-1) == target).sum()
-        return loss, None, {"nats": nats.detach().sum(), "tokens": torch.tensor(len(target)), "right": right}
+    def encode_targets(self, rows: Table, spec: ClassifySpec, log: Log) -> dict[str, Field]:
+        return {"target": spec.labels.encode(rows.columns["label"], rows.where, "label")}
 
-    def answers(self, batch: Batch, config: dict[str, Any], **how: Any) -> list[Answer]:
-        labels = config["labels"]
-        return [
-            {"label": labels[int(chances.argmax())], "probability": float(chances.max()),
-             "probabilities": dict(zip(labels, chances.tolist(), strict=True))}
-            for chances in self.logits(batch["input"], batch["input_lengths"]).softmax(-1)
-        ]  # fmt: skip
+    def unigram_entropy(self, train: Rows) -> float | None:
+        target = train.fields["target"]
+        assert isinstance(target, np.ndarray)
+        return entropy(target)
 
-    def predict(self, rows: Table, config: dict[str, Any], log: Log, **how: Any) -> list[Answer]:
-        """See `TableTask`. Where pictures are read, a text is the name of one."""
-        if "size" in config:
-            named = rows.columns["text"]
-            opened = [open_image(each) if isinstance(each, str) and each.strip() else each for each in named]
-            rows = replace(rows, columns=rows.columns | {"text": opened})
-        return super().predict(rows, config, log, **how)
+    def takes_images(self, spec: ClassifySpec) -> bool:
+        return spec.input.kind is LazyImage
+
+    def opened(self, rows: Table, spec: ClassifySpec) -> Table:
+        """Where the model takes images, a text is the name of one."""
+        if not self.takes_images(spec):
+            return rows
+        return replace(rows, columns=rows.columns | {"text": images(rows.columns["text"])})
+
+    def answer(self, model: ClassifyModel, batch: Batch, **decoding: Any) -> list[Answer]:
+        """label, probability, probabilities; the attention is what each step contributes to the pooled vector."""
+        lengths, labels = batch["input_lengths"], model.spec.labels.labels
+        y = model.outputs(batch["input"], lengths)
+        probabilities, weights = model.classify(y, lengths).softmax(-1), model.pool.weights(y, lengths)
+        found = []
+        for number, (row, each) in enumerate(zip(batch["row"].tolist(), probabilities, strict=True)):
+            values = {"label": labels[int(each.argmax())], "probability": float(each.max()),
+                      "probabilities": dict(zip(labels, each.tolist(), strict=True))}  # fmt: skip
+            length = int(lengths[number])
+            attention = None if weights is None else weights[number, :length].float().cpu().numpy()
+            found.append(Answer(row, values, None if attention is None else Attention(attention[None], ("",), None)))
+        return found
 
     def line(self, answer: Answer) -> str:
         return f"{answer['label']}\t{answer['probability']:.3f}"
 
-    @torch.inference_mode()
-    def running(self, inputs: Tensor) -> Tensor:
-        """The probabilities (T, K) of the classes after each step of one row (T,) or (T, F): what the model would say
-        had the row ended there."""
-        steps = len(inputs)
-        lengths = torch.arange(1, steps + 1, device=inputs.device)
-        prefixes = inputs.expand(steps, *inputs.shape)
-        return self.eval().logits(prefixes, lengths).softmax(-1)
+    def metrics(self, rows: Table, answers: Mapping[int, Answer], spec: ClassifySpec) -> dict[str, Any]:
+        """See `elman.metrics.classification`."""
+        references = [rows.columns["label"][row] for row in answers]
+        return evaluate(self.kind, [answer["label"] for answer in answers.values()], references, spec.labels.labels)
 
-    def figures(self, rows: Table, answers: dict[int, Answer], config: dict[str, Any]) -> dict[str, Any]:
-        """accuracy; macro_f1, the mean of the classes' F1 over those that occur or are said; confusion, rows the truth
-        and columns what was said, in the order of `labels`."""
-        labels = [rows.columns["label"][row] for row in answers]
-        return evaluate(self.kind, [answer["label"] for answer in answers.values()], labels, config["labels"])
+
+def _input(train: Table, options: ClassifyOptions) -> TextInput | ArrayInput | ImageInput:
+    """How inputs like those of the training split are encoded."""
+    values = train.columns["text"]
+    if isinstance(values[0], LazyImage):
+        return ImageInput(options.image_size)
+    if isinstance(values[0], np.ndarray):
+        return ArrayInput.of(train)
+    return TextInput(registry.find(options.tokens or TOKENS).of_texts(values, options.vocab_size, options.lower))
 
 
 def _steps(rows: Table, features: tuple[int, ...]) -> list[np.ndarray]:
@@ -240,10 +268,3 @@ def _steps(rows: Table, features: tuple[int, ...]) -> list[np.ndarray]:
             raise UserError(f"{rows.where(row)} has shape {value.shape}: the others have (steps, {width})")
         found.append(steps)
     return found
-
-
-def _targets(train: Rows) -> np.ndarray:
-    """The number of each row's class."""
-    target = train.fields["target"]
-    assert isinstance(target, np.ndarray)
-    return target

@@ -1,7 +1,7 @@
-"""What tasks share that write a text from what a row gives: a translation, a caption."""
+"""Conditional generation: a text, to its end, from what a row gives: a label, a sentence, an image."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,143 +9,214 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from elman.data.rows import Ragged
+from elman.data.source import Batch
 from elman.data.table import Table
 from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling
 from elman.decode.search import Hypothesis, Search, draw
-from elman.decode.search import search as beams
+from elman.decode.search import search as beam_search
 from elman.log import Log
-from elman.nets.embedding import SPREAD
+from elman.nets.embedding import STD
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
-from elman.tasks.tables import TableTask, shifted
-from elman.tasks.task import Answer, Batch
-from elman.tokenizers import registry
+from elman.recurrent.stepper import Stepper
+from elman.recurrent.token_stepper import TokenStepper
+from elman.tasks.answer import Answer, Attention
+from elman.tasks.capabilities import Previews
+from elman.tasks.loss import Context, Loss
+from elman.tasks.model import Model
+from elman.tasks.row_prediction import RowPrediction
+from elman.tasks.tables import TableSpec
 from elman.tokenizers.tokenizer import Tokenizer
 
 
-class ConditionalGeneration(TableTask):
-    """A text, to its end, from what a row gives.
+class ConditionalModel(Model, Previews):
+    """A model that generates a text token by token. One token beyond the vocabulary starts and ends a text.
 
-    A subclass says how writing begins (`begin`), how it goes on by one token (`advance`) and what the head is given for
-    a whole text (`decode`). `writes` is the role that is written, `answer` the word for it.
+    A subclass gives the state before the first token (`begin`) and what the head is given for a whole text (`decode`).
     """
 
-    unit: ClassVar[str] = "token"
-    lr: ClassVar[float] = 0.004
-    writes: ClassVar[str]
-    answer: ClassVar[str]  # the word for what is written
-
-    def __init__(self, tokens: int, embedding: int, dropout: float, smoothing: float):
-        """tokens: how many there are to write. One more is known: it begins and ends a text."""
-        super().__init__()
-        self.head = nn.Linear(embedding, tokens + 1)
-        nn.init.normal_(self.head.weight, std=SPREAD)
-        self.boundary, self.dropout, self.smoothing = tokens, dropout, smoothing
-
-    @property
-    @abstractmethod
-    def written_by(self) -> Recurrent:
-        """The layer that writes."""
+    def __init__(self, spec: TableSpec, tokens: int):
+        """tokens: the size of the vocabulary."""
+        super().__init__(spec)
+        self.boundary, self.dropout = tokens, spec.dropout
 
     @abstractmethod
-    def begin(self, batch: Batch) -> dict[str, Any]:
+    def begin(self, batch: Batch) -> Any:
         """The state before the first token."""
 
     @abstractmethod
-    def advance(
-        self, step: Callable[[Tensor, State], tuple[Tensor, State]], token: Tensor, state: dict[str, Any]
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """One token (B,) on: what the head is given (B, E), and the state. `step`: the layer's `unrolled()`."""
+    def decode(self, tokens: Tensor, state: Any, context: Context) -> tuple[Tensor, Any]:
+        """What the head is given (B, T, E) at each step, with the tokens (B, T) as input (teacher forcing); and what
+        `penalty` needs."""
 
     @abstractmethod
-    def decode(self, tokens: Tensor, state: dict[str, Any], batch: Batch) -> tuple[Tensor, Any]:
-        """What the head is given (B, T, E) at each step, the tokens (B, T) being fed; and what `penalty` needs."""
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The logits (..., V + 1) from what the head is given (..., E)."""
+
+    @abstractmethod
+    def stepper(self) -> TokenStepper:
+        """The model, one token at a time."""
+
+    @property
+    def label_smoothing(self) -> float:
+        """The part of the target's probability that is spread over all tokens, in training."""
+        return 0.0
+
+    def penalty(self, decoded: Any, nats: Tensor, mask: Tensor) -> Tensor:
+        """What is added to the mean loss per token, from the loss (B, T) of each and the mask of those that count."""
+        return nats.new_zeros(())
+
+    def loss(self, batch: Batch, state: State = None, context: Context = Context()) -> Loss:
+        """Mean cross-entropy per token, in nats. The batch has what `begin` takes, and target (B, T), the end included,
+        IGNORED where there is none. The sums are without label smoothing and penalties."""
+        target = batch["target"]
+        hidden, decoded = self.decode(shifted(target, self.boundary), self.begin(batch), context)
+        mask = target != IGNORED
+        log_probabilities = self.logits(hidden[mask]).float().log_softmax(-1)
+        nats = F.nll_loss(log_probabilities, target[mask], reduction="none")
+        mean, count = nats.mean(), mask.sum()
+        loss = mean
+        if self.training:
+            of_tokens = nats.new_zeros(target.shape).masked_scatter(mask, nats)
+            smoothing = self.label_smoothing
+            if smoothing:
+                loss = (1 - smoothing) * mean - smoothing * log_probabilities.mean()
+            loss = loss + self.penalty(decoded, of_tokens, mask)
+        return Loss(loss, count, {"loss": mean * count})
+
+
+class TiedModel(ConditionalModel):
+    """A conditional model whose embedding is the weight of the head (weight tying, Press & Wolf 2017). A subclass also
+    makes single steps (`advance`)."""
+
+    def __init__(self, spec: TableSpec, tokens: int):
+        super().__init__(spec, tokens)
+        self.head = nn.Linear(spec.embedding, tokens + 1)
+        nn.init.normal_(self.head.weight, std=STD)
+
+    @property
+    @abstractmethod
+    def generating(self) -> Recurrent:
+        """The layer that generates."""
+
+    @abstractmethod
+    def advance(self, layer: Stepper, token: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """One step with a token (B,): what the head is given (B, E), and the state, whose `attention` (B, L), if any,
+        are the attention weights of the step. `layer`: the stepper of `generating`."""
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Embeddings (B, ..., E) of tokens (B, ...)."""
+        return drop(F.embedding(tokens, self.head.weight), self.dropout, self.training)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return self.head(hidden)
+
+    def stepper(self) -> "TiedStepper":
+        return TiedStepper(self)
+
+
+class TiedStepper(TokenStepper):
+    """A `TiedModel`, one token at a time."""
+
+    def __init__(self, model: TiedModel):
+        super().__init__()
+        self.model, self.layer, self.device = model, model.generating.stepper(), model.device
+
+    def begin(self, inputs: Batch) -> State:
+        """See `Stepper`."""
+        return self.model.begin(inputs)
+
+    def step(self, x: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """See `TokenStepper`."""
+        assert x is not None
+        hidden, state = self.model.advance(self.layer, x, state)
+        return self.model.logits(hidden), state
+
+    def attention(self, state: State) -> Tensor | None:
+        """See `TokenStepper`."""
+        return state.get("attention")
+
+
+class ConditionalGeneration(RowPrediction):
+    """A task whose models answer a row with a text, by search or by sampling.
+
+    - target: the role of the text that is generated
+    - answer_name: the name of the text in an answer
+    """
+
+    unit = "token"
+    lr = 0.004
+    nats = True
+    decodes = True
+    target: ClassVar[str]
+    answer_name: ClassVar[str]
+
+    @abstractmethod
+    def target_tokenizer(self, spec: Any) -> Tokenizer:
+        """That of the generated text."""
 
     @abstractmethod
     def limits(self, batch: Batch) -> list[int]:
-        """At most so many tokens are written of each row."""
+        """The greatest number of tokens for each row."""
 
-    def penalty(self, seen: Any, nats: Tensor, counted: Tensor) -> Tensor:
-        """What is added to the mean loss of a token, from the nats (B, T) of those that are counted (B, T)."""
-        return nats.new_zeros(())
+    @abstractmethod
+    def attention(self, model: Any, batch: Batch, row: int, found: Hypothesis) -> Attention | None:
+        """The attention of a hypothesis for a row of a batch, where the model has any."""
 
-    def vectors(self, tokens: Tensor) -> Tensor:
-        """Of tokens (B, ...), (B, ..., E): the head's weights, so what is said of a token is learned with what is read
-        of it (Press & Wolf 2017)."""
-        return drop(F.embedding(tokens, self.head.weight), self.dropout, self.training)
-
-    def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
-        """The batch has what `begin` takes; target (B, T), the end included, IGNORED where there is none; in training
-        progress (). What is logged is without smoothing and penalty."""
-        target = batch["target"]
-        out, seen = self.decode(shifted(target, self.boundary), self.begin(batch), batch)
-        counted = target != IGNORED
-        chances = self.head(out[counted]).float().log_softmax(-1)
-        nats = F.nll_loss(chances, target[counted], reduction="none")
-        mean, count = nats.mean(), counted.sum()
-        loss = mean
-        if self.training:
-            of_tokens = nats.new_zeros(target.shape).masked_scatter(counted, nats)
-            loss = (1 - self.smoothing) * mean - self.smoothing * chances.mean()
-            loss = loss + self.penalty(seen, of_tokens, counted)
-        return loss, None, {"nats": mean.detach() * count, "tokens": count}
-
-    def stepper(self) -> "ConditionalStepper":
-        return ConditionalStepper(self)
-
-    def answers(
-        self, batch: Batch, config: dict[str, Any], search: Search = Search(), sampling: Sampling = Sampling(),
+    def answer(
+        self, model: TiedModel, batch: Batch, search: Search = Search(), sampling: Sampling = Sampling(),
         drawn: bool = False, seed: int = 0, **_: Any,
     ) -> list[Answer]:  # fmt: skip
-        """What is written; score, by which texts are compared; and the `candidates` where more than one is asked for.
-        By beams, or `drawn` by sampling; `cut` where no end was reached."""
+        """The generated text; score, by which texts are compared; `candidates` where more than one is asked for; and
+        `truncated` where no end was reached. By beam search, or `drawn` by sampling."""
         limits = self.limits(batch)
-        asked = (self.stepper(), batch, len(limits), self.boundary, self.boundary, search)
+        arguments = (model.stepper(), batch, len(limits), model.boundary, model.boundary, search)
         if drawn:
             # other numbers for each batch, or the tenth row of every one would get the same
             mixed = np.random.SeedSequence([seed, int(batch["row"][0])]).generate_state(1)
-            found = draw(*asked, sampling, torch.Generator().manual_seed(int(mixed[0])), max(limits))
+            found = draw(*arguments, sampling, torch.Generator().manual_seed(int(mixed[0])), max(limits))
         else:
-            found = beams(*asked, limits, sampling.no_repeat_ngram)
-        tokens = registry.from_json(config["tokens"][self.writes])
-        return [self._answer(each, tokens, search.n_best) for each in found]
+            found = beam_search(*arguments, limits, sampling.no_repeat_ngram)
+        return [self._answer(model, batch, number, row, each, search.n_best)
+                for number, (row, each) in enumerate(zip(batch["row"].tolist(), found, strict=True))]  # fmt: skip
 
-    def _answer(self, found: list[Hypothesis], tokens: Tokenizer, best: int) -> Answer:
-        texts = [tokens.decode(each.tokens).removeprefix(tokens.lead) for each in found]
-        answer: Answer = {self.answer: texts[0], "score": found[0].normed}
-        if not found[0].ended:
-            answer["cut"] = True
-        if best > 1:
-            answer["candidates"] = [{self.answer: text, "score": each.normed}
+    def _answer(self, model: Any, batch: Batch, number: int, row: int, found: list[Hypothesis], n_best: int) -> Answer:
+        tokenizer, best = self.target_tokenizer(model.spec), found[0]
+        texts = [tokenizer.decode(each.tokens).removeprefix(tokenizer.lead) for each in found]
+        values: dict[str, Any] = {self.answer_name: texts[0], "score": best.normed}
+        if not best.ended:
+            values["truncated"] = True
+        if n_best > 1:
+            values["candidates"] = [{self.answer_name: text, "score": each.normed}
                                     for text, each in zip(texts, found, strict=True)]  # fmt: skip
-        return answer
+        return Answer(row, values, self.attention(model, batch, number, best))
 
-    def predict(self, rows: Table, config: dict[str, Any], log: Log, **how: Any) -> list[Answer]:
-        found = super().predict(rows, config, log, **how)
-        cut = sum("cut" in answer for answer in found)
+    def predict(self, model: Any, rows: Table, log: Log, **decoding: Any) -> Iterator[Answer]:
+        found = list(super().predict(model, rows, log, **decoding))
+        cut = sum("truncated" in answer.values for answer in found)
         if cut:
-            log(f"{cut:,} of {len(found):,} {self.answer}s were cut: they came to no end; see --max-length")
-        return found
+            log(f"{cut:,} of {len(found):,} {self.answer_name}s were truncated before their end; see `max_length`")
+        return iter(found)
 
     def line(self, answer: Answer) -> str:
-        """What was written, or all that were asked for, a tab between them."""
-        return "\t".join(each[self.answer] for each in answer.get("candidates", [answer]))
+        """The generated text, or all candidates with a tab between them."""
+        return "\t".join(each[self.answer_name] for each in answer.values.get("candidates", [answer.values]))
 
 
-class ConditionalStepper:
-    """A writer a token at a time."""
+def token_texts(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, ...]:
+    """The text of each token, as it stands in the whole."""
+    decode = tokenizer.decoder()
+    return tuple(decode(token) for token in ids)
 
-    def __init__(self, model: ConditionalGeneration):
-        self.model, self.step_of = model, model.written_by.unrolled()
-        self.device = model.head.weight.device
 
-    def begin(self, batch: Batch) -> State:
-        """See `Stepper`: the state after what the rows give."""
-        return self.model.begin(batch)
+def with_end(ids: list[np.ndarray], end: int) -> Ragged:
+    """Texts as targets, each with its end, the token beyond the vocabulary."""
+    return Ragged([np.append(each, end).astype(np.int64) for each in ids], IGNORED)
 
-    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `Stepper`."""
-        out, state = self.model.advance(self.step_of, token, state)
-        return self.model.head(out), state
+
+def shifted(target: Tensor, start: int) -> Tensor:
+    """The input tokens (B, T) for targets (B, T): each target one step later, after the start token."""
+    return torch.cat((torch.full_like(target[:, :1], start), target[:, :-1].clamp(min=0)), 1)

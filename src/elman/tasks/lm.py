@@ -1,126 +1,107 @@
 """Language model: every token predicts the next (the lecture's character model)."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
-from typing import Any, ClassVar
+from pathlib import PurePath
+from typing import Annotated
 
+import numpy as np
 import torch
-from cyclopts import Parameter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.cells.registry import stored
-from elman.cells.tap import watched
 from elman.data import corpus
 from elman.data.corpus import Corpus
+from elman.data.source import Batch
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
-from elman.files import STANDARD_INPUT
-from elman.log import Log
-from elman.options import PositiveInt, ShareFloat, restore
+from elman.options import Bound, PositiveInt, ShareFloat
 from elman.recurrent.dropout import dropout as drop
-from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State, detach
+from elman.recurrent.token_stepper import RecurrentTokenStepper
+from elman.tasks.capabilities import Generates, Previews, Prompt
+from elman.tasks.loss import Context, Loss
+from elman.tasks.model import Model
 from elman.tasks.network import NetworkOptions
-from elman.tasks.task import Batch, Data, Source, Stepper, Task, entropy
-from elman.tokenizers import registry
+from elman.tasks.spec import AnyTokenizer, Spec
+from elman.tasks.task import Dataset, Reading, Task, entropy
 from elman.tokenizers.options import TokenizerOptions
-from elman.tokenizers.tokenizer import Unknown
+from elman.tokenizers.tokenizer import Tokenizer
 
 SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
-TOKENS = "char"  # unless said
+TOKENS = "char"  # unless given
 FIRST = 1000  # tokens among which is one that samples begin with
-COUNTED = 1_000_000  # tokens from which it is taken how often each comes
+COUNTED = 1_000_000  # tokens over which the unigram entropy is taken
+PREVIEWED = 160  # tokens
+Inside = Bound("a pattern of files in the folder", lambda pattern: not {"..", "/"} & {*PurePath(pattern).parts})
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class LMOptions(TokenizerOptions, NetworkOptions):
     """What is read and what is built. None: chosen from the size of the text and the time there is."""
 
     encoding: str = "utf-8"
     """How the text's bytes are characters: utf-8, latin-1, cp1252, utf-16, ..."""
-    pattern: str = "**/*"
+    pattern: Annotated[str, Inside] = "**/*"
     """Which files of a folder are read."""
     valid: ShareFloat = 0.1
-    """Share of the text, after the training part, on which the loss is watched."""
+    """Fraction of the text, after the training split, used for validation."""
     test: ShareFloat = 0.0
-    """Share of the text, at its end, that training never looks at; see `elman eval --split test`."""
+    """Fraction of the text, at its end, held out from training and validation; see `elman eval --split test`."""
     learn_initial_state: bool = False
     """Learn the state before the first token instead of starting at 0."""
     reset_probability: ShareFloat = 0.02
-    """Share of the rows that begin anew at a window, in training: a model must also know how a text begins."""
+    """Probability, in training, that a row's state is reset before a batch: a model must also know how a text
+    begins."""
     seq_len: PositiveInt = 64
-    """Steps forward an update (truncated back-propagation)."""
+    """Steps forward per update (k1 of truncated back-propagation)."""
     bptt: PositiveInt | None = None
-    """Steps the gradient goes back; the window when not given."""
+    """Steps the gradient goes back (k2); seq_len when not given."""
 
 
-class LM(Task):
-    """Lookup, `Recurrent`, linear head, cross-entropy."""
+@dataclass(frozen=True, kw_only=True)
+class LMSpec(Spec):
+    """tokenizer: that of the text; hidden, embedding, dropout: as chosen; seed_text: the first token of the text, with
+    which generation starts without a prompt."""
 
-    kind: ClassVar[str] = "lm"
-    summary: ClassVar[str] = "a language model of a text, by characters, bytes, words or pieces of words"
-    Options: ClassVar[type] = LMOptions
+    options: LMOptions
+    tokenizer: AnyTokenizer
+    hidden: PositiveInt
+    embedding: PositiveInt
+    dropout: ShareFloat
+    seed_text: str
 
-    def __init__(
-        self,
-        vocabulary: int,
-        embedding: int,
-        hidden: int,
-        cell: Any = "lstm",
-        layers: int = 1,
-        dropout: float = 0.0,
-        residual: bool = False,
-        learned_state: bool = False,
-        backend: str = "auto",
-        fresh: float = 0.0,
-    ):
-        super().__init__()
-        self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._config["cell"] = stored(cell)
-        self.lookup = nn.Embedding(vocabulary, embedding)
-        self.recurrent = Recurrent(
-            embedding, hidden, cell, layers, dropout=dropout, residual=residual, backend=backend,
-            learned_state=learned_state,
-        )  # fmt: skip
-        self.head = nn.Linear(hidden, vocabulary)
-        self.dropout, self.fresh = dropout, fresh
 
-    def config(self) -> dict[str, Any]:
-        return self._config
+class LMModel(Model, Previews):
+    """Embedding, `Recurrent`, linear head, cross-entropy."""
+
+    def __init__(self, spec: LMSpec):
+        super().__init__(spec)
+        options, self.dropout = spec.options, spec.dropout
+        self.embedding = nn.Embedding(len(spec.tokenizer), spec.embedding)
+        self.recurrent = options.recurrent(
+            spec.embedding, spec.hidden, spec.dropout, learn_initial_state=options.learn_initial_state
+        )
+        self.head = nn.Linear(spec.hidden, len(spec.tokenizer))
 
     def describe(self) -> str:
-        return f"{super().describe()}, embedding {self._config['embedding']}, dropout {self._config['dropout']:g}"
+        return f"{super().describe()}, embedding {self.spec.embedding}, dropout {self.dropout:g}"
 
-    @classmethod
-    def prepare(
-        cls, paths: list[str], options: LMOptions, seconds: float | None = None, key: str | None = None, seed: int = 0
-    ) -> tuple[LMOptions, Data]:
-        text = _text(paths, options, key)
-        return _chosen(options, len(text.ids), seconds), _data(text, options)
+    def loss(self, batch: Batch, state: State = None, context: Context = Context()) -> Loss:
+        """Mean cross-entropy, in nats, over the targets that are not IGNORED.
 
-    @classmethod
-    def new(cls, options: LMOptions, data: Data) -> "LM":
-        assert options.hidden is not None
-        assert options.embedding is not None
-        assert options.dropout is not None
-        return cls(
-            len(registry.from_json(data.config["tokens"])), options.embedding, options.hidden, options.cell, options.layers,
-            options.dropout, options.residual, options.learn_initial_state, options.backend, options.reset_probability,
-        )  # fmt: skip
-
-    def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
-        """input and target (B, S); the graph is cut before each of `cuts`; the state carried on is that after `carry`
-        steps. Mean nats over the targets that are not IGNORED."""
-        if self.training and self.fresh and state is not None:
+        input, target: (B, S); cuts: steps before which the state is detached; carry: the number of steps after which
+        the state is that of the next batch.
+        """
+        probability = self.spec.options.reset_probability
+        if self.training and probability and state is not None:
             # a model that has read its text only once or twice would hardly know how one begins: the states that it
-            # carries along were begun with weights long gone, and from the start it may never reach the like of them
-            state = self.recurrent.anew(state, torch.rand(len(batch["input"])) < self.fresh)
+            # carries were started with weights long gone, and from the start it may never reach the like of them
+            state = self.recurrent.reset_state(state, torch.rand(len(batch["input"])) < probability)
         cuts, carry = set(batch["cuts"]), batch["carry"]
-        x, outputs = self.lookup(batch["input"]), []
+        x, outputs = self.embedding(batch["input"]), []
         carried = detach(state) if carry == 0 else None
         for begin, end in pairwise(sorted({0, carry, x.shape[1]} | cuts)):
             if begin in cuts:
@@ -133,113 +114,105 @@ class LM(Task):
         target = batch["target"]
         logits = self.head(drop(y, self.dropout, self.training)).flatten(0, 1).float()
         nats = F.cross_entropy(logits, target.flatten(), ignore_index=IGNORED, reduction="sum")
-        tokens = (target != IGNORED).sum()
-        return nats / tokens, carried, {"nats": nats.detach(), "tokens": tokens}
+        count = (target != IGNORED).sum()
+        return Loss(nats / count, count, {"loss": nats}, carried)
 
     def logits(self, tokens: Tensor, state: State = None) -> tuple[Tensor, State]:
         """The logits (B, T, V) of the token after each of these (B, T), and the state after the last."""
-        y, state = self.recurrent(self.lookup(tokens), state)
+        y, state = self.recurrent(self.embedding(tokens), state)
         return self.head(y), state
 
-    def source(
-        self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error",
-        log: Log = lambda line: None,
-    ) -> Source | None:  # fmt: skip
-        options = restore(LMOptions, config["options"])
-        if reset is not None:
-            options = replace(options, seq_len=reset, bptt=None)
-        if path is None:
-            text = _text(config["data"]["paths"], options, config["data"]["key"])
-            if text.tokens.to_json() != config["data"]["tokens"]:
-                raise UserError(f"{', '.join(config['data']['paths'])} now has other tokens than the run was trained "
-                                "with: name a text with --text")  # fmt: skip
-            return getattr(_data(text, options), split)
-        ids = corpus.read_with(registry.from_json(config["data"]["tokens"]), path, options.encoding, unknown, log)
-        return Windows.of_tokens(ids, options.batch_size, options.seq_len)
+    def stepper(self) -> RecurrentTokenStepper:
+        """The model, one token at a time."""
+        return RecurrentTokenStepper(self.recurrent, self.embedding.weight, self.head)
 
-    def stepper(self) -> Stepper:
-        return LMStepper(self.recurrent, self.lookup.weight, self.head)
+    def preview(self, context: Context) -> str:
+        tokenizer = self.spec.tokenizer
+        prompt, generator = tokenizer.encode(self.spec.seed_text), torch.Generator().manual_seed(0)
+        generated = sample(self.stepper(), prompt, PREVIEWED, Sampling(), generator)
+        return tokenizer.decode(int(token) for token in generated)
 
-    def opening(
-        self,
-        config: dict[str, Any],
-        prompt: str,
-        labels: tuple[str, ...],
-        unknown: Unknown,
-        log: Callable[[str], None],
-    ) -> tuple[Batch, list[int], int | None]:
-        """Without a prompt from the first token of the text; nothing ends it."""
+
+class LM(Task, Generates, kind="lm", summary="a language model of a text, by characters, bytes, words or subwords"):
+    """A language model."""
+
+    Options, Spec, Model = LMOptions, LMSpec, LMModel
+    unit = "token"
+    lr = 0.01
+    nats = True
+
+    def prepare(self, paths: list[str], options: LMOptions, budget: float | None = None, seed: int = 0) -> Dataset:
+        text = read(paths, options)
+        hidden, dropout = sizes(len(text.ids), budget)
+        hidden = options.hidden or hidden
+        spec = LMSpec(
+            options=options.resolved(),
+            tokenizer=text.tokens,
+            hidden=hidden,
+            embedding=options.embedding or min(64, hidden),
+            dropout=dropout if options.dropout is None else options.dropout,
+            seed_text=first_token(text),
+        )
+        splits, notes = divide(text, options)
+        train = streams(splits["train"], options, text.key)
+        assert train is not None
+        if train.seq_len < options.seq_len or train.batch_size < options.batch_size:
+            notes.append(f"the text is small: batch size {train.batch_size} and sequence length {train.seq_len} "
+                         f"instead of {options.batch_size} and {options.seq_len}")  # fmt: skip
+        valid, test = (streams(splits[name], options, text.key) for name in ("valid", "test"))
+        unigram = entropy(splits["train"][:COUNTED])
+        return Dataset(train, valid, test, spec, text.key, text.paths, [*text.notes, *notes], unigram)
+
+    def source(self, spec: LMSpec, paths: list[str], split: str | None, reading: Reading = Reading()) -> Windows | None:
+        options = spec.options
+        if reading.reset is not None:
+            options = replace(options, seq_len=reading.reset, bptt=None)
+        if split is None:
+            (path,) = paths
+            ids = corpus.read_with(spec.tokenizer, path, options.encoding, reading.unknown, reading.log)
+            return Windows.of_tokens(ids, options.batch_size, options.seq_len)
+        text = read(paths, options)
+        if text.tokens.to_json() != spec.tokenizer.to_json():
+            raise UserError(f"{', '.join(paths)} now has other tokens than the run was trained with: name a text with "
+                            "`text`")  # fmt: skip
+        return streams(divide(text, options)[0][split], options, text.key)
+
+    def prompt(self, spec: LMSpec, text: str, labels: tuple[str, ...], reading: Reading) -> Prompt:
+        """Without a text, generation starts with the first token of the training text; nothing ends it."""
         if labels:
-            raise UserError(f"--label {labels[0]}: a language model has none; elman train generate makes one that has")
-        tokens = registry.from_json(config["tokens"])
-        return {}, tokens.encode(prompt, unknown, log) or tokens.encode(config["seed_text"]), None
+            raise UserError(f"--label {labels[0]}: a language model has no labels; elman train generate makes one that "
+                            "has")  # fmt: skip
+        ids = spec.tokenizer.encode(text, reading.unknown, reading.log)
+        return Prompt({}, ids or spec.tokenizer.encode(spec.seed_text), None)
 
-    def sampler(self, config: dict[str, Any]) -> Callable[[int], str]:
-        tokens = registry.from_json(config["tokens"])
+    def stepper(self, model: LMModel) -> RecurrentTokenStepper:
+        return model.stepper()
 
-        def write(length: int) -> str:
-            generator = torch.Generator().manual_seed(0)
-            written = sample(self.stepper(), tokens.encode(config["seed_text"]), length, Sampling(), generator)
-            return tokens.decode(int(ids[0]) for ids in written)
-
-        return write
-
-
-class LMStepper:
-    """A layer and a head a token at a time, prepared once. `vectors` (V, E): what stands for each token."""
-
-    def __init__(self, recurrent: Recurrent, vectors: Tensor, head: nn.Linear):
-        self.initial, self.advance = recurrent.initial, recurrent.unrolled()
-        self.weight, self.head = vectors, (head.weight, head.bias)
-        self.device = vectors.device
-        self.decoder = recurrent.decoder(vectors, head)
-
-    def begin(self, batch: Batch) -> State:
-        """The state before the first token, for the rows of `batch["input"]` (B, ...)."""
-        return self.initial(len(batch["input"]))
-
-    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `Stepper`. A distribution (B, V) is taken as the mean of the tokens' vectors under it."""
-        x = token.to(self.weight) @ self.weight if token.is_floating_point() else F.embedding(token, self.weight)
-        y, state = self.advance(x, state)
-        return F.linear(y, *self.head), state
-
-    def block(self, token: Tensor, state: State, uniforms: Tensor, how: Sampling) -> tuple[Tensor, State] | None:
-        """See `Stepper`."""
-        if self.decoder is None or watched() or token.is_floating_point() or not how.plain:
-            return None
-        return self.decoder(token, state, uniforms, how.temperature, how.greedy)
+    def tokenizer(self, spec: LMSpec) -> Tokenizer:
+        return spec.tokenizer
 
 
 # seconds of training, units of the one layer, and dropout for a text that is read some ten times in it
 SIZES = ((20, 128, 0.0), (100, 256, 0.1), (200, 384, 0.2), (900, 512, 0.3), (3600, 768, 0.4), (float("inf"), 1024, 0.5))
 # a text of fewer tokens cannot teach more units than these
 SMALL_TEXTS = ((1_000, 64), (30_000, 128), (300_000, 256))
-TOKENS_A_SECOND = 60_000  # two cores, about; only to guess how often the text is read
+TOKENS_PER_SECOND = 60_000  # on two cores, about; only to estimate how often the text is read
 
 
-def _chosen(options: LMOptions, tokens: int, seconds: float | None) -> LMOptions:
-    """The options with the sizes that were not given."""
-    seconds = 90.0 if seconds is None else seconds
-    hidden, dropout = next((hidden, dropout) for limit, hidden, dropout in SIZES if seconds <= limit)
+def sizes(tokens: int, budget: float | None) -> tuple[int, float]:
+    """Units and dropout for a text of so many tokens and a training of so many seconds."""
+    budget = 90.0 if budget is None else budget
+    hidden, dropout = next((hidden, dropout) for limit, hidden, dropout in SIZES if budget <= limit)
     hidden = min([hidden, *(most for limit, most in SMALL_TEXTS if tokens < limit)])
-    if tokens < SMALL_TEXTS[0][0] or tokens > seconds * TOKENS_A_SECOND / 2:
-        dropout = 0.0  # to be learned by heart, or read so seldom that it cannot be
-    return replace(
-        options,
-        cell=options.cell if isinstance(options.cell, str) else stored(options.cell),  # a class, from Python
-        tokens=options.tokens or TOKENS,
-        hidden=options.hidden or hidden,
-        embedding=options.embedding or min(64, options.hidden or hidden),
-        dropout=dropout if options.dropout is None else options.dropout,
-    )
+    if tokens < SMALL_TEXTS[0][0] or tokens > budget * TOKENS_PER_SECOND / 2:
+        dropout = 0.0  # overfitted on purpose, or read so seldom that it cannot be overfitted
+    return hidden, dropout
 
 
-def _text(paths: list[str], options: LMOptions, key: str | None) -> Corpus:
-    """The text; that of a run again when its key is given: what came through standard input is in the cache."""
-    paths = [corpus.PREFIX + key] if key and paths == [STANDARD_INPUT] else paths
+def read(paths: list[str], options: LMOptions) -> Corpus:
+    """The text as tokens."""
     if options.valid + options.test >= 1:
-        raise UserError(f"--valid {options.valid:g} and --test {options.test:g} leave nothing to train on: together "
+        raise UserError(f"`valid` {options.valid:g} and `test` {options.test:g} leave nothing to train on: together "
                         "they must be less than 1")  # fmt: skip
     return corpus.read(
         paths, options.tokens or TOKENS, options.encoding, options.pattern, options.vocab_size, options.lower,
@@ -247,8 +220,23 @@ def _text(paths: list[str], options: LMOptions, key: str | None) -> Corpus:
     )  # fmt: skip
 
 
+def divide(text: Corpus, options: LMOptions) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The token ids of the contiguous training, validation and test splits, and lines for the user."""
+    total, notes, held_out = len(text.ids), list[str](), _held_out(text, options)
+    for name, size in held_out.items():
+        if 0 < size < SMALLEST_SPLIT or size == 0 < getattr(options, name):
+            held_out[name] = 0
+            notes.append(f"no {name} split: {getattr(options, name):.0%} of {total} tokens is too little")
+    first = total - held_out["valid"] - held_out["test"]
+    if first < 2:
+        first = 0
+        notes.append("no training split is left")
+    end = first + held_out["valid"]
+    return {"train": text.ids[:first], "valid": text.ids[first:end], "test": text.ids[end:]}, notes
+
+
 def _held_out(text: Corpus, options: LMOptions) -> dict[str, int]:
-    """How many tokens each part behind the training part has. Where tokens were learnt from it, it ends just there."""
+    """Tokens of the splits after the training split. Where the tokenizer was learned from it, it ends just there."""
     total = len(text.ids)
     if text.train is None:
         return {"valid": int(total * options.valid), "test": int(total * options.test)}
@@ -257,34 +245,17 @@ def _held_out(text: Corpus, options: LMOptions) -> dict[str, int]:
     return {"valid": rest - test, "test": test}
 
 
-def _data(text: Corpus, options: LMOptions) -> Data:
-    """The text as contiguous training, validation and test parts."""
-    notes, total = list(text.notes), len(text.ids)
-    sizes = _held_out(text, options)
-    for name, size in sizes.items():
-        if 0 < size < SMALLEST_SPLIT or size == 0 < getattr(options, name):
-            sizes[name] = 0
-            notes.append(f"no {name} part: {getattr(options, name):.0%} of {total} tokens is too little")
-    first = total - sizes["valid"] - sizes["test"]
-    if first < 2:
-        first = 0
-        notes.append("no training part is left")
-    parts = {"train": text.ids[:first], "valid": text.ids[first : first + sizes["valid"]]}
-    parts["test"] = text.ids[first + sizes["valid"] :]
-    made = {name: Windows.of_tokens(ids, options.batch_size, options.seq_len, options.bptt) if len(ids) > 1 else None
-            for name, ids in parts.items()}  # fmt: skip
-    train = made["train"]
-    assert train is not None
-    if train.seq_len < options.seq_len or train.batch_size < options.batch_size:
-        notes.append(f"the text is small: {train.batch_size} rows and a window of {train.seq_len} instead of "
-                     f"{options.batch_size} and {options.seq_len}")  # fmt: skip
-    config = {"tokens": text.tokens.to_json(), "seed_text": _beginning(text)}
-    return Data(train, made["valid"], made["test"], text.key, config, notes, entropy(parts["train"][:COUNTED]))
+def streams(ids: np.ndarray, options: LMOptions, key: str) -> Windows | None:
+    """The tokens as parallel streams; None where there are too few."""
+    if len(ids) < 2:
+        return None
+    return Windows.of_tokens(ids, options.batch_size, options.seq_len, options.bptt, key)
 
 
-def _beginning(text: Corpus) -> str:
-    """The first token that can be read again as it is written: not half of a character, nor the unknown word."""
-    for token in chain(text.ids[:FIRST].tolist(), range(len(text.tokens))):
-        if text.tokens.encode(written := text.tokens.decode([token]), "skip") == [token]:
-            return written
+def first_token(text: Corpus) -> str:
+    """The first token that is encoded again as itself: not half of a character, nor the unknown word."""
+    candidates: Sequence[int] = text.ids[:FIRST].tolist()
+    for token in chain(candidates, range(len(text.tokens))):
+        if text.tokens.encode(decoded := text.tokens.decode([token]), "skip") == [token]:
+            return decoded
     return ""

@@ -1,31 +1,41 @@
 """The options of a network, whatever its task."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self
 
-from cyclopts import Parameter
+from elman.cells.registry import stored
+from elman.cells.stored_cell import StoredCell
+from elman.options import PositiveInt, Share, at_most
+from elman.recurrent.layer import Recurrent
+from elman.schema import Decode
 
-from elman.options import PositiveInt, Share
 
-
-@Parameter(name="*")
 @dataclass(frozen=True)
 class NetworkOptions:
     """What is built. None: chosen from the size of the data and the time there is."""
 
-    cell: Any = "lstm"
+    cell: Annotated[Any, Decode(StoredCell.from_json)] = "lstm"
     """The recurrence: a name of `elman list cells`, with options as in lstm:forget_bias=0, or my_cell.py:MyCell."""
     hidden: PositiveInt | None = None
-    """Units a layer."""
-    layers: PositiveInt = 1
+    """Units per layer."""
+    layers: Annotated[PositiveInt, at_most(1000)] = 1
     """Recurrent layers on top of each other."""
     embedding: PositiveInt | None = None
-    """Size of the vector that stands for a token."""
+    """Size of a token's embedding."""
     dropout: Annotated[float | None, Share] = None
-    """Share of units set to 0 in training: between layers, before the head, and where a task says so."""
+    """Dropout probability: between layers, before the head, and where a task adds it."""
     residual: bool = False
     """From the second layer on, add a layer's input to its output."""
     backend: str = "auto"
     """What runs the recurrence: auto, fused, native or loop."""
     batch_size: PositiveInt = 32
-    """Rows of a batch: texts side by side, or parallel streams of one text."""
+    """Rows per batch: texts side by side, or parallel streams of one text."""
+
+    def resolved(self) -> Self:
+        """The options with the cell as a run stores it: by registered name, or as its graph."""
+        return replace(self, cell=stored(self.cell))
+
+    def recurrent(self, input_size: int, hidden: int, dropout: float = 0.0, **options: Any) -> Recurrent:
+        """A `Recurrent` with the cell, depth, residual connections and backend of these options."""
+        options = {"layers": self.layers, "residual": self.residual} | options
+        return Recurrent(input_size, hidden, self.cell, dropout=dropout, backend=self.backend, **options)

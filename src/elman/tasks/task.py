@@ -1,200 +1,124 @@
-"""The contract of a task, and of the data it trains on."""
+"""The contract of a task: how a user's data becomes a model's batches."""
 
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 import elman.tasks
 from elman import errors
-from elman.data.source import Batch as Batch
-from elman.data.source import to as to
-from elman.data.table import Table
-from elman.errors import UserError
-from elman.log import Log
-from elman.recurrent.layer import Recurrent
-from elman.recurrent.state import State
+from elman.data.source import Source
+from elman.tasks.model import Model as Network
+from elman.tasks.spec import Spec
 from elman.tokenizers.tokenizer import Unknown
 
-Answer = dict[str, Any]  # the answer itself first, then what belongs to it
 
+@dataclass(frozen=True)
+class Dataset:
+    """What a task trains on.
 
-class Source(Protocol):
-    """Batches that can be asked for in any order, so that a run can go on where it stopped. `str` tells its sizes;
-    `workers` is how many processes are worth having to make batches: 0 where that takes next to no time."""
-
-    @property
-    def workers(self) -> int: ...
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        ...
-
-    def batch(self, epoch: int, index: int) -> Batch:
-        """One batch. No state is carried into index 0."""
-        ...
-
-
-@dataclass
-class Data:
-    """What a task trains on. `key` names the content: a run goes on only with the same. `config` is what is needed to
-    read an input when the model is used; `notes` are lines to log the user; `floor` is the loss, nats a token, of
-    knowing nothing but how often each target comes."""
+    - key: names the content; a run resumes only with the same
+    - paths: where it is read from again
+    - notes: lines for the user
+    - unigram_entropy: nats per unit of predicting nothing but how often each target occurs; None where that is unknown
+    """
 
     train: Source
     valid: Source | None
     test: Source | None
+    spec: Spec
     key: str
-    config: dict[str, Any]
+    paths: list[str]
     notes: list[str] = field(default_factory=list)
-    floor: float | None = None
+    unigram_entropy: float | None = None
 
 
-def entropy(targets: np.ndarray) -> float:
-    """Nats a target (N,), of knowing how often each comes."""
-    shares = np.bincount(targets) / len(targets)
-    return -float((shares * np.log(shares, where=shares > 0, out=np.zeros_like(shares))).sum())
+@dataclass(frozen=True)
+class Reading:
+    """How data is read again, by evaluation and inspection.
+
+    - unknown: what to do with a character that the model does not know
+    - reset: steps after which the state is reset, for streams
+    - log: where lines for the user go
+    """
+
+    unknown: Unknown = "error"
+    reset: int | None = None
+    log: Callable[[str], None] = lambda line: None
 
 
-class Stepper(Protocol):
-    """All that decoding knows of a generative task."""
+class Task(ABC):
+    """One kind of task. It has no state: its methods take what they need.
 
-    device: torch.device
+        class Draw(Task, kind="draw", summary="images, painted in steps (DRAW)"):
+            Options, Spec, Model = DrawOptions, DrawSpec, DrawModel
 
-    def begin(self, batch: Batch) -> State:
-        """The state before the first token."""
-        ...
-
-    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """token (B,) int64, or a distribution (B, V), gives the logits (B, V) of the next token, and the state."""
-        ...
-
-    # A stepper may also have `block(token (B,), state, uniforms (n, B), how: Sampling)`: the next n tokens (n, B) and
-    # the state, the same as `step` and `how` would give one after another; or None, to be asked step by step.
-
-
-class Task(nn.Module, ABC):
-    """A model and its loss.
-
-    A subclass has a `kind`, its word on the command line, and `Options`, a dataclass. Its constructor takes keyword
-    arguments that JSON can hold; `config` returns them.
+    - Options: a frozen dataclass, the home of every hyper-parameter and its default
+    - Spec: what a model is built from
+    - Model: the network, built as `Model(spec)`
+    - unit: what the loss is the mean over
+    - lr, clip: learning rate and bound of the gradient where none is given
+    - nats: whether the loss is in nats per unit, so that bits say something
     """
 
     kind: ClassVar[str] = ""
     summary: ClassVar[str] = ""
-    unit: ClassVar[str] = "token"  # of what the loss is the mean over
-    lr: ClassVar[float] = 0.01  # learning rate where none is given
-    clip: ClassVar[float] = 1.0  # where the gradient is clipped if nothing is said
-    next_step: ClassVar[str] = "let it write: elman sample"  # what to do with a trained model
-    asks: ClassVar[tuple[str, ...]] = ()  # what `elman predict` needs of each row: text, source, image, ...
     Options: ClassVar[type]
+    Spec: ClassVar[Any]
+    Model: ClassVar[Any]
+    unit: ClassVar[str] = "row"
+    lr: ClassVar[float] = 0.002
+    clip: ClassVar[float] = 1.0
+    nats: ClassVar[bool] = False
 
-    @classmethod
-    @abstractmethod
-    def prepare(
-        cls, paths: list[str], options: Any, seconds: float | None = None, key: str | None = None, seed: int = 0
-    ) -> tuple[Any, Data]:
-        """The options with every size chosen, and the data. `seconds`: how long training may take, where that is
-        known; `key`: the content a run was begun with, when it is read again; `seed`: of the order of examples."""
-
-    @classmethod
-    @abstractmethod
-    def new(cls, options: Any, data: Data) -> "Task":
-        """The model, its weights fresh."""
-
-    @abstractmethod
-    def config(self) -> dict[str, Any]:
-        """The arguments of the constructor, as JSON."""
+    def __init_subclass__(cls, kind: str = "", summary: str = "", **keywords: Any):
+        super().__init_subclass__(**keywords)
+        cls.kind, cls.summary = kind, summary
+        if kind:
+            _KINDS[kind] = cls
 
     @abstractmethod
-    def loss(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
-        """The mean loss; the state to carry to the next batch, or None; and sums: `nats` and `tokens` at least, `right`
-        where a prediction is right or wrong. In training the batch has `progress` (), from 0 to 1."""
-
-    def forward(self, batch: Batch, state: State = None) -> tuple[Tensor, State, dict[str, Tensor]]:
-        """`loss`, so that what wraps a module (DistributedDataParallel) wraps a task."""
-        return self.loss(batch, state)
+    def prepare(self, paths: list[str], options: Any, budget: float | None = None, seed: int = 0) -> Dataset:
+        """Reads the data and chooses what the options leave open. `budget`: seconds that training may take, where that
+        is known; `seed`: of the order of rows."""
 
     @abstractmethod
-    def source(
-        self, config: dict[str, Any], split: str, path: str | None, reset: int | None, unknown: Unknown = "error",
-        log: Log = lambda line: None,
-    ) -> Source | None:  # fmt: skip
-        """What the loss is taken over after training: a part of the run's own data, or all of another `path`; cut every
-        `reset` tokens where the state shall begin anew. `config` is the run's; what was cut or left out goes to
-        `log`. None when there is no such part."""
+    def source(self, spec: Any, paths: list[str], split: str | None, reading: Reading = Reading()) -> Source | None:
+        """A split (train, valid, test) of the data that a model was trained on, read again; with `split=None` all of
+        other data, encoded in the same way. None where there is no such split."""
 
-    def judge(self, source: Any, config: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
-        """Figures beside the loss that need what the model says itself: F1, BLEU; over the first `limit` rows. `config`
-        is that of the data."""
-        return {}
+    def build(self, spec: Any) -> Network:
+        """The network, its weights random."""
+        return self.Model(spec)
 
-    def describe(self) -> str:
-        """The sizes of the model in a few words."""
-        return ", ".join(layer.sizes for layer in self.layers())
 
-    def stepper(self) -> Stepper:
-        """The task as a generator of tokens. Make a new one after the weights have changed."""
-        raise NotImplementedError(f"a {self.kind} model does not generate")
-
-    def opening(
-        self,
-        config: dict[str, Any],
-        prompt: str,
-        labels: tuple[str, ...],
-        unknown: Unknown,
-        log: Callable[[str], None],
-    ) -> tuple[Batch, list[int], int | None]:
-        """How writing begins: what the stepper is given for one row, the tokens that are read before the first is
-        chosen, and the token that ends a text, if there is one. `config` is that of the data."""
-        raise UserError(f"a {self.kind} model writes nothing of itself: elman predict RUN")
-
-    def predict(self, rows: Table, config: dict[str, Any], log: Log, **how: Any) -> list[Answer]:
-        """What the model says of each row of a table, whose columns are those that the task asks for."""
-        raise UserError(f"a {self.kind} model answers nothing: elman sample RUN")
-
-    @property
-    def sees(self) -> bool:
-        """Whether it is asked about pictures."""
-        return False
-
-    def line(self, answer: Answer) -> str:
-        """An answer in a line of text."""
-        return str(next(iter(answer.values())))
-
-    def told(self, answer: Answer) -> str:
-        """An answer in more lines than one, where it is the only one and there is more to say."""
-        return self.line(answer)
-
-    def sampler(self, config: dict[str, Any]) -> Callable[[int], str] | None:
-        """A function that writes that many tokens, to be shown while training; None where nothing is generated.
-        `config` is that of the data."""
-        return None
-
-    def layers(self) -> list[Recurrent]:
-        """The recurrent layers of the model."""
-        return [module for module in self.modules() if isinstance(module, Recurrent)]
+_KINDS: dict[str, type[Task]] = {}
 
 
 def kinds() -> dict[str, type[Task]]:
-    """The tasks of this package by kind."""
-    found: dict[str, type[Task]] = {}
+    """All tasks by kind: those of this package, and those whose files were imported."""
     for info in pkgutil.iter_modules(elman.tasks.__path__):
-        module = importlib.import_module(f"elman.tasks.{info.name}")
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Task) and value.kind:
-                found[value.kind] = value
-    return found
+        importlib.import_module(f"elman.tasks.{info.name}")
+    return dict(_KINDS)
 
 
-def find(kind: str) -> type[Task]:
+def find(kind: str | Task | type[Task]) -> Task:
     """The task of that kind."""
+    if isinstance(kind, Task):
+        return kind
+    if isinstance(kind, type):
+        return kind()
     if kind not in kinds():
         raise errors.unknown("kind of task", kind, kinds())
-    return kinds()[kind]
+    return kinds()[kind]()
+
+
+def entropy(targets: np.ndarray) -> float:
+    """The unigram entropy of targets (N,), in nats."""
+    probabilities = np.bincount(targets) / len(targets)
+    logs = np.log(probabilities, where=probabilities > 0, out=np.zeros_like(probabilities))
+    return -float((probabilities * logs).sum())

@@ -1,186 +1,171 @@
-"""What tasks share that see pictures: how a picture becomes a grid of vectors.
-
-An encoder is described in JSON: `name`, `size` in pixels to a side, and what else it needs to be made again.
-"""
+"""What tasks share that take images: how an image becomes a grid of vectors."""
 
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import torch
-from cyclopts import Parameter
-from torch import nn
 
 from elman.data.features import FeatureExtractor, Features
 from elman.data.image import LazyImage
 from elman.data.pixels import Pixels
 from elman.data.rows import Field
+from elman.data.table import Table
 from elman.errors import UserError
 from elman.log import Log
-from elman.nets import grid as where
 from elman.nets import timm_grid
+from elman.nets.grid import Encoder, GridFeatures
 from elman.nets.residual import Residual
-from elman.nets.timm_grid import TimmGrid
-from elman.options import PositiveInt
+from elman.nets.timm_grid import TimmGrid, TimmModel
+from elman.options import PositiveInt, at_most
+from elman.schema import to_json
+from elman.tasks.answer import Answer
 from elman.tasks.tables import TableTaskOptions
 
 RESIDUAL = "residual"
-USUAL: dict[str, Any] = {"name": RESIDUAL, "size": 64}
+SIZE = 64  # pixels
+ImageSize = Annotated[PositiveInt, at_most(4096)]
+GridSize = Annotated[PositiveInt, at_most(65536)]
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class VisionOptions(TableTaskOptions):
-    """How pictures are read."""
+    """How images are read."""
 
     image_column: str | None = None
-    """The column of the pictures; the one that has some when not given."""
+    """The column of the images; the one that has some when not given."""
     encoder: str = RESIDUAL
-    """What sees the pictures. residual: a small network of our own, trained with the task; timm:NAME: a model of the
-    timm library with pretrained weights."""
+    """The image encoder. residual: a small network that is trained with the task; timm:NAME: a model of the timm
+    library with pretrained weights."""
     fine_tune: bool = False
-    """Train a timm encoder further, instead of keeping it as it is."""
-    image_size: PositiveInt | None = None
-    """Pixels to a side: every picture is brought to this size. 64 for residual, what it was made for otherwise."""
+    """Train a timm encoder further, instead of freezing it."""
+    image_size: ImageSize | None = None
+    """Pixels per side to which images are resized. 64 for residual, what it was trained with for timm."""
 
 
-class Kind(ABC):
-    """A kind of encoder. The second word of its name, behind a colon, is its own affair."""
-
-    @abstractmethod
-    def asked(self, options: VisionOptions) -> dict[str, Any]:
-        """The encoder that is asked for, as JSON."""
+class ImageEncoder(ABC):
+    """How images are encoded, as a Spec stores it."""
 
     @abstractmethod
-    def field(self, pictures: Sequence[LazyImage], config: dict[str, Any], log: Log) -> Field:
-        """What the network is given of each picture."""
+    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
+        """What the network takes of each image."""
 
     @abstractmethod
-    def network(self, config: dict[str, Any]) -> where.Encoder:
-        """Gives a grid (B, L, D) of what `field` has in a batch; `size` is D."""
+    def network(self) -> Encoder:
+        """Gives a grid (B, L, D) of what `field` has in a batch."""
 
-    @abstractmethod
-    def begin(self, network: nn.Module, config: dict[str, Any]) -> None:
-        """Gives a new network what it knows before it is trained."""
+    def load_pretrained(self, network: Encoder) -> None:  # noqa: B027 - most have none
+        """Loads pretrained weights into a new network, where there are any."""
 
 
-class Own(Kind):
-    """`Residual`, from pixels."""
+@dataclass(frozen=True)
+class ResidualEncoder(ImageEncoder):
+    """`Residual`, from pixels; image_size in pixels per side."""
 
-    def asked(self, options: VisionOptions) -> dict[str, Any]:
+    image_size: ImageSize
+
+    @classmethod
+    def choose(cls, options: VisionOptions) -> "ResidualEncoder":
+        """The encoder that the options name."""
         if options.encoder != RESIDUAL:
             raise _unknown(options.encoder)
         if options.fine_tune:
-            raise UserError("--fine-tune is for --encoder timm:NAME: residual is always trained")
-        return {"name": RESIDUAL, "size": options.image_size or USUAL["size"]}
+            raise UserError("`fine_tune` is for `encoder` timm:NAME: residual is always trained")
+        return cls(options.image_size or SIZE)
 
-    def field(self, pictures: Sequence[LazyImage], config: dict[str, Any], log: Log) -> Field:
-        return Pixels(pictures, config["size"], log)
+    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
+        return Pixels(images, self.image_size, log)
 
-    def network(self, config: dict[str, Any]) -> where.Encoder:
+    def network(self) -> Encoder:
         return Residual()
 
-    def begin(self, network: nn.Module, config: dict[str, Any]) -> None:
-        pass  # it learns all of it
 
+@dataclass(frozen=True)
+class TimmEncoder(ImageEncoder):
+    """A model of the timm library: trained with the task, or frozen, with its features computed once for each image.
 
-class Timm(Kind):
-    """A model of the timm library: a part of the task that is trained with it, or outside of it and never changed,
-    where what it finds in each picture is kept."""
+    - grid: (L, D) of its features
+    - weights: the digest of the frozen weights, None for fine-tuned ones, which are those of the run
+    """
 
-    def asked(self, options: VisionOptions) -> dict[str, Any]:
+    model: TimmModel
+    image_size: ImageSize
+    fine_tune: bool
+    grid: tuple[GridSize, GridSize]
+    weights: str | None
+
+    @classmethod
+    def choose(cls, options: VisionOptions) -> "TimmEncoder":
+        """The encoder that the options name."""
         name = options.encoder.partition(":")[2]
         if not name:
             raise _unknown(options.encoder)
-        settings, size = timm_grid.described(name, options.image_size)
-        config = {"name": options.encoder, "size": size, "fine_tune": options.fine_tune, "settings": settings}
-        model = TimmGrid(settings, size) if options.fine_tune else _pretrained(json.dumps(settings), size)
-        grid = timm_grid.shape(model, size, name)
-        return config | {"grid": list(grid)} | ({} if options.fine_tune else {"weights": model.digest()})
+        model, size = timm_grid.describe(name, options.image_size)
+        network = TimmGrid(model, size) if options.fine_tune else _pretrained(model, size)
+        grid = timm_grid.shape(network, size, name)
+        return cls(model, size, options.fine_tune, grid, None if options.fine_tune else network.digest())
 
-    def field(self, pictures: Sequence[LazyImage], config: dict[str, Any], log: Log) -> Field:
-        if config["fine_tune"]:
-            return Pixels(pictures, config["size"], log)
-        return Features(pictures, _finder(config), log)
+    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
+        if self.fine_tune:
+            return Pixels(images, self.image_size, log)
+        return Features(images, self._finder(), log)
 
-    def network(self, config: dict[str, Any]) -> where.Encoder:
-        if config["fine_tune"]:
-            return TimmGrid(config["settings"], config["size"])
-        return where.Placed(config["grid"][1])
+    def network(self) -> Encoder:
+        return TimmGrid(self.model, self.image_size) if self.fine_tune else GridFeatures(self.grid[1])
 
-    def begin(self, network: nn.Module, config: dict[str, Any]) -> None:
-        if config["fine_tune"]:
-            network.load_state_dict(TimmGrid(config["settings"], config["size"], pretrained=True).state_dict())
+    def load_pretrained(self, network: Encoder) -> None:
+        if self.fine_tune:
+            network.load_state_dict(TimmGrid(self.model, self.image_size, pretrained=True).state_dict())
 
+    def _finder(self) -> FeatureExtractor:
+        name = f"timm:{self.model.name}"
 
-ENCODERS: dict[str, Kind] = {RESIDUAL: Own(), "timm": Timm()}
+        @cache
+        def network() -> TimmGrid:
+            found = _pretrained(self.model, self.image_size)
+            if found.digest() != self.weights:
+                raise UserError(f"the weights of {name} are not those that this model was trained with: its features "
+                                "would differ")  # fmt: skip
+            return found
 
+        @torch.inference_mode()
+        def find(pixels: np.ndarray) -> np.ndarray:
+            given = torch.from_numpy(pixels)[None].to(network().mean.device)
+            return network().grid(given)[0].float().cpu().numpy()
 
-def asked(options: VisionOptions) -> dict[str, Any]:
-    """The encoder that is asked for, as JSON."""
-    return _kind(options.encoder).asked(options)
-
-
-def seen(pictures: Sequence[LazyImage], config: dict[str, Any], log: Log) -> Field:
-    """What the encoder is given of each picture. `config` is that of the data."""
-    return _kind(config["encoder"]["name"]).field(pictures, config["encoder"], log)
-
-
-def encoder(config: dict[str, Any]) -> where.Encoder:
-    """The network of an encoder, which is about to be given its weights; see `Kind.network`."""
-    return _kind(config["name"]).network(config)
-
-
-def begin(network: nn.Module, config: dict[str, Any]) -> None:
-    """Gives the network of an encoder what it knows before training."""
-    _kind(config["name"]).begin(network, config)
+        version = timm_grid.timm(self.model.name).__version__
+        key = json.dumps([to_json(self.model), self.image_size, self.weights, version])
+        return FeatureExtractor(name, key, self.image_size, self.grid, find)
 
 
-def _kind(name: str) -> Kind:
-    word = name.partition(":")[0]
+@cache
+def _pretrained(model: TimmModel, size: int) -> TimmGrid:
+    """A frozen model, made once per process."""
+    device = "cuda" if torch.cuda.is_available() and torch.utils.data.get_worker_info() is None else "cpu"
+    return TimmGrid(model, size, pretrained=True).to(device).eval().requires_grad_(False)
+
+
+ENCODERS: dict[str, type[ResidualEncoder] | type[TimmEncoder]] = {RESIDUAL: ResidualEncoder, "timm": TimmEncoder}
+
+
+def choose(options: VisionOptions) -> ResidualEncoder | TimmEncoder:
+    """The image encoder that the options name; a word behind a colon is its own affair."""
+    word = options.encoder.partition(":")[0]
     if word not in ENCODERS:
-        raise _unknown(name)
-    return ENCODERS[word]
+        raise _unknown(options.encoder)
+    return ENCODERS[word].choose(options)
+
+
+def with_image(answer: Answer, rows: Table) -> Answer:
+    """The answer, its attention over the image of its row."""
+    if answer.attention is None:
+        return answer
+    return replace(answer, attention=replace(answer.attention, keys=rows.columns["image"][answer.row]))
 
 
 def _unknown(name: str) -> UserError:
     return UserError(f"unknown encoder '{name}': it is {RESIDUAL}, or timm:NAME, such as timm:resnet18")
-
-
-@cache
-def _pretrained(settings: str, size: int) -> TimmGrid:
-    """A model that stays as it is, made once a process."""
-    device = "cuda" if torch.cuda.is_available() and torch.utils.data.get_worker_info() is None else "cpu"
-    return TimmGrid(json.loads(settings), size, pretrained=True).to(device).eval().requires_grad_(False)
-
-
-def _finder(config: dict[str, Any]) -> FeatureExtractor:
-    name, size, settings = config["name"], config["size"], config["settings"]
-
-    @cache
-    def model() -> TimmGrid:
-        found = _pretrained(json.dumps(settings), size)
-        if found.digest() != config["weights"]:
-            raise UserError(f"the weights of {name} are not those that this model was trained with: it would see "
-                            "something else in every picture")  # fmt: skip
-        return found
-
-    @torch.inference_mode()
-    def find(pixels: np.ndarray) -> np.ndarray:
-        given = torch.from_numpy(pixels)[None].to(model().mean.device)
-        return model().grid(given)[0].float().cpu().numpy()
-
-    told = settings["pretrained_cfg"]
-    key = (
-        settings["name"],
-        size,
-        config["weights"],
-        told["mean"],
-        told["std"],
-        timm_grid.timm(settings["name"]).__version__,
-    )
-    return FeatureExtractor(name, json.dumps(key), size, tuple(config["grid"]), find)

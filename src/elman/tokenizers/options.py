@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from elman.options import Choices, PositiveInt
 from elman.tokenizers import registry
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class TokenizerOptions:
     """How text is tokenized. A task may have another default of its own."""

@@ -1,34 +1,44 @@
-"""The loss of a task over a part of its data."""
+"""The means of a model's sums over a split."""
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
-from elman.tasks.task import Source, Task, to
+from elman.data.source import Source, to
+from elman.tasks.model import Model
 from elman.training.device import Precision
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """count: what the means are over; means: sum / count of every named sum, NaN where count is 0."""
+
+    count: int
+    means: dict[str, float]
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return self.means["loss"]
 
 
 @torch.no_grad()
 def evaluate(
-    task: Task, source: Source, device: torch.device, precision: Precision, batches: int | None = None,
-    reset: bool = False,
-) -> dict[str, float]:  # fmt: skip
-    """The sums that `task.loss` gives over the first `batches` of a source (all when None), `loss`, nats a token, and
-    `accuracy` where something is right or wrong. The state is carried from batch to batch; with `reset` each begins
-    without one."""
-    was_training = task.training
-    task.eval()
-    sums: dict[str, Any] = {}
-    state = None
+    model: Model, source: Source, precision: Precision, batches: int | None = None, reset: bool = False
+) -> Evaluation:
+    """Evaluates the first `batches` of a source, all when None. The state is carried from batch to batch; with `reset`
+    it is reset at each."""
+    was_training = model.training
+    model.eval()
+    device, state, total = model.device, None, dict[str, torch.Tensor]()
     for index in range(len(source) if batches is None else min(batches, len(source))):
         with torch.autocast(device.type, precision.dtype, enabled=precision.dtype != torch.float32):
-            _, carried, counts = task.loss(to(source.batch(0, index), device), state)
-        state = None if reset else carried
-        for name, value in counts.items():
-            sums[name] = sums.get(name, 0) + value.double()
-    task.train(was_training)
-    totals = {name: float(value) for name, value in sums.items()}
-    count = totals["tokens"] or math.nan  # there may be nothing to say
-    right = {"accuracy": totals["right"] / count} if "right" in totals else {}
-    return totals | {"loss": totals["nats"] / count} | right
+            loss = model.loss(to(source.batch(0, index), device), state)
+        state = None if reset else loss.state
+        for name, value in {"": loss.count, **loss.sums}.items():
+            total[name] = total.get(name, 0) + value.double()
+    model.train(was_training)
+    totals = {name: float(value) for name, value in total.items()}
+    count = totals.pop("")
+    return Evaluation(round(count), {name: value / (count or math.nan) for name, value in totals.items()})

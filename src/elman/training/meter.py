@@ -1,70 +1,90 @@
-"""What a training tells of itself."""
+"""Counts what training reports, on the device of the model."""
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from elman.recurrent.state import State
+from elman.tasks.loss import Loss
+from elman.training.diagnostics import saturated
+from elman.training.evaluate import Evaluation
 from elman.training.progress import Progress
 from elman.training.reporter import Status
 
 
 class Meter:
-    """The figures of training since they were last read."""
+    """Sums of the losses and updates since the last reading. Nothing is read back from the device in between.
 
-    def __init__(self, unit: str, device: torch.device, progress: Progress, share: float):
-        self.unit, self.device, self.began, self.share = unit, device, progress.seconds, share
+    - unit: the name of what losses are the mean over
+    """
+
+    def __init__(self, unit: str, device: torch.device, progress: Progress, done: float):
+        self.unit, self.device, self.began, self.before = unit, device, progress.seconds, done
+        self.norm = self._zero()
+        self.first_bad = torch.full((), -1, device=device)
         self._restart(progress)
 
+    def _zero(self) -> Tensor:
+        return torch.zeros((), device=self.device)
+
     def _restart(self, progress: Progress) -> None:
-        self.nats = torch.zeros((), device=self.device)
-        self.count = torch.zeros((), device=self.device)
-        self.clipped, self.updates = torch.zeros((), device=self.device), 0
-        self.since, self.tokens = progress.seconds, progress.tokens
-        self.busy, self.waited = progress.busy, progress.waited
+        self.count, self.sums, self.clipped, self.updates = self._zero(), dict[str, Tensor](), self._zero(), 0
+        self.counted, self.uncounted = 0, torch.zeros((), dtype=torch.int64, device=self.device)
+        self.since, self.busy, self.waited = progress.seconds, progress.busy, progress.waited
 
-    def add(self, counts: dict[str, Tensor]) -> None:
-        """Adds what a batch's `loss` counted; nothing is read back from the device."""
-        self.nats += counts["nats"]
-        self.count += counts["tokens"]
+    def add(self, loss: Loss) -> None:
+        """Adds the loss of a batch."""
+        self.count += loss.count
+        self.uncounted += loss.count.long()
+        for name, value in loss.sums.items():
+            self.sums[name] = self.sums.get(name, self._zero()) + value.detach()
 
-    def clip(self, clipped: Tensor) -> None:
-        """Counts an update, and whether the norm of its gradient was above the bound."""
-        self.clipped += clipped
-        self.updates += 1
+    def update(self, step: int, loss: Tensor, norm: Tensor, clip: float) -> None:
+        """Counts an update, whether its gradient was clipped, and the first whose loss or gradient is not finite."""
+        self.norm, self.updates = norm, self.updates + 1
+        self.clipped += norm > clip
+        bad = ~torch.isfinite(norm + loss.detach()) & (self.first_bad < 0)
+        self.first_bad = torch.where(bad, step, self.first_bad)
+
+    def bad_step(self) -> int | None:
+        """The first update whose loss or gradient was not finite, if there was one. Reads from the device."""
+        step = int(self.first_bad)
+        return None if step < 0 else step
+
+    def count_units(self, progress: Progress) -> None:
+        """Adds the units since the last call to the progress. Reads from the device."""
+        units = int(self.uncounted)
+        self.uncounted = torch.zeros_like(self.uncounted)
+        self.counted += units
+        progress.units += units
 
     def seconds(self, progress: Progress) -> float:
-        """Since the last reading."""
+        """Seconds since the last reading."""
         return progress.seconds - self.since
 
     def read(
-        self,
-        progress: Progress,
-        batches: int,
-        share: float,
-        seen: Mapping[str, float],
-        norm: Tensor,
-        lr: float,
-        stuck: float = 0.0,
-    ) -> Status:
-        """The status; the next reading begins here."""
-        spent, gone = progress.seconds - self.began, share - self.share
+        self, progress: Progress, batches: int, done: float, validation: Evaluation | None, lr: float,
+        state: State = None,
+    ) -> Status:  # fmt: skip
+        """The status; the next reading starts here. Reads from the device."""
+        spent, gone = progress.seconds - self.began, done - self.before
+        self.count_units(progress)
+        count, units, busy = float(self.count), self.counted, max(progress.busy - self.busy, 1e-9)
         status = Status(
             step=progress.step,
             epoch=progress.epoch + progress.index / batches,
-            progress=share,
+            progress=done,
             seconds=progress.seconds,
-            seconds_left=spent * (1 - share) / gone if gone > 0 else None,
-            loss=float(self.nats / self.count) if float(self.count) else math.nan,
-            val_loss=seen.get("loss"),
-            tokens_per_s=(progress.tokens - self.tokens) / max(progress.busy - self.busy, 1e-9),
-            grad_norm=float(norm),
+            seconds_left=spent * (1 - done) / gone if gone > 0 else None,
+            means={name: float(value) / (count or math.nan) for name, value in self.sums.items()},
+            units_per_s=units / busy,
+            grad_norm=float(self.norm),
             clipped=float(self.clipped) / max(1, self.updates),
-            stuck=stuck,
+            saturated=saturated(state),
             lr=lr,
-            waiting=(progress.waited - self.waited) / max(progress.busy - self.busy, 1e-9),
-            val_accuracy=seen.get("accuracy"),
+            waiting=(progress.waited - self.waited) / busy,
+            val_means={} if validation is None else validation.means,
             unit=self.unit,
         )
         self._restart(progress)

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from elman.data.source import Batch, Source
 from elman.errors import UserError
-from elman.tasks.task import Batch, Source
 
 QUEUED = 4  # batches that each process makes ahead
 PATIENCE = 5.0  # seconds
 PLENTY = 2**62  # batches: there is no end
 
 
-class Prefetch:
+class Prefetch(Source):
     """A source whose batches come from `workers` processes, in the order of training."""
 
     def __init__(self, source: Source, workers: int):
@@ -40,7 +40,7 @@ class Prefetch:
         except RuntimeError as error:  # torch's word for a process that is gone
             line = str(error).splitlines()[0]
             raise UserError(f"a process that made batches has ended ({line}): was there memory left for it? "
-                            "What was saved is kept; go on with --resume, and --workers 0") from None  # fmt: skip
+                            "What was saved is kept; go on with `resume`, and `workers` 0") from None  # fmt: skip
         if isinstance(made, UserError):
             raise made
         self._next = (epoch, index + 1) if index + 1 < len(self.source) else (epoch + 1, 0)

@@ -1,24 +1,40 @@
 """Where a training is."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated
+
+from elman.options import Bound, CountFloat, CountInt, NotNegative
+from elman.schema import Count
+from elman.training.schedule import Schedule
+
+TIMES = ("step", "epoch", "seconds", "units")
+Times = Annotated[dict[str, CountFloat], Bound(f"numbers for {', '.join(TIMES)}", lambda value: {*value} == {*TIMES})]
 
 
 @dataclass
 class Progress:
-    """Where a training is: all of it that is no tensor."""
+    """Where a training is: all of it that is no tensor. Times are in seconds.
 
-    stretch: dict[str, Any]
-    step: int = 0  # updates
-    epoch: int = 0
-    index: int = 0  # of the next batch in the epoch
-    tokens: int = 0
-    seconds: float = 0.0  # of training, looks at the validation part included
-    busy: float = 0.0  # without them
-    waited: float = 0.0  # of these, without a batch to train on
-    part: int | None = None  # batches of the validation part that a look takes
+    - schedule: how long it is
+    - step: updates; epoch, index: of the next batch
+    - units: what the loss was the mean over, so far
+    - seconds: of training, validation included; busy: without it; waited: of these, without a batch to train on
+    - part: batches of the validation split that are evaluated while training
+    - best, best_step: the lowest validation loss; worse: validations since
+    - validated: step, epoch, seconds and units at the last validation
+    """
+
+    schedule: Schedule
+    step: CountInt = 0
+    epoch: CountInt = 0
+    index: CountInt = 0
+    units: Annotated[Count, NotNegative] = 0
+    seconds: CountFloat = 0.0
+    busy: CountFloat = 0.0
+    waited: CountFloat = 0.0
+    part: CountInt | None = None
     best: float | None = None
-    best_step: int = 0
-    worse: int = 0  # looks since the best
-    looked: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("step", "epoch", "seconds", "tokens"), 0))
+    best_step: CountInt = 0
+    worse: CountInt = 0
+    validated: Times = field(default_factory=lambda: dict.fromkeys(TIMES, 0.0))
     finished: bool = False

@@ -1,59 +1,80 @@
-"""What training tells while it goes on; the command line shows it, a program may listen."""
+"""What training reports while it runs; the command line shows it, a program may listen."""
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
+
+from elman.tasks.capabilities import Images
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where training is. Losses in nats a token, or whatever the task counts in."""
+    """Where training is.
+
+    - means: of every sum of the loss since the last status; val_means: over the validation split, empty if it was not
+      evaluated
+    - units_per_s: of what the loss is the mean over; unit: its name
+    - grad_norm: of the last update, before clipping; clipped: fraction of the updates since the last status that were
+    - saturated: fraction of the units whose state is the same in all rows
+    - lr: learning rate; waiting: fraction of the time without a batch to train on
+    """
 
     step: int
     epoch: float
     progress: float
     seconds: float
     seconds_left: float | None
-    loss: float
-    val_loss: float | None
-    tokens_per_s: float
+    means: Mapping[str, float]
+    units_per_s: float
     grad_norm: float
     clipped: float
-    stuck: float
+    saturated: float
     lr: float
     waiting: float
-    val_accuracy: float | None = None  # share of the predictions that are right, where one can be
-    unit: str = "token"
+    val_means: Mapping[str, float] = field(default_factory=dict)
+    unit: str = "row"
+
+    @property
+    def loss(self) -> float:
+        """The mean loss since the last status."""
+        return self.means.get("loss", math.nan)
+
+    @property
+    def val_loss(self) -> float | None:
+        """The validation loss, if it was evaluated."""
+        return self.val_means.get("loss")
 
     def line(self) -> dict[str, Any]:
-        """As a line of log.jsonl. `bits` are bits a token; `grad_norm` is taken before clipping;
-        `clipped` is the share of the updates since the last line that it was above --clip, `stuck` the share of
-        the units whose state is the same in every row, `waiting` the share of the time in which there was no batch
-        to train on."""
-        figures = asdict(self) | {"bits": self.loss / math.log(2)}
-        del figures["unit"]
+        """As a line of log.jsonl: every mean under its own name, validation means with `val_` before it."""
+        names = ("step", "epoch", "progress", "seconds", "seconds_left")
+        more = ("units_per_s", "grad_norm", "clipped", "saturated", "lr", "waiting")
+        values: dict[str, Any] = {name: getattr(self, name) for name in names} | {"val_loss": None} | dict(self.means)
+        values |= {f"val_{name}": value for name, value in self.val_means.items()}
+        values |= {name: getattr(self, name) for name in more}
         # JSON has no NaN
-        return {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}
+        return {name: None if value is None or not math.isfinite(value) else value for name, value in values.items()}
 
 
 class Reporter(Protocol):
     """Listens to a training."""
 
     def log(self, line: str) -> None:
-        """One line that the user should read."""
+        """One line for the user."""
         ...
 
     def status(self, status: Status) -> None:
         """Where training is, about once a second."""
         ...
 
-    def sample(self, text: str) -> None:
-        """What the model writes now."""
+    def preview(self, preview: str | Images, path: Path | None) -> None:
+        """A sample of the model; `path`: where images were saved."""
         ...
 
 
 class Silent:
-    """Says nothing."""
+    """A reporter that drops everything."""
 
     def log(self, line: str) -> None:
         """Drops the line."""
@@ -61,5 +82,5 @@ class Silent:
     def status(self, status: Status) -> None:
         """Drops the status."""
 
-    def sample(self, text: str) -> None:
-        """Drops the sample."""
+    def preview(self, preview: str | Images, path: Path | None) -> None:
+        """Drops the preview."""

@@ -1,56 +1,89 @@
-"""The run folder: everything that training leaves, and all that is needed to go on, to sample and to look inside.
+"""The run folder: everything that training leaves, and all that is needed to resume it, to sample and to inspect.
 
-config.json         everything to build the task again
+config.json         the kind of task, its Spec, the data, the options of training
 model.safetensors   the best weights so far
-resume/             the last weights, the optimizer, the position, every random state; replaced as a whole
+resume/             the last weights, the optimizer, the position in the data, every random state; replaced as a whole
+previews/           images made while training
 log.jsonl           a line an interval
-summary.json        the final figures
+summary.json        the final metrics
+
+A run may come from somebody else. Only regular files below the folder are opened, every field is checked against its
+type, no code is run, and no path that stands in the folder is opened unless the run was made on this machine.
 """
 
-import hashlib
 import json
-import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from elman import __version__
+from elman import schema
 from elman.errors import UserError, unknown
-from elman.files import cannot_write, recover_folder, replace_folder, seal, unseal, write
+from elman.files import append, cannot_write, digest, read, recover_folder, replace_folder, seal, state_folder, unseal
+from elman.files import write as write_file
+from elman.schema import Count, from_json, to_json
+from elman.training.progress import Progress
+from elman.training.random_states import RandomStates
+from elman.training.run_config import RunConfig, read_config
+from elman.training.tensor_file import About, pack, read_header, unpack
 
-FORMAT = 1
 RUNS = Path("runs")
+MAX_LOG = 256 << 20  # bytes
+STATE = r"state(\.\w{1,64}){0,20}"  # the names of its tensors, see `elman.recurrent.state`
 Which = Literal["best", "last"]
+T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass
+class Checkpoint:
+    """All that training needs to continue as if it had not stopped."""
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: dict[str, Tensor]
+    progress: Progress
+    random: RandomStates
+
+
+@dataclass(frozen=True)
+class _Position:
+    """The content of resume/training.json."""
+
+    progress: Progress
+    random: RandomStates
 
 
 @dataclass
 class Run:
-    """A run folder. `config` has format, elman (the version), kind, task, data, options."""
+    """A run folder."""
 
     path: Path
-    config: dict[str, Any]
+    config: RunConfig
 
     @staticmethod
-    def create(path: Path, config: Mapping[str, Any]) -> "Run":
-        """A new folder; one that exists is an error."""
+    def create(path: Path, config: RunConfig) -> "Run":
+        """A new folder; one that exists is an error. The run counts as made on this machine."""
         if path.exists():
-            raise UserError(f"{path} exists: choose another --out, or go on with --resume {path}")
-        run = Run(path, {"format": FORMAT, "elman": __version__, **config})
+            raise UserError(f"{path} exists: choose another `out`, or continue it with `resume` {path}")
+        config.check(path / "config.json")
+        run = Run(path, config)
         try:
             path.mkdir(parents=True)
-            write(path / "config.json", seal(run.config))
+            run._write("config.json", seal(config.to_json()))
         except OSError as error:
             raise cannot_write(path, error) from error
         except UserError:
             path.rmdir()
             raise
+        with suppress(UserError):  # without a marker, the data of the run has to be named later
+            write_file(run._marker(), str(path.absolute()).encode("utf-8", "backslashreplace"))
         return run
 
     @staticmethod
@@ -58,161 +91,151 @@ class Run:
         """The run in a folder. The last weights have a copy of the configuration of their own."""
         if not path.is_dir():
             raise _no_run(path)
-        recover_folder(path / "resume")
+        if which == "last":
+            recover_folder(path / "resume")
         where = path / "config.json" if which == "best" else path / "resume" / "config.json"
         if not where.exists() and not (path / "model.safetensors").exists():
             raise UserError(f"{path} is not a run: it has no config.json")
-        config = _or_the_other(path, which, lambda: unseal(where))
-        if config.get("format", 0) > FORMAT:
-            newer = f"{path} was written by elman {config.get('elman')}, which is newer than this {__version__}"
-            raise UserError(f"{newer}: pip install --upgrade elman")
-        return Run(path, config)
+        return Run(path, _or_the_other(path, which, lambda: read_config(where, path)))
 
-    def save_model(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    def spec(self, kind: type[T]) -> T:
+        """The Spec of the model, as a dataclass of a task."""
+        return from_json(kind, self.config.spec, f"{self.path}/config.json", "spec")
+
+    def training(self, kind: type[T]) -> T:
+        """The options of training, as a dataclass."""
+        return from_json(kind, self.config.training, f"{self.path}/config.json", "training")
+
+    def trusted(self) -> bool:
+        """Whether a run with this configuration was made on this machine, by this user."""
+        return self._marker().is_file()
+
+    def data_paths(self, option: str = "PATH") -> list[str]:
+        """The paths of the data, for a run that was made on this machine; for any other the user has to name them, with
+        `option`. Whoever reads data compares its key with `config.key` before anything of it is shown."""
+        if not self.trusted():
+            raise UserError(f"{self.path} was not made on this machine: name its data with {option}")
+        return list(self.config.paths)
+
+    def save_model(self, tensors: Mapping[str, Tensor], about: About) -> None:
         """Writes the best weights."""
-        write(self.path / "model.safetensors", pack(tensors, about))
+        self._write("model.safetensors", pack(tensors, about))
 
-    def load_model(self, which: Which = "best") -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The weights and what is known about them."""
+    def load_model(self, which: Which = "best") -> tuple[dict[str, Tensor], About]:
+        """The weights, and step and validation loss at which they were saved."""
         folder = self.path if which == "best" else self.path / "resume"
-        return _or_the_other(self.path, which, lambda: unpack(folder / "model.safetensors"))
+        return _or_the_other(self.path, which, lambda: unpack(folder / "model.safetensors", self.path))
 
-    def put_model(self, task: nn.Module, which: Which = "best") -> None:
-        """Loads the weights into a task."""
+    def build(self, build: Callable[[], M], which: Which = "best") -> M:
+        """Builds the model and loads its weights. Its shapes are compared with those of the file before memory is
+        allocated for it."""
+        where = (self.path if which == "best" else self.path / "resume") / "model.safetensors"
+        entries, _ = _or_the_other(self.path, which, lambda: read_header(where, self.path))
+        try:
+            with torch.device("meta"):
+                shapes = {name: tuple(value.shape) for name, value in build().state_dict().items()}
+        except UserError:
+            raise
+        except Exception as error:  # sizes that no layer can have fail in as many ways as there are layers
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(f"{self.path}/config.json: spec describes no model: {reason}") from None
+        if shapes != {name: entry.shape for name, entry in entries.items()}:
+            raise _misfit(where)
+        model = build()
+        self.put_model(model, which)
+        return model
+
+    def put_model(self, model: nn.Module, which: Which = "best") -> None:
+        """Loads the weights into a model."""
         tensors, _ = self.load_model(which)
         try:
-            task.load_state_dict(tensors)
+            model.load_state_dict(tensors)
         except RuntimeError:
-            where = self.path / "resume" if which == "last" else self.path
-            raise UserError(f"{where}/model.safetensors does not fit the model of config.json") from None
+            folder = self.path / "resume" if which == "last" else self.path
+            raise _misfit(folder / "model.safetensors") from None
 
-    def save_resume(self, training: "Training") -> None:
+    def save_resume(self, checkpoint: Checkpoint) -> None:
         """Replaces the resumable state."""
         replace_folder(
             self.path / "resume",
             {
-                "config.json": seal(self.config),
-                "model.safetensors": pack(training.model, {}),
-                "optimizer.safetensors": pack(training.optimizer, {}),
-                "state.safetensors": pack(training.state, {}),
-                "training.json": seal({"progress": training.progress, "random": training.random}),
+                "config.json": seal(self.config.to_json()),
+                "model.safetensors": pack(checkpoint.model, {}),
+                "optimizer.safetensors": pack(checkpoint.optimizer, {}),
+                "state.safetensors": pack(checkpoint.state, {}),
+                "training.json": seal(to_json(_Position(checkpoint.progress, checkpoint.random))),
             },
         )
 
     def begun(self) -> bool:
         """Whether there is a resumable state. Without one, weights must not be there either: they would be lost."""
-        begun = (self.path / "resume").is_dir()
-        if not begun and (self.path / "model.safetensors").exists():
-            raise UserError(f"{self.path} has no resume/: it cannot be gone on with, only sampled")
-        return begun
+        recover_folder(self.path / "resume")
+        found = (self.path / "resume").is_dir()
+        if not found and ((self.path / "model.safetensors").exists() or not self.trusted()):
+            raise UserError(f"{self.path} has no resume/: it cannot be trained further, only sampled")
+        return found
 
-    def load_resume(self) -> "Training":
+    def load_resume(self) -> Checkpoint:
         """The resumable state; whatever is missing or damaged is named."""
         folder = self.path / "resume"
         names = ("model", "optimizer", "state")
 
-        def read() -> Training:
-            model, optimizer, state = (unpack(folder / f"{name}.safetensors")[0] for name in names)
-            rest = unseal(folder / "training.json")
-            return Training(model, optimizer, state, rest["progress"], rest["random"])
+        def load() -> Checkpoint:
+            model, optimizer, state = (unpack(folder / f"{name}.safetensors", self.path)[0] for name in names)
+            for name in state:
+                if not re.fullmatch(STATE, name):
+                    raise UserError(f"{folder}/state.safetensors is damaged: '{name:.60}' is no part of a state")
+            where = folder / "training.json"
+            position = from_json(_Position, unseal(where, self.path), str(where))
+            return Checkpoint(model, optimizer, state, position.progress, position.random)
 
-        return _or_the_other(self.path, "last", read)
+        return _or_the_other(self.path, "last", load)
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Appends a line to log.jsonl."""
-        try:
-            with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise cannot_write(self.path / "log.jsonl", error) from error
+        append(self.path / "log.jsonl", self.path, json.dumps(line))
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """The lines of log.jsonl; one that was cut off by a crash, the last, is left out."""
+        path = self.path / "log.jsonl"
+        if not path.exists():
+            return []
+        lines = read(path, self.path, MAX_LOG).splitlines(keepends=True)
+        return [_log_line(line, f"{path} line {at}") for at, line in enumerate(lines, 1) if line.endswith(b"\n")]
 
     def trim_log(self, step: int) -> None:
-        """Drops the lines after a step, which a training that goes on from there writes again."""
-        path = self.path / "log.jsonl"
-        if path.exists():
-            lines = path.read_text("utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-            write(path, "".join(kept).encode())
+        """Drops the lines after a step, which a training that is resumed there writes again."""
+        if (self.path / "log.jsonl").exists():
+            kept = [json.dumps(line) + "\n" for line in self.read_log() if line["step"] <= step]
+            self._write("log.jsonl", "".join(kept).encode())
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
-        """Writes summary.json."""
-        write(self.path / "summary.json", json.dumps(summary, indent=1).encode())
+        """Writes summary.json, with None for numbers that are not finite."""
+        finite = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in summary.items()
+        }
+        self._write("summary.json", json.dumps(finite, indent=1).encode())
 
     def summary(self) -> dict[str, Any]:
-        """The final figures; empty while the run has not ended."""
-        try:
-            return json.loads((self.path / "summary.json").read_bytes())
-        except (OSError, ValueError):
+        """The final metrics; empty while the run has not ended."""
+        path = self.path / "summary.json"
+        if not path.exists():
             return {}
+        return from_json(dict[str, Any], schema.parse(read(path, self.path, schema.MAX_BYTES), str(path)), str(path))
 
+    def save_preview(self, name: str, content: bytes) -> Path:
+        """Writes an image into previews/; returns its path."""
+        self._write(f"previews/{name}", content)
+        return self.path / "previews" / name
 
-@dataclass
-class Training:
-    """All that a run needs to go on as if it had not stopped."""
+    def _write(self, name: str, content: bytes) -> None:
+        write_file(self.path / name, content, self.path)
 
-    model: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    state: dict[str, Tensor]
-    progress: dict[str, Any]
-    random: dict[str, Any] = field(default_factory=dict)
-
-
-def random_states() -> dict[str, Any]:
-    """Every random state: Python's, NumPy's, torch's on the CPU and on each GPU."""
-    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - a user's own cell may draw from it
-    return {
-        "python": random.getstate(),
-        "numpy": [kind, keys.tolist(), *rest],  # type: ignore[union-attr]
-        "torch": torch.get_rng_state().numpy().tobytes().hex(),
-        "cuda": [state.numpy().tobytes().hex() for state in gpus],
-    }
-
-
-def set_random_states(states: Mapping[str, Any]) -> None:
-    """Sets what `random_states` returned, also after a round through JSON."""
-    version, numbers, gauss = states["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    np.random.set_state(tuple(states["numpy"]))  # noqa: NPY002
-    torch.set_rng_state(_bytes(states["torch"]))
-    if states["cuda"] and torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([_bytes(state) for state in states["cuda"]])
-
-
-def _bytes(text: str) -> Tensor:
-    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
-
-
-def pack(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
-    """A safetensors file with a digest of its tensors."""
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    told = {"about": dict(about), "digest": _digest(plain, about)}
-    # one entry: several have no order, and equal runs shall leave equal files
-    return safetensors.torch.save(plain, {"elman": json.dumps(told)})
-
-
-def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads what `pack` gave; a file that is missing, cut short or altered is a UserError that names it."""
-    if not path.exists():
-        raise UserError(f"{path} is missing")
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-            ours = json.loads((file.metadata() or {}).get("elman", "{}"))
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {error}") from None
-    if ours.get("digest") != _digest(tensors, ours.get("about", {})):
-        raise UserError(f"{path} was altered: its digest does not fit its contents")
-    return tensors, ours["about"]
-
-
-def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
-    digest = hashlib.blake2b(json.dumps(dict(about)).encode(), digest_size=16)
-    for name in sorted(tensors):
-        value = tensors[name]
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    def _marker(self) -> Path:
+        """The file that records that this configuration was made here. It names the paths of the data too, so that no
+        other folder can have the same and other paths."""
+        return state_folder() / "runs" / digest(self.config.to_json())
 
 
 def newest() -> Path:
@@ -220,12 +243,21 @@ def newest() -> Path:
     runs = all_runs()
     if not runs:
         raise UserError("there is no run yet: elman train lm FILE makes one, elman demo makes one for you")
-    return max(runs, key=lambda path: (path / "config.json").stat().st_mtime)
+    return max(runs, key=lambda path: (path / "config.json").lstat().st_mtime)
 
 
 def all_runs() -> list[Path]:
     """The run folders in `runs/`."""
     return sorted(path.parent for path in RUNS.glob("*/config.json"))
+
+
+def open_all() -> Iterator[tuple[Path, Run | UserError]]:
+    """Every run in `runs/`, or the error with which it cannot be opened."""
+    for path in all_runs():
+        try:
+            yield path, Run.open(path)
+        except UserError as error:
+            yield path, error
 
 
 def free_path(name: str) -> Path:
@@ -237,6 +269,17 @@ def free_path(name: str) -> Path:
     return path
 
 
+def _log_line(line: bytes, where: str) -> dict[str, Any]:
+    value = from_json(dict[str, bool | Count | float | str | None], schema.parse(line, where), where)
+    if not isinstance(value.get("step"), int):
+        raise UserError(f"{where}: step must be of type int")
+    return value
+
+
+def _misfit(where: Path) -> UserError:
+    return UserError(f"{where} does not fit the model of config.json")
+
+
 def _no_run(path: Path) -> UserError:
     if path.exists():
         return UserError(f"{path} is not a run: a run is a folder with config.json")
@@ -246,15 +289,15 @@ def _no_run(path: Path) -> UserError:
     return unknown("run", str(path), known)
 
 
-def _or_the_other(path: Path, which: Which, read: Any) -> Any:
-    """What `read` gives; where it fails, the error also says that the run's other copy of the weights is whole."""
+def _or_the_other(path: Path, which: Which, load: Callable[[], T]) -> T:
+    """What `load` returns; where it fails, the error also says that the run's other copy of the weights is whole."""
     try:
-        return read()
+        return load()
     except UserError as error:
         other, folder = ("last", path / "resume") if which == "best" else ("best", path)
         try:
-            unseal(folder / "config.json")
-            unpack(folder / "model.safetensors")
+            unseal(folder / "config.json", path)
+            unpack(folder / "model.safetensors", path)
         except UserError:
             raise error from None
-        raise UserError(f"{error}; the {other} weights are whole: --weights {other}") from None
+        raise UserError(f"{error}; the {other} weights are whole: `weights` {other}") from None

@@ -1,90 +1,148 @@
-"""A trained model, ready to be used: the task with its weights, and what it needs to read and write text."""
+"""A trained model, ready to be used."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from elman.cells.tap import watched
+from elman.cells.registry import CellSpec, resolve
+from elman.cells.tap import observed
+from elman.data.source import Source
 from elman.data.table import Table
 from elman.decode.sampling import Sampling, sample
-from elman.tasks.task import Answer, Task, find
-from elman.tokenizers import registry
+from elman.errors import UserError
+from elman.options import without_files
+from elman.tasks.answer import Answer
+from elman.tasks.capabilities import Generates, Predicts, Prompt
+from elman.tasks.model import Model
+from elman.tasks.task import Reading, Task, find
 from elman.tokenizers.tokenizer import Tokenizer, Unknown
 from elman.training.device import find_device
 from elman.training.run import Run, Which
 
 
 @dataclass
-class Model:
-    """What `elman.load` and `elman.train` return. `task` is the network, `config` that of its run."""
+class Generation:
+    """Text while it is generated: an iterator over the next piece of each stream, "" for one that has ended.
+
+    - prompt: what was read before the first piece
+    """
+
+    prompt: Prompt
+    pieces: Iterator[list[str]]
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self.pieces
+
+    def __next__(self) -> list[str]:
+        return next(self.pieces)
+
+
+@dataclass
+class TrainedModel:
+    """What `elman.load` and `elman.train` return.
+
+    - task: its kind of task
+    - model: the network
+    - run: its folder
+    """
 
     task: Task
-    config: dict[str, Any]
-    path: Path
+    model: Model
+    run: Run
 
     @property
-    def tokens(self) -> Tokenizer:
-        """How the text that it writes is tokens."""
-        return registry.from_json(self.config["data"]["tokens"])
+    def spec(self) -> Any:
+        """What the network is built from."""
+        return self.model.spec
 
     @property
-    def run(self) -> Run:
-        """Its folder."""
-        return Run(self.path, self.config)
+    def path(self) -> Path:
+        """The run folder."""
+        return self.run.path
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.task.parameters()).device
+        return self.model.device
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """That of the text it generates."""
+        return self._generates().tokenizer(self.spec)
+
+    def source(
+        self, split: str, paths: Iterable[str] = (), reading: Reading = Reading(), option: str = "PATH"
+    ) -> Source | None:
+        """A split of the data of the run, read again. `paths` names the data of a run that was made on another machine;
+        `option` is how, for the error. Lines are logged once the content is known to be the same."""
+        named, lines = list(paths) or self.run.data_paths(option), list[str]()
+        found = self.task.source(self.spec, named, split, replace(reading, log=lines.append))
+        if found is not None and found.key != self.run.config.key:
+            raise UserError(f"{', '.join(named)} is not the data that {self.path} was trained on")
+        for line in lines:
+            reading.log(line)
+        return found
+
+    def _generates(self) -> Generates:
+        if not isinstance(self.task, Generates):
+            raise UserError(f"a {self.task.kind} model generates no text of its own: elman predict {self.path}")
+        return self.task
 
     def stream(
         self,
         prompt: str = "",
         length: int = 500,
-        how: Sampling | None = None,
+        sampling: Sampling | None = None,
         seed: int | None = None,
         stop: str | None = None,
         unknown: Unknown = "error",
         num_samples: int = 1,
         log: Callable[[str], None] = lambda line: None,
         labels: tuple[str, ...] = (),
-    ) -> Iterator[list[str]]:
-        """What each of `num_samples` streams writes next, "" for one that has ended, until `length` tokens are written or
-        every stream has ended or written `stop`. Without a prompt the model begins as its texts do; `labels` say what
-        to write, where it was trained with some."""
-        batch, given, end = self.task.opening(self.config["data"], prompt, labels, unknown, log)
-        batch = {name: value.expand(num_samples, *value.shape[1:]) for name, value in batch.items()}
+    ) -> Generation:
+        """What each of `num_samples` streams generates, until `length` tokens are generated or every stream has ended
+        or contains `stop`. Without a prompt, generation starts as the texts of training do; `labels` condition it,
+        where the model was trained with some."""
+        task = self._generates()
+        given = task.prompt(self.spec, prompt, labels, Reading(unknown=unknown, log=log))
+        batch = {name: value.expand(num_samples, *value.shape[1:]) for name, value in given.batch.items()}
         generator = torch.Generator()
         generator.manual_seed(seed) if seed is not None else generator.seed()
-        self.task.eval()
-        if watched():
-            log("written step by step, not in blocks, which takes many times as long: units are recorded or held")
-        drawn = sample(self.task.stepper(), given, length, how or Sampling(), generator, num_samples, batch)
-        lead = "" if prompt or end is None else self.tokens.lead  # of a text of its own, which is not part of it
-        return _written(drawn, self.tokens, stop, end, num_samples, lead)
+        self.model.eval()
+        if observed():
+            log("generated step by step, not in blocks, which takes many times as long: units are recorded or held")
+        drawn = sample(
+            task.stepper(self.model), given.tokens, length, sampling or Sampling(), generator, num_samples, batch
+        )
+        lead = "" if prompt or given.end is None else self.tokenizer.lead  # of a text of its own, not part of it
+        return Generation(given, _decoded(drawn, self.tokenizer, stop, given.end, num_samples, lead))
 
     def sample(self, prompt: str = "", length: int = 500, **options: Any) -> str:
         """The text of one stream; `options` are those of `stream`."""
         return "".join(pieces[0] for pieces in self.stream(prompt, length, **options))
 
     def predict(
-        self, rows: Iterable[Any] | Table, log: Callable[[str], None] = lambda line: None, **how: Any
-    ) -> list[Answer]:
-        """What the model says of each row: of texts, paths of pictures, arrays (T, F) or lists of words, or of a table
-        whose columns are what the task asks for. `how`: for a translator `search=Search(beam=5)`, see `decode`."""
+        self, rows: Iterable[Any] | Table, log: Callable[[str], None] = lambda line: None, **decoding: Any
+    ) -> Iterator[Answer]:
+        """The answer to each row: of texts, paths of images, arrays (T, F) or lists of words, or of a table whose
+        columns are the task's `inputs`. `decoding`: for a translator `search=Search(beam=5)`, see `elman.decode`."""
+        if not isinstance(self.task, Predicts):
+            raise UserError(f"a {self.task.kind} model answers nothing: elman sample {self.path}")
+        if decoding and not self.task.decodes:
+            raise UserError(f"a {self.task.kind} model does not decode token by token: leave out {', '.join(decoding)}")
         if not isinstance(rows, Table):
             values = [rows] if isinstance(rows, str | Path) else list(rows)
-            rows = Table("the input", {(self.task.asks or ("input",))[0]: values}, list(range(1, len(values) + 1)))
-        return self.task.predict(rows, self.config["data"], log, **how)
+            rows = Table("the input", {self.task.inputs[0]: values}, list(range(1, len(values) + 1)))
+        return self.task.predict(self.model, rows, log, **decoding)
 
 
-def _written(
-    drawn: Iterator[torch.Tensor], tokens: Tokenizer, stop: str | None, end: int | None, rows: int, lead: str = ""
+def _decoded(
+    drawn: Iterator[torch.Tensor], tokenizer: Tokenizer, stop: str | None, end: int | None, num_samples: int, lead: str
 ) -> Iterator[list[str]]:
-    streams = [Stream(tokens.decoder(), stop, end, lead) for _ in range(rows)]
+    streams = [Stream(tokenizer.decoder(), stop, end, lead) for _ in range(num_samples)]
     for ids in drawn:
         yield [stream.add(token) for token, stream in zip(ids.tolist(), streams, strict=True)]
         if all(stream.ended for stream in streams):
@@ -92,13 +150,13 @@ def _written(
 
 
 class Stream:
-    """What one stream writes, up to the token that ends it, or to its stop text, which stays in what was written."""
+    """The text of one stream, up to the token that ends it, or to its stop text, which is part of it."""
 
     def __init__(self, decode: Callable[[int], str], stop: str | None, end: int | None, lead: str = ""):
         self.decode, self.stop, self.end, self.lead, self.tail, self.ended = decode, stop, end, lead, "", False
 
     def add(self, token: int) -> str:
-        """Takes the next token; returns its text, "" once it has ended."""
+        """Takes the next token; returns its text, "" once the stream has ended."""
         self.ended = self.ended or token == self.end
         if self.ended:
             return ""
@@ -111,9 +169,24 @@ class Stream:
         return piece
 
 
-def load(path: str | Path, device: str = "cpu", weights: Which = "best") -> Model:
-    """The model in a run folder, on any device. Needs config.json and model.safetensors only; runs no code from it."""
+def load(path: str | Path, device: str = "cpu", weights: Which = "best", cell: CellSpec | None = None) -> TrainedModel:
+    """The model in a run folder, on any device. Needs config.json and model.safetensors only; runs no code from it.
+
+    - cell: the class, or FILE.py:NAME, of a cell that could not be traced into an equation
+    """
     run = Run.open(Path(path), weights)
-    task = find(run.config["kind"])(**run.config["task"])
-    run.put_model(task, weights)
-    return Model(task.to(find_device(device)).eval(), run.config, run.path)
+    task = find(run.config.kind)
+    spec = read_spec(task, run, cell)
+    model = run.build(lambda: task.build(spec), weights)
+    return TrainedModel(task, model.to(find_device(device)).eval(), run)
+
+
+def read_spec(task: Task, run: Run, cell: CellSpec | None = None) -> Any:
+    """The specification that config.json holds, every field checked. The options of a run that was made elsewhere name
+    no files."""
+    spec = run.spec(task.Spec)
+    if not run.trusted():
+        spec = replace(spec, options=without_files(spec.options))
+    if cell is None and not hasattr(spec.options, "cell"):
+        return spec
+    return replace(spec, options=replace(spec.options, cell=resolve(spec.options.cell, cell)))

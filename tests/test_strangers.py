@@ -1,0 +1,427 @@
+"""Run folders from somebody else: whatever they hold, a verb ends with one line, runs no code of theirs, and opens,
+writes and fetches nothing outside."""
+
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from torch import nn
+
+from elman.errors import UserError
+from elman.files import seal, unseal
+from elman.training import run as runs
+from elman.training.progress import Progress
+from elman.training.random_states import RandomStates
+from elman.training.run import Checkpoint, Run, open_all
+from elman.training.run_config import RunConfig
+from elman.training.schedule import Schedule
+from elman.training.tensor_file import pack, unpack
+
+some = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+KEY = "0123456789abcdef" * 2
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A Spec."""
+
+    hidden: int
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Linear(3, 2)
+
+
+def config(**changes):
+    about = {"kind": "lm", "spec": {"hidden": 2}, "training": {}, "paths": ["a.txt"], "key": KEY}
+    return RunConfig(**(about | changes))
+
+
+def make(folder):
+    """A whole run of a small network."""
+    run, model = Run.create(folder, config()), network()
+    run.save_model(model.state_dict(), {"step": 3, "val_loss": 0.5})
+    progress = Progress(Schedule("steps", 3.0), step=3)
+    run.save_resume(Checkpoint(dict(model.state_dict()), {}, {"state.0.0": torch.zeros(1, 2)}, progress, RandomStates.record()))
+    run.log({"step": 3, "loss": 0.5})
+    run.save_summary({"val_loss": 0.5, "parameters": 8})
+    return folder
+
+
+def reseal(path, **changes):
+    """Changes fields of a sealed file, as anybody can: the digest is no signature."""
+    path.write_bytes(seal(unseal(path) | changes))
+
+
+def use(folder):
+    """Everything that is read from a run."""
+    for which in ("best", "last"):
+        run = Run.open(folder, which)
+        run.spec(Hidden)
+        run.build(network, which)
+    run.load_resume().random.restore("f")
+    run.read_log()
+    run.trim_log(2)
+    run.summary()
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    return make(tmp_path / "runs" / "stranger")
+
+
+@pytest.fixture
+def secret(tmp_path):
+    (tmp_path / "secret").write_bytes(b"secret")
+    return tmp_path / "secret"
+
+
+@pytest.fixture(autouse=True)
+def quick():
+    began = time.perf_counter()
+    yield
+    assert time.perf_counter() - began < 10
+
+
+def refuses(folder, *words):
+    with pytest.raises(UserError) as raised:
+        use(folder)
+    line = str(raised.value)
+    assert "\n" not in line
+    assert len(line) < 500
+    assert str(folder) in line
+    assert all(word in line for word in words), line
+    return line
+
+
+def test_a_whole_run_is_read(stranger):
+    use(stranger)
+
+
+# the configuration
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": 3}, ["kind 3 must be of type str"]),
+        ({"kind": None}, ["kind"]),
+        ({"spec": []}, ["spec [] must be an object"]),
+        ({"spec": {"hidden": "2"}}, ["spec.hidden '2' must be of type int"]),
+        ({"spec": {"hidden": True}}, ["spec.hidden True must be of type int"]),
+        ({"spec": {"hidden": 10**10}}, ["spec.hidden 10000000000 must be from"]),
+        ({"spec": {"hidden": 2, "__class__": 1}}, ["spec.__class__ is no field"]),
+        ({"spec": {}}, ["spec.hidden is missing"]),
+        ({"data": {"paths": ["a"], "key": "../../etc"}}, ["data.key '../../etc' must be 32 hexadecimal digits"]),
+        ({"data": {"paths": ["a"], "key": KEY + "/"}}, ["data.key"]),
+        ({"data": {"paths": ["a"], "key": KEY[:-1] + "\n"}}, ["data.key"]),
+        ({"data": {"paths": ["a"], "key": KEY.upper()}}, ["data.key"]),
+        ({"data": {"paths": "a", "key": KEY}}, ["data.paths 'a' must be a list"]),
+        ({"data": {"paths": [3], "key": KEY}}, ["data.paths[0] 3 must be of type str"]),
+        ({"data": {"paths": ["a"], "key": KEY, "tokens": {}}}, ["data.tokens is no field"]),
+        ({"elman": ["2.0"]}, ["elman ['2.0'] must be of type str"]),
+        ({"options": {}}, ["options is no field"]),
+        ({"format": 1}, ["format 1", "this elman reads 2: train it again"]),
+        ({"format": 3, "elman": "9.8.7"}, ["format 3 by elman 9.8.7", "pip install --upgrade elman"]),
+        ({"format": "2"}, ["format '2'"]),
+        ({"format": [[]] * 100}, ["format [["]),
+        ({"format": None, "elman": "\x1b" * 1000}, ["format None"]),
+    ],
+)
+def test_a_field_of_another_type_is_named(stranger, changes, words):
+    reseal(stranger / "config.json", **changes)
+    refuses(stranger, *words)
+
+
+def nested(levels):
+    return b'{"spec": ' + b'{"a":' * levels + b"1" + b"}" * levels + b"}"
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "summary.json", "resume/training.json", "resume/config.json", "log.jsonl"]
+)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"3", b"\xff", nested(100), nested(100_000), b"[" * 100_000, b"[" + b"[]," * 5_000_000 + b"1]"],
+)
+def test_a_document_of_something_else_is_one_line(stranger, name, content):
+    (stranger / name).write_bytes(content + b"\n")
+    if name == "log.jsonl" and not content:
+        content = b"[]"
+    refuses(stranger, name)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=5), part, max_size=3),
+    max_leaves=10,
+)
+
+
+def spots(value, path=()):
+    """The way to every value of a JSON document."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from spots(item, (*path, key))
+
+
+def changed(value, path, new):
+    if not path:
+        return new
+    key, *rest = path
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[key] = changed(value[key], rest, new)
+    return copy
+
+
+@settings(some, max_examples=150)
+@given(st.data())
+@pytest.mark.parametrize("name", ["config.json", "resume/training.json"])
+def test_any_value_in_any_field_is_read_or_refused_in_one_line(tmp_path_factory, name, data):
+    folder = tmp_path_factory.getbasetemp() / "fuzzed"
+    if not folder.exists():
+        make(folder)
+    path = folder / name
+    whole, content = path.read_bytes(), unseal(path)
+    spot = data.draw(st.sampled_from([spot for spot in spots(content) if len(spot) < 4 or spot[-1] in (0, 623, 624)]))
+    value = changed(content, spot, data.draw(json_values))
+    path.write_bytes(seal(value) if isinstance(value, dict) else json.dumps(value).encode())
+    states = RandomStates.record()
+    try:
+        use(folder)
+    except UserError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - it may also fit
+    finally:
+        path.write_bytes(whole)
+        states.restore("f")
+
+
+# random states
+
+
+def test_the_random_states_are_restored(stranger):
+    states = Run.open(stranger).load_resume().random
+    states.restore("f")
+    assert RandomStates.record() == states
+
+
+@pytest.mark.parametrize(
+    ("generator", "at", "value"),
+    [
+        ("numpy", (2,), 625),  # the position: beyond it the generator reads outside of its memory
+        ("numpy", (2,), -1),
+        ("numpy", (2,), 10**9),
+        ("numpy", (0,), "PCG64"),
+        ("numpy", (1,), [1] * 623),
+        ("numpy", (1, 5), 2**32),
+        ("numpy", (1, 5), -1),
+        ("python", (1, 624), 625),
+        ("python", (1, 624), -1),
+        ("python", (1,), []),
+        ("python", (0,), 2),
+        ("torch", (), ""),
+        ("torch", (), "00" * 5056),
+        ("torch", (), "ff" * 5056),
+        ("torch", (), "xyz"),
+        ("torch", (), "0" * 5057),
+        ("cuda", (), ["00" * 10_000]),
+        ("cuda", (), ["00"] * 2000),
+    ],
+)
+def test_a_state_that_no_generator_has_is_refused(stranger, generator, at, value):
+    path = stranger / "resume" / "training.json"
+    states = unseal(path)["random"]
+    reseal(path, random=changed(states, (generator, *at), value))
+    states = RandomStates.record()
+    with pytest.raises(UserError, match="random"):
+        use(stranger)
+    states.restore("f")
+
+
+# tensors
+
+
+def header(entries, about=None, size=0, length=None):
+    """A safetensors file by its header."""
+    metadata = {"__metadata__": {"elman": json.dumps(about or {"about": {}, "digest": "x"})}}
+    text = json.dumps(metadata | entries).encode()
+    return (len(text) if length is None else length).to_bytes(8, "little") + text + bytes(size)
+
+
+def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
+
+
+BAD_TENSORS = {
+    "a size that is not that of the shape": header({"a": entry(shape=(3,))}, size=8),
+    "a product that overflows": header({"a": entry(shape=(2**31, 2**31, 2**31))}, size=8),
+    "a negative size": header({"a": entry(shape=(-1, -2))}, size=8),
+    "a negative offset": header({"a": entry(offsets=(-8, 0))}, size=8),
+    "offsets beyond the file": header({"a": entry(offsets=(800, 808))}, size=8),
+    "more bytes than tensors": header({"a": entry()}, size=9),
+    "an unknown type": header({"a": entry(dtype="O")}, size=8),
+    "a complex type": header({"a": entry(dtype="C64", shape=(1,))}, size=8),
+    "no metadata": header({"a": entry(), "__metadata__": {}}, size=8),
+    "metadata of another type": header({"a": entry(), "__metadata__": {"elman": "[1]"}}, size=8),
+    "metadata that is nested": header({"a": entry(), "__metadata__": {"elman": "[" * 100_000}}, size=8),
+    "an unknown field": header({"a": entry() | {"path": "/etc/passwd"}}, size=8),
+    "a long header": header({}, length=2**40),
+    "a header beyond the file": header({}, length=10**6),
+    "many dimensions": header({"a": entry(shape=(1,) * 9 + (2,))}, size=8),
+    "many tensors": header({f"t{number}": entry(shape=(0,), offsets=(0, 0)) for number in range(100_001)}),
+    "a boolean that is 2": None,
+}
+
+
+@pytest.mark.parametrize("what", BAD_TENSORS)
+@pytest.mark.parametrize("name", ["model.safetensors", "resume/model.safetensors", "resume/optimizer.safetensors"])
+def test_a_header_that_does_not_fit_is_refused(stranger, what, name):
+    content = BAD_TENSORS[what]
+    if content is None:
+        content = pack({"a": torch.tensor([True, False])}, {})[:-2] + b"\x02\x00"
+    (stranger / name).write_bytes(content)
+    refuses(stranger, name)
+
+
+def test_a_file_of_a_terabyte_is_not_read(stranger):
+    for name in ("summary.json", "log.jsonl", "model.safetensors", "config.json"):
+        with (stranger / name).open("wb") as file:
+            file.truncate(2**40)
+        refuses(stranger, name, "too large")
+
+
+def test_sizes_that_the_weights_do_not_have_take_no_memory(stranger):
+    run = Run.open(stranger)
+    with pytest.raises(UserError, match=r"model\.safetensors does not fit the model of config\.json"):
+        run.build(lambda: nn.Linear(10**9, 10**9))
+    assert torch.equal(run.build(network).weight, network().weight)
+
+
+# what is no regular file
+
+
+LINKS = ["config.json", "model.safetensors", "resume/config.json", "resume/training.json", "resume/state.safetensors",
+         "log.jsonl", "summary.json", "resume"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINKS)
+@pytest.mark.parametrize("kind", ["a link", "a link to nothing", "a FIFO", "a folder", "a device", "a link within"])
+def test_what_is_no_regular_file_is_refused_at_once(stranger, tmp_path, secret, name, kind):
+    path = stranger / name
+    moved = tmp_path / "moved"
+    path.rename(moved)
+    if kind == "a link":
+        path.symlink_to(moved)  # whole, but elsewhere
+    elif kind == "a link to nothing":
+        path.symlink_to(tmp_path / "nothing")
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a folder" and name != "resume":
+        path.mkdir()
+    elif kind == "a device":
+        path.symlink_to("/dev/zero")
+    elif kind == "a link within" and name != "resume":
+        moved.rename(stranger / "other")
+        path.symlink_to("other")
+    if kind == "a link to nothing" and name in ("log.jsonl", "summary.json"):
+        use(stranger)  # there is none
+        return
+    refuses(stranger)
+    assert secret.read_bytes() == b"secret"
+
+
+def test_nothing_is_written_through_a_link(stranger, tmp_path, secret):
+    (tmp_path / "elsewhere").mkdir()
+    run = Run.open(stranger)
+    for name in (".resume.new", ".resume.old", "config.json", "model.safetensors", "summary.json"):
+        (stranger / name).unlink(missing_ok=True)
+        (stranger / name).symlink_to(secret)
+    (stranger / "previews").symlink_to(tmp_path / "elsewhere")
+    run.save_model(network().state_dict(), {})
+    run.save_resume(replace(run.load_resume()))
+    run.save_summary({})
+    with pytest.raises(UserError, match="previews is a link"):
+        run.save_preview("1.png", b"x")
+    (stranger / "log.jsonl").unlink()
+    (stranger / "log.jsonl").symlink_to(secret)
+    with pytest.raises(UserError, match=r"log\.jsonl"):
+        run.log({"step": 1})
+    with pytest.raises(UserError, match=r"log\.jsonl is a link"):
+        run.trim_log(1)
+    assert secret.read_bytes() == b"secret"
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_previews_are_kept_in_their_folder(stranger):
+    path = Run.open(stranger).save_preview("step-3.png", b"x")
+    assert path == stranger / "previews" / "step-3.png"
+    assert path.read_bytes() == b"x"
+
+
+# whose run it is
+
+
+def test_the_paths_of_a_run_that_was_made_here_are_known(stranger, monkeypatch, tmp_path):
+    run = Run.open(stranger)
+    assert run.trusted()
+    assert run.data_paths() == ["a.txt"]
+    stranger.rename(tmp_path / "moved")
+    assert Run.open(tmp_path / "moved").trusted()
+    monkeypatch.setenv("ELMAN_STATE", str(tmp_path / "another user"))
+    with pytest.raises(UserError, match=r"moved was not made on this machine: name its data with --text PATH"):
+        Run.open(tmp_path / "moved").data_paths("--text PATH")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": {"paths": ["/etc/passwd"], "key": KEY}},
+        {"data": {"paths": ["a.txt", "/dev/zero"], "key": KEY}},
+        {"data": {"paths": ["a.txt"], "key": KEY[::-1]}},
+        {"spec": {"hidden": 3}},
+    ],
+)
+def test_the_paths_of_a_run_that_was_made_elsewhere_are_not_opened(stranger, changes):
+    reseal(stranger / "config.json", **changes)
+    with pytest.raises(UserError, match="was not made on this machine"):
+        Run.open(stranger).data_paths()
+
+
+def test_a_run_is_made_though_it_cannot_be_recorded(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("ELMAN_STATE", str(tmp_path / "file"))
+    run = Run.create(tmp_path / "run", config())
+    assert not run.trusted()
+
+
+def test_a_bad_run_hides_no_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs, "RUNS", Path("runs"))
+    for name in "abcde":
+        make(Path("runs") / name)
+    reseal(Path("runs/a/config.json"), kind=[])
+    (Path("runs/c") / "config.json").write_bytes(b"[" * 100_000)
+    reseal(Path("runs/e/config.json"), format=1)
+    found = dict(open_all())
+    assert [path.name for path in found] == list("abcde")
+    assert [isinstance(run, Run) for run in found.values()] == [False, True, False, True, False]
+
+
+def test_a_key_that_is_no_key_is_refused_when_the_run_is_made(tmp_path):
+    with pytest.raises(UserError, match=r"data\.key"):
+        Run.create(tmp_path / "run", config(key="../x"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_weights_come_back_with_their_step(stranger):
+    tensors, about = unpack(stranger / "model.safetensors")
+    assert about == {"step": 3, "val_loss": 0.5}
+    assert torch.equal(tensors["weight"], network().weight)
