@@ -113,7 +113,7 @@ def test_one_that_is_met_in_training_ends_it_and_what_was_learnt_is_kept(tmp_pat
     assert re.search("skip.bad", message)
     assert str(tmp_path / "run") in message
     assert raised.value.code == 2
-    assert Run.open(tmp_path / "run").load_resume().progress["step"] <= 3
+    assert Run.open(tmp_path / "run").load_resume().progress.step <= 3
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if name != "preview"]
     code, _, err = elman("train", "caption", path, "--out", tmp_path / "again", "--no-preview", *words)
     assert code == 2
@@ -132,6 +132,6 @@ def test_the_weights_of_the_moment_are_kept(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="cannot be read"):
         train("caption", path, out=tmp_path / "run", **options)
     saved = Run.open(tmp_path / "run").load_resume()
-    assert saved.progress["step"] == 2
-    assert saved.progress["best_step"] == 0
-    assert_close(dict(load(tmp_path / "run").task.state_dict()), saved.model, rtol=0, atol=0)
+    assert saved.progress.step == 2
+    assert saved.progress.best_step == 0
+    assert_close(dict(load(tmp_path / "run").model.state_dict()), saved.model, rtol=0, atol=0)

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 import elman
 from elman.data import corpus, corpus_cache
 from elman.errors import UserError
-from elman.inspect.activations import spelled
+from elman.inspect.activations import spell
 from elman.tasks.lm import LM, LMOptions
 from elman.tokenizers import registry
 from elman.tokenizers.boundary import at_boundaries, last_boundary
@@ -563,8 +563,7 @@ WORDS = " ".join(["the cat sat on the mat and the dog ran to the log ."] * 60)
 
 
 def prepared(path, **options):
-    _, data = LM.prepare([path], LMOptions(**options))
-    return data
+    return LM().prepare([path], LMOptions(**options))
 
 
 def test_the_parts_of_a_text_are_cut_where_the_learnt_part_ends(tmp_path):
@@ -589,15 +588,15 @@ def test_characters_are_cut_by_their_number(tmp_path):
 
 def test_parts_that_leave_nothing_to_train_on_are_a_user_error(tmp_path):
     for tokens in ("char", "word"):
-        with pytest.raises(UserError, match=r"--valid 0.5 and --test 0.5 leave nothing to train on"):
+        with pytest.raises(UserError, match="leave nothing to train on"):
             prepared(put(tmp_path, WORDS), tokens=tokens, valid=0.5, test=0.5)
 
 
 def test_samples_begin_with_a_token_that_can_be_read_again(tmp_path):
-    assert prepared(put(tmp_path, "unseen " + WORDS), tokens="word").config["seed_text"] == " the"
-    assert prepared(put(tmp_path, "漢" + "ab " * 200), tokens="bpe").config["seed_text"].isascii()
-    assert prepared(put(tmp_path, "漢" + "ab " * 200)).config["seed_text"] == "漢"
-    assert prepared(put(tmp_path, "é" + "ab " * 200), tokens="byte").config["seed_text"] == "a"
+    assert prepared(put(tmp_path, "unseen " + WORDS), tokens="word").spec.seed_text == " the"
+    assert prepared(put(tmp_path, "漢" + "ab " * 200), tokens="bpe").spec.seed_text.isascii()
+    assert prepared(put(tmp_path, "漢" + "ab " * 200)).spec.seed_text == "漢"
+    assert prepared(put(tmp_path, "é" + "ab " * 200), tokens="byte").spec.seed_text == "a"
 
 
 @pytest.mark.parametrize("tokens", ["word", "bpe"])
@@ -606,18 +605,18 @@ def test_a_model_of_words_is_trained_goes_on_and_writes(tmp_path, tokens):
     model = elman.train("lm", put(tmp_path, WORDS), out=tmp_path / "run", steps=3, **tiny)
     written = model.sample("", 50)
     assert tokens == "bpe" or set(written.replace("<unk>", " ").split()) <= set(WORDS.split())
-    assert model.tokens.encode(written, "replace")
+    assert model.tokenizer.encode(written, "replace")
     again = load(tmp_path / "run")
-    assert again.tokens.to_json() == model.tokens.to_json()
-    assert len(again.tokens) == again.task.head.out_features
-    source = again.task.source(again.config, "valid", None, None)
-    text, place = spelled(again.tokens, source.ids)
+    assert again.tokenizer.to_json() == model.tokenizer.to_json()
+    assert len(again.tokenizer) == again.model.head.out_features
+    source = again.source("valid")
+    text, token_of = spell(again.tokenizer, source.ids)
     assert WORDS.endswith(text)
-    assert len(place) == len(text)
-    assert place[-1] == len(source.ids) - 1
-    other = again.task.source(again.config, "valid", put(tmp_path, " the dog sat", "other.txt"), None)
-    assert again.tokens.decode(other.ids) == " the dog sat"
+    assert len(token_of) == len(text)
+    assert token_of[-1] == len(source.ids) - 1
+    other = again.task.source(again.spec, [put(tmp_path, " the dog sat", "other.txt")], None)
+    assert again.tokenizer.decode(other.ids) == " the dog sat"
     elman.train("lm", resume=tmp_path / "run", steps=2)
     put(tmp_path, WORDS.replace("dog", "fox"))
     with pytest.raises(UserError, match=r"text\.txt now has other tokens than the run was trained with"):
-        again.task.source(again.config, "valid", None, None)
+        again.source("valid")

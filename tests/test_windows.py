@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import hypothesis.strategies as st
+import models
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,6 @@ from torch import nn
 from torch.testing import assert_close
 
 from elman.data.windows import IGNORED, Windows
-from elman.tasks.lm import LM
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
 some = settings(deadline=None, derandomize=True, database=None, max_examples=200, suppress_health_check=busy)
@@ -153,8 +153,8 @@ def test_a_stream_of_any_shape_is_read_like_one_of_tokens(length, rows, window, 
         assert (time.dtype, mask.dtype, batch["reset"].dtype) == (torch.int64, torch.bool, torch.bool)
         assert batch["frame"].dtype == (torch.uint8 if features == 2 else torch.float32)
         assert batch["frame"].shape == (*time.shape, features)
-        assert np.array_equal(batch["frame"], fields["frame"][time])
-        assert np.array_equal(batch["reset"], reset[time])
+        assert np.array_equal(batch["frame"], fields["frame"][time.numpy()])
+        assert np.array_equal(batch["reset"], reset[time.numpy()])
         steps += time[mask].tolist()
     assert sorted(steps) == list(range(length))
     assert windows.steps == length
@@ -194,13 +194,15 @@ VOCABULARY, EMBEDDING, HIDDEN = 5, 3, 4
 WINDOW = 3
 # 3 rows of 13, 13 and 12 steps: 4 whole windows and one of a single step, that the last row does not have
 ROWS, LENGTH = 3, 39
+STEADY = {"reset_probability": 0.0}
 BACKS = [1, 2, 3, 4, 5, 7, 10, 50]
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}  # the loss is taken in float32
 
 
 def language_model(layers=1, **options):
     torch.manual_seed(0)
-    model = LM(VOCABULARY, EMBEDDING, HIDDEN, "rnn", layers, backend="loop", **options).double()
+    model = models.language_model(VOCABULARY, EMBEDDING, HIDDEN, "rnn", layers=layers, backend="loop", **STEADY, **options)
+    model = model.double()
     for weight in model.parameters():
         nn.init.normal_(weight, std=0.7)  # a gradient that lives for some steps, so that one too many is seen
     return model
@@ -216,8 +218,9 @@ def epoch(model, windows):
     for index in range(len(windows)):
         if index == 0:
             state = None
-        loss, state, sums = model.loss(windows.batch(0, index), state)
-        seen.append((loss.detach(), gradient(loss, model), sums))
+        loss = model.loss(windows.batch(0, index), state)
+        state = loss.state
+        seen.append((loss.mean.detach(), gradient(loss.mean, model), loss))
     return seen
 
 
@@ -237,7 +240,7 @@ def unrolled(model, tokens, detached=()):
     for time, (token, following) in enumerate(pairwise(tokens)):
         if time in detached:
             state = [value.detach() for value in state]
-        x = weight["lookup.weight"][int(token)]
+        x = weight["embedding.weight"][int(token)]
         for layer in range(cells):
             w, u, b = (weight[f"recurrent.cells.{layer}.{name}"] for name in ("W", "U_h", "b"))
             x = state[layer] = torch.tanh(w @ x + u @ state[layer] + b)
@@ -273,7 +276,7 @@ def unbroken(model, ids, rows=ROWS):
 @pytest.mark.parametrize(("layers", "learn_initial_state"), [(1, False), (2, True)])
 @pytest.mark.parametrize("back", BACKS)
 def test_the_gradient_of_each_window_is_the_one_truncated_by_hand(back, layers, learn_initial_state):
-    model, ids = language_model(layers, learned_state=learn_initial_state), text()
+    model, ids = language_model(layers, learn_initial_state=learn_initial_state), text()
     seen = epoch(model, Windows.of_tokens(ids, ROWS, WINDOW, back))
     assert len(seen) == 5
     for index, (loss, found, _) in enumerate(seen):
@@ -313,17 +316,17 @@ def test_the_loss_is_that_of_one_unbroken_run(back):
 def test_the_sums_of_an_epoch_count_every_step_once(back):
     model, ids = language_model(), text()
     sums = [sums for _, _, sums in epoch(model, Windows.of_tokens(ids, ROWS, WINDOW, back))]
-    assert sum(int(each["tokens"]) for each in sums) == LENGTH - 1
+    assert sum(int(each.count) for each in sums) == LENGTH - 1
     nats = torch.stack([nat for row in unbroken(model, ids) for nat in row]).sum().detach()
-    assert_close(sum(each["nats"].double() for each in sums), nats, **CLOSE)
+    assert_close(sum(each.sums["loss"].double() for each in sums), nats, **CLOSE)
 
 
 def test_with_no_truncation_the_windows_gradients_add_up_to_that_of_the_whole_epoch():
-    model, ids = language_model(2, learned_state=True), text()
+    model, ids = language_model(2, learn_initial_state=True), text()
     seen = epoch(model, Windows.of_tokens(ids, ROWS, WINDOW, 50))
     whole = gradient(torch.stack([nat for row in unbroken(model, ids) for nat in row]).sum(), model)
     for name, expected in whole.items():
-        added = sum(int(sums["tokens"]) * found[name] for _, found, sums in seen)
+        added = sum(int(loss.count) * found[name] for _, found, loss in seen)
         assert_close(added, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -332,8 +335,8 @@ def test_the_state_that_is_carried_is_that_after_carry_steps(carry):
     model, tokens = language_model(2), torch.from_numpy(text(14).astype(np.int64)).reshape(2, 7)
     before = tuple((torch.rand(2, HIDDEN, dtype=torch.float64),) for _ in range(2))
     batch = {"input": tokens[:, :-1], "target": tokens[:, 1:], "cuts": (2,), "carry": carry}
-    _, carried, _ = model.loss(batch, before)
-    expected = model.recurrent(model.lookup(tokens[:, :carry]), before)[1] if carry else before
+    carried = model.loss(batch, before).state
+    expected = model.recurrent(model.embedding(tokens[:, :carry]), before)[1] if carry else before
     assert_close(carried, expected)
 
 
@@ -341,7 +344,7 @@ def test_a_state_that_is_carried_belongs_to_no_graph():
     model, windows = language_model(2), Windows.of_tokens(text(), ROWS, WINDOW, 5)
     state = None
     for index in range(len(windows)):
-        _, state, _ = model.loss(windows.batch(0, index), state)
+        state = model.loss(windows.batch(0, index), state).state
         if index:
             assert not any(value.requires_grad for layer in state for value in layer)
 
