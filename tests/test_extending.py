@@ -13,6 +13,7 @@ import elman.data.formats
 import elman.metrics
 import elman.tokenizers
 from elman.cells.cell import Cell
+from elman.cells.shipped import registered
 from elman.data import corpus, table_reader
 from elman.data.builtin import DATASETS, generate
 from elman.data.formats.format import FORMATS
@@ -37,8 +38,8 @@ PACKAGES = {"leaky.py": elman.cells, "whitespace.py": elman.tokenizers, "fasta.p
 def example(request, tmp_path, monkeypatch):
     """A function that makes an example available, and is undone after the test."""
     for found in (TOKENIZERS, FORMATS, METRICS, DATASETS):
-        monkeypatch.setattr(found, "_found", dict(found._found))
-    monkeypatch.setattr(Cell, "registered", dict(Cell.registered))
+        monkeypatch.setattr(found, "_found", found.all())
+    monkeypatch.setattr(Cell, "registered", dict(registered()))
 
     def add(name):
         path, package = tmp_path / name, PACKAGES[name]
