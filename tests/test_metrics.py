@@ -187,7 +187,7 @@ def test_attention_is_scored_at_the_last_word_of_a_noun():
     assert now == pointing.Pointing("now", pytest.approx(0.9), pytest.approx(0.25), True)
     found = pointing.pointing_metrics([stars, dog, now])
     assert_allclose(
-        [found["attention"], found["attention_chance"]], [(0.75 + 0.375 + 0.9) / 3, (0.375 + 0.125 + 0.25) / 3]
+        [found["attention"], found["attention_uniform"]], [(0.75 + 0.375 + 0.9) / 3, (0.375 + 0.125 + 0.25) / 3]
     )
     assert found["attention_hits"] == pytest.approx(2 / 3)
     assert pointing.pointing_metrics([]) == {}

@@ -11,8 +11,8 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """The objects of one kind by name: those that the modules of a package declare, imported when they are first asked
-    for, and those of any other module that was imported, such as a user's own file.
+    """The objects of one kind by name: those that the modules of a package declare, imported when they are first
+    needed, and those of any other module that was imported, such as a user's own file.
 
     - what: the kind, for messages
     - package: its modules call `add` when they are imported
