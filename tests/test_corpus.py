@@ -193,9 +193,9 @@ def test_a_pattern_says_which_files_of_a_folder_are_read(tmp_path):
 
 
 def test_hidden_files_and_the_files_of_hidden_folders_are_skipped(tmp_path):
-    for name in ("seen", ".hidden", ".git/config", "deep/.hidden"):
+    for name in ("visible", ".hidden", ".git/config", "deep/.hidden"):
         put(tmp_path / ".above", f"{name} ", name)
-    assert text_of(str(tmp_path / ".above")) == "seen "  # what is above the folder does not matter
+    assert text_of(str(tmp_path / ".above")) == "visible "  # what is above the folder does not matter
     assert text_of(str(tmp_path / ".above" / ".hidden")) == ".hidden "  # nor is a file skipped that was named
 
 
@@ -255,7 +255,9 @@ def test_standard_input_is_found_again_in_the_cache(tmp_path, monkeypatch):
     fails("cache:0{32} is not in the cache any more: .* name its file", ["cache:" + "0" * 32])
 
 
-@pytest.mark.parametrize("key", ["", "../" * 4 + "etc/passwd", "0" * 31, "0" * 33, "G" * 32, "0" * 31 + "/", "A" * 32, None, 7])
+@pytest.mark.parametrize(
+    "key", ["", "../" * 4 + "etc/passwd", "0" * 31, "0" * 33, "G" * 32, "0" * 31 + "/", "A" * 32, None, 7]
+)
 def test_a_key_is_32_hexadecimal_digits(key):
     with pytest.raises(UserError, match="must be a key of 32 hexadecimal digits"):
         corpus_cache.load(key)
@@ -306,10 +308,10 @@ def test_a_stored_description_is_checked(tmp_path, stored):
     assert text_of(put(tmp_path, SCRIPTS)) == SCRIPTS
 
 
-@pytest.mark.parametrize(("dtype", "what"), [("O", "dtype"), ("float64", "dtype"), ("int32", "dtype"), ("<U4", "dtype")])
-def test_only_unsigned_integers_and_half_floats_are_mapped(tmp_path, dtype, what):
+@pytest.mark.parametrize("dtype", ["O", "float64", "int32", "<U4"])
+def test_only_unsigned_integers_and_half_floats_are_mapped(tmp_path, dtype):
     path = Path(put(tmp_path, bytes(64)))
-    with pytest.raises(ValueError, match=what):
+    with pytest.raises(ValueError, match="dtype"):
         cache.map_arrays(path, (dtype, (4,)))
     with pytest.raises(OSError, match="does not have"):
         cache.map_arrays(path, ("uint16", (31,)))
@@ -334,7 +336,7 @@ def test_a_pipe_is_read_to_its_end():
     assert again.tokens.decode(again.ids.tolist()) == "ab\r\n" * 50_000
 
 
-def test_standard_input_is_told_what_is_wrong_with_it(tmp_path, monkeypatch):
+def test_standard_input_is_reported_with_what_is_wrong_with_it(tmp_path, monkeypatch):
     fails("cannot be mixed with files", [STANDARD_INPUT, put(tmp_path, "text")])
     fails("cannot be mixed with files", [STANDARD_INPUT, STANDARD_INPUT])
     monkeypatch.setattr(sys, "stdin", Piped(b"", terminal=True))
@@ -463,9 +465,9 @@ except UserError as error:
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
 def test_a_disk_without_room_for_the_encoded_text_is_a_user_error(tmp_path):
     path = put(tmp_path, "text " * 1000)
-    told = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr
-    assert re.fullmatch(rf"cannot write {os.environ['ELMAN_CACHE']}.*\.ids: .*\n", told.stdout)
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(rf"cannot write {os.environ['ELMAN_CACHE']}.*\.ids: .*\n", done.stdout)
     assert stored() == {}
     assert text_of(path) == "text " * 1000
 
@@ -490,28 +492,28 @@ def test_a_text_given_instead_of_a_file_is_too_long_a_name():
     fails("File name too long", ["To be, or not to be, that is the question. " * 10])
 
 
-def test_an_empty_file_is_told_what_is_needed(tmp_path):
+def test_an_empty_file_is_reported_with_what_is_needed(tmp_path):
     path = put(tmp_path, "")
     assert fails("empty", [path]) == f"{path} is empty: at least 2 characters are needed"
 
 
-@pytest.mark.parametrize(("content", "unit", "told"), [("é", "char", "1 character"), (b"a", "byte", "1 byte")])
-def test_a_text_of_one_token_is_told_what_is_needed(tmp_path, content, unit, told):
+@pytest.mark.parametrize(("content", "unit", "found"), [("é", "char", "1 character"), (b"a", "byte", "1 byte")])
+def test_a_text_of_one_token_is_reported_with_what_is_needed(tmp_path, content, unit, found):
     path = put(tmp_path, content)
-    fails(rf"^{path} has {told}s?: at least 2 are needed$", [path], unit)
+    fails(rf"^{path} has {found}s?: at least 2 are needed$", [path], unit)
 
 
 @pytest.mark.parametrize("content", [codecs.BOM_UTF8, codecs.BOM_UTF8[:2]])
-def test_a_file_without_a_character_is_told_what_is_needed(tmp_path, content):
+def test_a_file_without_a_character_is_reported_with_what_is_needed(tmp_path, content):
     fails(r"at least 2|not utf-8", [put(tmp_path, content)])
 
 
-def test_a_folder_of_empty_files_is_told_what_is_needed(tmp_path):
+def test_a_folder_of_empty_files_is_reported_with_what_is_needed(tmp_path):
     put(tmp_path, b"", "a")
     fails("at least 2", [str(tmp_path)])
 
 
-def test_no_text_at_all_is_told_what_to_name():
+def test_no_text_at_all_is_reported_with_what_to_name():
     fails("no text was given: name a file, a folder, or - for standard input", [])
 
 
@@ -551,7 +553,7 @@ def test_an_offset_is_right_in_other_encodings(tmp_path):
         fails("is not utf-16: byte 0x61 at offset 6;", [put(tmp_path, "ab".encode("utf-16") + b"a")], encoding="utf-16")
 
 
-def test_a_text_that_does_not_decode_is_told_what_to_pass(tmp_path):
+def test_a_text_that_does_not_decode_is_reported_with_what_to_pass(tmp_path):
     path = put(tmp_path, b"caf\xe9 and more")
     assert fails("not utf-8", [path]).endswith("; pass `encoding` latin-1, or `tokens` byte to read raw bytes")
     for mark in ("utf-16-le", "utf-16-be"):
@@ -565,8 +567,8 @@ def test_a_text_without_the_mark_that_its_encoding_asks_for_is_a_user_error(tmp_
 
 
 def test_an_unknown_encoding_is_told_some_that_are_known(tmp_path):
-    told = fails("^unknown encoding 'utf-9': try ", [put(tmp_path, "text")], encoding="utf-9")
-    for encoding in told.partition("try ")[2].replace(" or ", ", ").split(", "):
+    lines = fails("^unknown encoding 'utf-9': try ", [put(tmp_path, "text")], encoding="utf-9")
+    for encoding in lines.partition("try ")[2].replace(" or ", ", ").split(", "):
         codecs.lookup(encoding.strip())
 
 
@@ -611,11 +613,11 @@ def test_a_character_that_the_model_never_saw_is_named(tmp_path, size):
 
 
 @pytest.mark.parametrize("size", [1, 100])
-def test_a_character_that_is_left_out_is_told_once(tmp_path, size):
-    told = []
+def test_a_character_that_is_left_out_is_logged_once(tmp_path, size):
+    lines = []
     with read_by(size):
-        ids = corpus.read_with(CharTokenizer("ab"), put(tmp_path, "aébéa"), "utf-8", "skip", told.append)
-    assert (ids.tolist(), told) == ([0, 1, 0], ["skipped: 'é' (U+00E9), not in the vocabulary of the model"])
+        ids = corpus.read_with(CharTokenizer("ab"), put(tmp_path, "aébéa"), "utf-8", "skip", lines.append)
+    assert (ids.tolist(), lines) == ([0, 1, 0], ["skipped: 'é' (U+00E9), not in the vocabulary of the model"])
 
 
 def test_a_character_that_was_replaced_once_is_still_unknown():
@@ -657,8 +659,8 @@ def test_unknown_characters_are_an_error_that_names_them():
     with pytest.raises(UserError) as raised:
         CharTokenizer("ab").encode("a\u00e9\U0001f600a\u00e9")
     assert str(raised.value) == (
-        "not in the vocabulary of the model: 'é' (U+00E9), '\U0001f600' (U+1F600); remove it, or pass `unknown` skip or "
-        "replace"
+        "not in the vocabulary of the model: 'é' (U+00E9), '\U0001f600' (U+1F600); remove it, or pass "
+        "`unknown` skip or replace"
     )
 
 

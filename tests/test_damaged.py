@@ -18,7 +18,8 @@ from elman.training.api import load, train
 from elman.training.run import Run
 
 TINY = {"hidden": 8, "embedding": 8, "batch_size": 4, "image_size": 16, "steps": 30, "warmup": 0,
-        "precision": "float32", "device": "cpu", "preview": False, "backend": "native", "valid": "0", "test": "0"}  # fmt: skip
+        "precision": "float32", "device": "cpu", "preview": False, "backend": "native", "valid": "0",
+        "test": "0"}  # fmt: skip
 
 
 def noise(kind, **how):
@@ -100,7 +101,7 @@ def test_a_zip_is_not_unpacked_to_look_at_the_ends_of_its_images(tmp_path, whole
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_one_that_is_met_in_training_ends_it_and_what_was_learnt_is_kept(tmp_path, workers, elman):
+def test_one_that_is_met_in_training_ends_it_and_what_was_learned_is_kept(tmp_path, workers, elman):
     path = album(tmp_path)
     read(path)
     options = TINY | {"workers": workers, "steps": 200}

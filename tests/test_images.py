@@ -57,7 +57,7 @@ def in_zip(where, data, name="deep/x.png"):
     return ImageFile(name, Archive(str(Path(where, "x.zip"))), name)
 
 
-def seen(image):
+def rgb(image):
     image = image.image()
     assert image.mode == "RGB"
     return np.asarray(image).astype(int)
@@ -80,16 +80,16 @@ def fails(call, *words):
 def test_colours_come_back(tmp_path, kind, holder):
     image = holder(tmp_path, coded(Image.fromarray(painted()), kind, **LOSSLESS[kind]))
     image.check()
-    assert (seen(image) == painted()).all()
+    assert (rgb(image) == painted()).all()
 
 
 def test_jpeg_and_jpeg_in_cmyk(tmp_path):
     image = Image.fromarray(painted())
-    assert abs(seen(put(tmp_path, coded(image, "JPEG", quality=100, subsampling=0))) - painted()).max() <= 4
+    assert abs(rgb(put(tmp_path, coded(image, "JPEG", quality=100, subsampling=0))) - painted()).max() <= 4
     inks = 255 - painted().astype(int)  # without black, an ink is what a colour lacks
     four = Image.fromarray(np.dstack([inks, np.zeros_like(inks[..., :1])]).astype(np.uint8), "CMYK")
     for kind, how in (("JPEG", {"quality": 100}), ("TIFF", {})):
-        assert abs(seen(put(tmp_path, coded(four, kind, **how))) - painted()).max() <= 6
+        assert abs(rgb(put(tmp_path, coded(four, kind, **how))) - painted()).max() <= 6
 
 
 def test_grey_of_1_8_and_16_bits(tmp_path):
@@ -97,18 +97,18 @@ def test_grey_of_1_8_and_16_bits(tmp_path):
     grey = np.repeat(ramp[..., None], 3, 2)
     for kind in ("PNG", "BMP", "TIFF", "JPEG"):
         how = {"quality": 100} if kind == "JPEG" else {}
-        assert abs(seen(put(tmp_path, coded(Image.fromarray(ramp), kind, **how))) - grey).max() <= 2 * bool(how)
+        assert abs(rgb(put(tmp_path, coded(Image.fromarray(ramp), kind, **how))) - grey).max() <= 2 * bool(how)
     values = np.random.default_rng(0).integers(0, 2**16, (HIGH, WIDE), np.uint16)
     wanted = np.round(values[..., None] / 65535 * 255)
     deep = Image.fromarray(values)
     assert deep.mode == "I;16"
     for kind, how in (("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})):
-        assert (seen(put(tmp_path, coded(deep, kind, **how))) == wanted).all()
+        assert (rgb(put(tmp_path, coded(deep, kind, **how))) == wanted).all()
     for order in (b"II", b"MM"):
-        assert (seen(put(tmp_path, tiff16(values, order))) == wanted).all()
+        assert (rgb(put(tmp_path, tiff16(values, order))) == wanted).all()
     bits = Image.fromarray(ramp > 127)
     for kind in ("PNG", "TIFF"):
-        assert (seen(put(tmp_path, coded(bits, kind))) == 255 * (grey > 127)).all()
+        assert (rgb(put(tmp_path, coded(bits, kind))) == 255 * (grey > 127)).all()
 
 
 def tiff16(values, order):
@@ -136,7 +136,7 @@ def test_what_can_be_seen_through_has_white_behind_it(tmp_path, kind):
     how = {"lossless": True, "exact": True} if kind == "WEBP" else {}
     share = alpha / 255
     wanted = painted() * share + 255 * (1 - share)
-    assert abs(seen(put(tmp_path, coded(image, kind, **how))) - wanted).max() <= 1
+    assert abs(rgb(put(tmp_path, coded(image, kind, **how))) - wanted).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
@@ -147,19 +147,19 @@ def test_a_palette_and_its_transparent_colour(tmp_path, kind):
     image = image.convert("P")
     image.putdata(places.ravel().tolist())
     image.putpalette(colours.tobytes())
-    assert (seen(put(tmp_path, coded(image, kind))) == colours[places]).all()
+    assert (rgb(put(tmp_path, coded(image, kind))) == colours[places]).all()
     wanted = colours.copy()
     wanted[1] = 255
-    assert (seen(put(tmp_path, coded(image, kind, transparency=1))) == wanted[places]).all()
+    assert (rgb(put(tmp_path, coded(image, kind, transparency=1))) == wanted[places]).all()
 
 
 def test_grey_with_alpha_and_a_transparent_grey(tmp_path):
     ramp = np.arange(WIDE * HIGH, dtype=np.uint8).reshape(HIGH, WIDE)
     both = Image.merge("LA", [Image.fromarray(ramp), Image.fromarray(np.where(ramp > 99, 255, 0).astype(np.uint8))])
     wanted = np.repeat(np.where(ramp > 99, ramp, 255)[..., None], 3, 2)
-    assert (seen(put(tmp_path, coded(both, "PNG"))) == wanted).all()
+    assert (rgb(put(tmp_path, coded(both, "PNG"))) == wanted).all()
     wanted = np.repeat(np.where(ramp == 7, 255, ramp)[..., None], 3, 2)
-    assert (seen(put(tmp_path, coded(Image.fromarray(ramp), "PNG", transparency=7))) == wanted).all()
+    assert (rgb(put(tmp_path, coded(Image.fromarray(ramp), "PNG", transparency=7))) == wanted).all()
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
@@ -167,7 +167,7 @@ def test_of_several_frames_the_first(tmp_path, kind):
     others = [Image.new("RGB", (WIDE, HIGH), colour) for colour in ("black", "white")]
     how = {"lossless": True} if kind == "WEBP" else {}
     data = coded(Image.fromarray(painted()), kind, save_all=True, append_images=others, **how)
-    assert (seen(put(tmp_path, data)) == painted()).all()
+    assert (rgb(put(tmp_path, data)) == painted()).all()
 
 
 UPRIGHT = {
@@ -185,7 +185,7 @@ def test_images_are_upright(tmp_path, orientation, kind):
     how = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
     image = put(tmp_path, coded(Image.fromarray(painted()), kind, exif=exif, **how))
     wanted = UPRIGHT[orientation](painted())
-    got = seen(image)
+    got = rgb(image)
     assert got.shape == wanted.shape
     assert abs(got - wanted).max() <= (4 if kind == "JPEG" else 0)
     assert image.image().getexif().get(0x0112, 1) == 1  # nobody turns it again
@@ -195,7 +195,7 @@ def test_a_damaged_exif_turns_nothing(tmp_path):
     data = coded(Image.fromarray(painted()), "PNG")
     junk = b"eXIf" + b"MM\0*\0\0\0\x08\xff\xff\x01\x12"
     chunk = struct.pack(">I", len(junk) - 4) + junk + struct.pack(">I", zlib.crc32(junk))
-    assert (seen(put(tmp_path, data[:33] + chunk + data[33:])) == painted()).all()
+    assert (rgb(put(tmp_path, data[:33] + chunk + data[33:])) == painted()).all()
 
 
 # what cannot be read
@@ -215,7 +215,8 @@ def test_what_is_no_image_is_named(tmp_path, holder):
     for call in ("check", "image"):
         fails(getattr(holder(tmp_path, b"a text, no image\n", "t.png"), call), "t.png is not an image", "JPEG, PNG")
         fails(getattr(holder(tmp_path, b"", "e.png"), call), "e.png is empty")
-        fails(getattr(holder(tmp_path, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "p.png"), call), "not an image")
+        postscript = holder(tmp_path, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "p.png")
+        fails(getattr(postscript, call), "not an image")
 
 
 def test_what_is_no_file_is_named(tmp_path):
@@ -258,11 +259,11 @@ def test_damage_is_seen_or_named(tmp_path_factory, kind, changes):
         data[int(place_ * len(data))] = value
     image = put(tmp_path_factory.mktemp("d"), bytes(data))
     try:
-        said = f"x.png {image.image().mode}"
+        result = f"x.png {image.image().mode}"
     except UserError as error:
-        said = str(error)
-    assert "x.png" in said
-    assert "\n" not in said
+        result = str(error)
+    assert "x.png" in result
+    assert "\n" not in result
 
 
 # places
@@ -277,10 +278,10 @@ def test_a_zip_is_opened_once_until_it_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(zipfile.ZipFile, "__init__", lambda self, *a, **b: (opened.append(a), real(self, *a, **b))[1])
     here = open_folder(str(tmp_path / "x.zip")).folder("train")
     for number in range(9):
-        assert (seen(ImageFile("n", here, f"{number}.png")) == painted()).all()
+        assert (rgb(ImageFile("n", here, f"{number}.png")) == painted()).all()
     assert len(opened) == 1
     changed = in_zip(tmp_path, coded(Image.new("RGB", (1, 1)), "PNG"), "train/0.png")
-    assert seen(changed).shape == (1, 1, 3)
+    assert rgb(changed).shape == (1, 1, 3)
 
 
 def test_a_member_behind_a_damaged_directory_or_a_password(tmp_path):
@@ -343,7 +344,7 @@ def test_a_column_of_names_becomes_images(tmp_path, form):
         path = f"{tmp_path / 't.zip'}:set/t.csv"
     got = read(path)
     assert list(map(str, got.columns["file"])) == names
-    assert [seen(image)[0, 0, 0] for image in got.columns["file"]] == list(range(6))
+    assert [rgb(image)[0, 0, 0] for image in got.columns["file"]] == list(range(6))
     assert any("column file names 6 images, in " in note for note in got.notes)
 
 
@@ -414,7 +415,7 @@ def test_folders_of_images(tmp_path):
     got = read(tmp_path / "pets")
     assert got.columns["label"] == ["cat", "cat", "dog"]
     assert list(map(str, got.columns["image"])) == ["cat/1.png", "cat/deep/2.PNG", "dog/1.jpg"]
-    assert seen(got.columns["image"][1]).shape == (2, 2, 3)
+    assert rgb(got.columns["image"][1]).shape == (2, 2, 3)
     put(tmp_path, b"a text", "pets/dog/x.txt")
     fails(lambda: read(tmp_path / "pets"), "images and texts", "1.png", "x.txt", "one kind only")
     (tmp_path / "pets/dog/x.txt").rename(tmp_path / "pets/dog/3.png")
@@ -446,7 +447,7 @@ def of(**columns):
     return Table("t", columns, list(range(1, 1 + len(next(iter(columns.values()))))))
 
 
-def test_images_are_told_apart_by_their_names(tmp_path):
+def test_images_are_distinguished_by_their_names(tmp_path):
     names = [f"{number}.png" for number in range(200)]
     rows = of(image=[Painting(name) for name in names], text=["t"] * 200)
     assert len(table.complete(rows, ["image"], False)) == 200

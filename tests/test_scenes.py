@@ -27,15 +27,15 @@ UNSEEN = [f"{colour} {shape}" for colour, shape in HELD_OUT_PAIRS]
 
 
 @st.composite
-def chances(draw):
+def rngs(draw):
     return Rng(draw(st.integers(0, 2**32 - 1)))
 
 
 @st.composite
 def scenes(draw, held_out=None):
-    chance = draw(chances())
+    rng = draw(rngs())
     held_out = draw(st.booleans()) if held_out is None else held_out
-    return layout.scene_about(chance, layout.topic(chance, held_out), chance.between(0, 5), held_out)
+    return layout.scene_about(rng, layout.topic(rng, held_out), rng.between(0, 5), held_out)
 
 
 @cache
@@ -106,7 +106,7 @@ def test_shapes_are_what_they_are_called(size):
     assert middle[0] < middle[len(middle) // 2] < middle[-1], "it stands on its base"
 
 
-def test_colours_and_sizes_are_told_apart():
+def test_colours_and_sizes_are_distinguished():
     grounds = np.array(Scene(()).draw()).reshape(-1, 3).astype(float)
     for one, other in combinations(COLOURS.values(), 2):
         assert np.linalg.norm(np.subtract(one, other)) > 75
@@ -136,14 +136,14 @@ def test_a_scene_is_drawn_at_any_size(size):
         ("scene: large red circle 40,60", "'large red circle 40,60' does not fit in"),
     ],
 )
-def test_a_name_that_is_none_is_told_in_a_line(name, message):
-    with pytest.raises(UserError) as told:
+def test_a_name_that_is_none_is_reported_in_a_line(name, message):
+    with pytest.raises(UserError) as raised:
         SceneImage(name).image()
-    assert message in str(told.value)
-    assert "\n" not in str(told.value)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
-def test_a_size_that_is_none_is_told():
+def test_a_size_that_is_none_is_reported():
     with pytest.raises(UserError, match="15 pixels wide"):
         Scene(()).draw(15)
 
@@ -241,9 +241,9 @@ def test_what_each_noun_names_by_hand(sentence, places):
 
 
 @some
-@given(scene=scenes(), chance=chances())
-def test_captions_are_true_and_their_opposites_are_not(scene, chance):
-    mentioned, sentence = caption.draw(chance, scene)
+@given(scene=scenes(), rng=rngs())
+def test_captions_are_true_and_their_opposites_are_not(scene, rng):
+    mentioned, sentence = caption.draw(rng, scene)
     assert truth.is_true(sentence, scene)
     for relation in re.findall("left of|right of|above|below", sentence):
         assert not truth.is_true(sentence.replace(relation, OPPOSITE[relation], 1), scene)
@@ -268,10 +268,10 @@ def test_captions_are_true_and_their_opposites_are_not(scene, chance):
 
 
 @some
-@given(scene=scenes(), other=scenes(), chance=chances())
-def test_truth_is_what_brute_force_finds(scene, other, chance):
-    """A caption of one scene, judged of another by regular expressions and counting."""
-    _, sentence = caption.draw(chance, scene)
+@given(scene=scenes(), other=scenes(), rng=rngs())
+def test_truth_is_what_brute_force_finds(scene, other, rng):
+    """A caption of one scene, held_out of another by regular expressions and counting."""
+    _, sentence = caption.draw(rng, scene)
     numbers = {"a": 1, "an": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 
     def fits(words, thing):
@@ -306,9 +306,9 @@ def clearly(a, relation, b):
 
 
 @some
-@given(scene=scenes(), chance=chances())
-def test_a_relation_is_said_the_way_it_is_most(scene, chance):
-    mentioned, sentence = caption.draw(chance, scene)
+@given(scene=scenes(), rng=rngs())
+def test_a_relation_is_said_the_way_it_is_most(scene, rng):
+    mentioned, sentence = caption.draw(rng, scene)
     said = re.findall("left of|right of|above|below", sentence)
     for relation, mention in zip(said, mentioned[1:], strict=False):
         for a, b in product(mentioned[0].things, mention.things):
@@ -319,21 +319,21 @@ def test_a_relation_is_said_the_way_it_is_most(scene, chance):
 
 def test_there_are_many_captions():
     """Of two things that training may show, each named by words that do not fit the other: all that can be said."""
-    looks = [f"{size} {colour} {shape}" for size, colour, shape in product(SIZES, COLOURS, SHAPES)]
-    looks = [look for look in looks if look.split(" ", 1)[1] not in UNSEEN]
-    assert len(looks) == 56
+    appearances = [f"{size} {colour} {shape}" for size, colour, shape in product(SIZES, COLOURS, SHAPES)]
+    appearances = [appearance for appearance in appearances if appearance.split(" ", 1)[1] not in UNSEEN]
+    assert len(appearances) == 56
     names = defaultdict(set)
-    for look in looks:
-        size, colour, shape = look.split()
+    for appearance in appearances:
+        size, colour, shape = appearance.split()
         for name in (
-            look,
+            appearance,
             f"{colour} {shape}",
             f"{size} {shape}",
             shape,
             f"{colour} object",
             f"{size} {colour} object",
         ):
-            names[name].add(look)
+            names[name].add(appearance)
     possible = set()
     for one, other in product(names, repeat=2):
         if names[one] - names[other] and names[other] - names[one]:
@@ -389,9 +389,9 @@ def test_answers_by_hand(asked, expected):
 
 
 @some
-@given(chance=chances(), held_out=st.booleans(), most=st.integers(1, 5))
-def test_answers_are_those_that_the_words_have(chance, held_out, most):
-    scene, asked = question.draw(chance, most, held_out)
+@given(rng=rngs(), held_out=st.booleans(), most=st.integers(1, 5))
+def test_answers_are_those_that_the_words_have(rng, held_out, most):
+    scene, asked = question.draw(rng, most, held_out)
     assert 1 <= len(asked) <= most
     for text, said in asked.values():
         assert answer(text, scene) == said
@@ -407,51 +407,51 @@ def template(text):
     return " ".join(kinds.get(word.strip("?").removesuffix("s"), word) for word in text.split())
 
 
-# what of a question one may look at: all of it, its form, how it begins and ends, and each word that it may have
-LOOKS = {"text": str, "template": template, "start": lambda t: t.split()[:5], "end": lambda t: t.split()[-3:]} | {
+# what of a question one may appearance at: all of it, its form, how it begins and ends, and each word that it may have
+FEATURES = {"text": str, "template": template, "start": lambda t: t.split()[:5], "end": lambda t: t.split()[-3:]} | {
     word: lambda text, word=word: word in text for word in (*COLOURS, *SHAPES, *SIZES, *OPPOSITE, "object", "larger")
 }
 
 
 @pytest.mark.parametrize("kind", question.KINDS)
 def test_the_words_of_a_question_do_not_tell_the_answer(kind):
-    """What is learnt of the answer from the question alone, as the commonest answer to each that looks so in one half
-    of the data, is right in the other half hardly more often than any one answer to all questions of the kind."""
+    """The most frequent answer to all questions with the same feature in one half of the data is right in the other
+    half hardly more often than the most frequent answer to all questions of the kind."""
     asked = [row for row in rows("scene_questions:count=6000,seed=3") if row["kind"] == kind and row["pair"] == "seen"]
-    learnt, judged = asked[::2], asked[1::2]
-    assert len(judged) > 1500
-    [(commonest, _)] = Counter(row["answer"] for row in learnt).most_common(1)
-    constant = max(Counter(row["answer"] for row in judged).values()) / len(judged)
+    learned, held_out = asked[::2], asked[1::2]
+    assert len(held_out) > 1500
+    [(commonest, _)] = Counter(row["answer"] for row in learned).most_common(1)
+    constant = max(Counter(row["answer"] for row in held_out).values()) / len(held_out)
     assert constant < {"colour": 0.18, "count": 0.24}.get(kind, 0.53)
-    for name, look in LOOKS.items():
+    for name, feature in FEATURES.items():
         seen = defaultdict(Counter)
-        for row in learnt:
-            seen[str(look(row["question"]))][row["answer"]] += 1
+        for row in learned:
+            seen[str(feature(row["question"]))][row["answer"]] += 1
         guess = {text: answers.most_common(1)[0][0] for text, answers in seen.items()}
-        right = np.mean([guess.get(str(look(row["question"])), commonest) == row["answer"] for row in judged])
+        right = np.mean([guess.get(str(feature(row["question"])), commonest) == row["answer"] for row in held_out])
         assert right < constant + 0.03, name
 
 
 def test_colours_of_which_training_lacks_a_shape_are_there_as_often():
-    chance, partial, told = Rng(0), {colour for colour, _ in HELD_OUT_PAIRS}, {True: [], False: []}
+    rng, partial, answers = Rng(0), {colour for colour, _ in HELD_OUT_PAIRS}, {True: [], False: []}
     for _ in range(20_000):
-        phrase, number = layout.topic(chance, False), chance.between(0, 4)
-        scene = layout.scene_about(chance, phrase, number, False)
-        asked, said = question.QuestionMaker(chance, False, scene, phrase, number).existence()
+        phrase, number = layout.topic(rng, False), rng.between(0, 4)
+        scene = layout.scene_about(rng, phrase, number, False)
+        asked, said = question.QuestionMaker(rng, False, scene, phrase, number).existence()
         colour = COLOURS.keys() & set(asked.split())
         if asked.endswith("object?") and colour:
-            told[colour <= partial].append(said == "yes")
-    assert min(map(len, told.values())) > 2000
-    assert abs(np.mean(told[True]) - np.mean(told[False])) < 0.045
+            answers[colour <= partial].append(said == "yes")
+    assert min(map(len, answers.values())) > 2000
+    assert abs(np.mean(answers[True]) - np.mean(answers[False])) < 0.045
 
 
 def test_what_is_not_there_is_often_there_in_parts():
-    told = [
+    lines = [
         row for row in rows("scene_questions:count=2000,seed=3") if row["kind"] == "existence" and row["answer"] == "no"
     ]
     parts = [
         all(word in row["image"].name for word in row["question"].strip("?").split()[3:] if word != "object")
-        for row in told
+        for row in lines
     ]
     assert 0.25 < np.mean(parts) < 0.75
 
@@ -528,9 +528,9 @@ def test_options_have_bounds(spec):
 
 def test_scenes_are_listed_and_read(capsys):
     list_("data")
-    told = capsys.readouterr().out
-    assert "builtin:scenes" in told
-    assert "builtin:scene_questions" in told
+    lines = capsys.readouterr().out
+    assert "builtin:scenes" in lines
+    assert "builtin:scene_questions" in lines
     read = table_reader.read(["builtin:scenes:count=20"], table_reader.TableOptions())
     assert list(read.columns) == ["image", "caption", "split", "pair"]
     assert len(read) == 40
@@ -538,17 +538,17 @@ def test_scenes_are_listed_and_read(capsys):
 
 
 @some
-@given(looks=st.lists(st.sampled_from(layout.APPEARANCES), min_size=2, max_size=5), chance=chances())
-def test_all_things_find_a_place(looks, chance):
-    placed = layout._arranged(chance, looks)
-    assert Counter(thing[:3] for thing in placed.things) == Counter(look[:3] for look in looks)
+@given(appearances=st.lists(st.sampled_from(layout.APPEARANCES), min_size=2, max_size=5), rng=rngs())
+def test_all_things_find_a_place(appearances, rng):
+    placed = layout._arranged(rng, appearances)
+    assert Counter(thing[:3] for thing in placed.things) == Counter(appearance[:3] for appearance in appearances)
 
 
 @some
-@given(chance=chances(), held_out=st.booleans(), number=st.integers(0, 5))
-def test_a_scene_is_about_its_topic(chance, held_out, number):
-    phrase = layout.topic(chance, held_out)
-    assume(any(phrase.describes(look) for look in layout.APPEARANCES))
-    found = layout.scene_about(chance, phrase, number, held_out)
+@given(rng=rngs(), held_out=st.booleans(), number=st.integers(0, 5))
+def test_a_scene_is_about_its_topic(rng, held_out, number):
+    phrase = layout.topic(rng, held_out)
+    assume(any(phrase.describes(appearance) for appearance in layout.APPEARANCES))
+    found = layout.scene_about(rng, phrase, number, held_out)
     words = {phrase.size, phrase.colour, phrase.shape} - {""}
     assert sum(words <= set(str(thing).split()) for thing in found.things) == number

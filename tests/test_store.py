@@ -57,7 +57,7 @@ def test_what_is_taken_is_what_was_made_and_each_is_made_once(tmp_path_factory, 
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 10, b"x" * 10_000])
-def test_a_file_of_another_size_is_made_anew(tmp_path, damage):
+def test_a_file_of_another_size_is_made_again(tmp_path, damage):
     (tmp_path / "x").write_bytes(damage)
     make = FieldMaker()
     holds(Store(COUNT, SHAPE, np.float16, tmp_path / "x"), make)
@@ -147,9 +147,9 @@ def test_pixels_are_those_of_the_image():
 @pytest.mark.parametrize("small", [0, pixels.MAX_MEMORY])
 def test_a_image_is_decoded_once(monkeypatch, own_cache, small):
     monkeypatch.setattr(pixels, "MAX_MEMORY", small)
-    images, told = [Painted(str(number), (number, 0, 0)) for number in range(4)], []
+    images, lines = [Painted(str(number), (number, 0, 0)) for number in range(4)], []
     rows = [*images, Painted("2", (2, 0, 0))]  # by its name an image of before
-    field = Pixels(rows, 8, told.append)
+    field = Pixels(rows, 8, lines.append)
     assert field.workers == 1
     for batch in ([0, 1, 1], [4, 2, 0], [3, 3, 3]):
         found = take(field, batch)
@@ -159,9 +159,9 @@ def test_a_image_is_decoded_once(monkeypatch, own_cache, small):
     # the fifth stands for the third
     assert [image.decoded for image in rows] == [1, 1, 0, 1, 1]
     files = list((own_cache / "pixels").glob("*")) if small == 0 else []
-    assert [str(file) in line for file, line in zip(files, told, strict=True)] == [True] * (small == 0)
+    assert [str(file) in line for file, line in zip(files, lines, strict=True)] == [True] * (small == 0)
     again = [Painted(str(number), (number, 0, 0)) for number in range(4)]
-    take(Pixels(again, 8, told.append), [0, 1, 2, 3])
+    take(Pixels(again, 8, lines.append), [0, 1, 2, 3])
     assert [image.decoded for image in again] == [0 if small == 0 else 1] * 4
 
 
@@ -175,7 +175,7 @@ def test_what_is_drawn_is_not_kept(own_cache):
     assert not (own_cache / "pixels").exists()
 
 
-def test_a_file_that_was_changed_is_decoded_anew(monkeypatch, tmp_path):
+def test_a_file_that_was_changed_is_decoded_again(monkeypatch, tmp_path):
     monkeypatch.setattr(pixels, "MAX_MEMORY", 0)
 
     def colour(value):
@@ -195,11 +195,11 @@ def test_a_full_disk_is_told_and_training_goes_on(monkeypatch, own_cache):
 
     monkeypatch.setattr(pixels, "MAX_MEMORY", 0)
     monkeypatch.setattr(os, "posix_fallocate", full)
-    image, told = Painted("x"), []
-    field = Pixels([image], 8, told.append)
+    image, lines = Painted("x"), []
+    field = Pixels([image], 8, lines.append)
     for _ in range(2):
         assert take(field, [0])[0, :, 0, 0].tolist() == [10, 20, 30]
     assert image.decoded == 2
-    (line,) = told
+    (line,) = lines
     assert all(word in line for word in ("No space left on device", "ELMAN_CACHE", "1 images", str(own_cache)))
     assert not list(Path(own_cache, "pixels").iterdir())

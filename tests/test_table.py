@@ -267,7 +267,7 @@ def test_arrays_in_a_file(tmp_path, features):
         assert value.ravel().tolist() == x[row, : lengths[row]].ravel().tolist()
 
 
-def test_arrays_that_do_not_fit_are_told(tmp_path):
+def test_arrays_that_do_not_fit_are_reported(tmp_path):
     x, y = np.zeros((4, 5)), np.zeros(4, int)
     wrong = [{"x": x}, {"x": x, "y": y[1:]}, {"x": x[0], "y": y}, {"X": x, "y": y}, {"x": x.astype(str), "y": y},
              {"x": x, "y": y, "lengths": y + 6}, {"x": x, "y": y, "lengths": y - 1}]  # fmt: skip

@@ -194,15 +194,14 @@ VOCABULARY, EMBEDDING, HIDDEN = 5, 3, 4
 WINDOW = 3
 # 3 rows of 13, 13 and 12 steps: 4 whole windows and one of a single step, that the last row does not have
 ROWS, LENGTH = 3, 39
-STEADY = {"reset_probability": 0.0}
 BACKS = [1, 2, 3, 4, 5, 7, 10, 50]
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}  # the loss is taken in float32
 
 
 def language_model(layers=1, **options):
     torch.manual_seed(0)
-    model = models.language_model(VOCABULARY, EMBEDDING, HIDDEN, "rnn", layers=layers, backend="loop", **STEADY, **options)
-    model = model.double()
+    options = {"layers": layers, "backend": "loop", "reset_probability": 0.0} | options
+    model = models.language_model(VOCABULARY, EMBEDDING, HIDDEN, "rnn", **options).double()
     for weight in model.parameters():
         nn.init.normal_(weight, std=0.7)  # a gradient that lives for some steps, so that one too many is seen
     return model
