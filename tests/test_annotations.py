@@ -1,4 +1,4 @@
-"""Annotation files of images: each form is known by what stands in it, and read as it was published."""
+"""Annotation files of images: each format is recognized by its content, and read as it was published."""
 
 import io
 import json
@@ -92,7 +92,7 @@ def test_coco(tmp_path, zipped, folder):
     assert noted(got, "names 2 images, in ", f"{root}{folder}")
 
 
-def test_images_of_coco_that_are_nowhere_and_where_they_were_looked_for(tmp_path):
+def test_images_of_coco_that_are_nowhere_and_where_they_were_searched(tmp_path):
     root = laid(tmp_path, {"annotations/captions_val2014.json": coco(), "far/val2014/000.png": image(0)}, False)
     path = f"{root}annotations/captions_val2014.json"
     fails(path, "row 1", "001.png", f"{root}val2014", f"{root}images/val2014", f"{root}annotations,", "`images`")
@@ -203,7 +203,7 @@ def test_flickr8k_with_its_lists(tmp_path, zipped):
     assert noted(got, "Flickr_8k.devImages.txt")
 
 
-def test_flickr8k_with_only_a_list_of_the_test_part(tmp_path):
+def test_flickr8k_with_only_a_list_of_the_test_split(tmp_path):
     got = read(laid(tmp_path, flickr("test"), False) + "Flickr8k.token.txt")
     assert got.columns["split"] == ["train"] * 4 + ["test"] * 2 + ["train"] * 2
 
@@ -291,7 +291,7 @@ def test_clevr(tmp_path, zipped):
     assert reds(got) == [0, 1]
 
 
-def test_clevr_of_several_parts_and_without_programs_or_answers(tmp_path):
+def test_clevr_of_several_splits_and_without_programs_or_answers(tmp_path):
     got = read(laid(tmp_path, clevr("train", "val"), False) + "questions/CLEVR_questions.json")
     assert got.columns["split"] == ["train", "val"]
     assert "kind" not in got.columns
@@ -349,7 +349,7 @@ def test_other_json_is_what_it_was(tmp_path):
         assert read(root + name).format == "jsonl"
 
 
-def test_a_zip_of_many_members_that_is_no_set_asks_for_one(tmp_path):
+def test_a_zip_of_many_members_that_is_no_set_is_reported_with_its_members(tmp_path):
     laid(tmp_path, {"a.csv": "x,y\n1,2\n", "b.csv": "x,y\n1,2\n"}, True)
     for form in ("auto", "csv", "coco"):
         fails(tmp_path / "set.zip", *(["2 members", "a.csv, b.csv", "set.zip:MEMBER"] if form != "coco" else []),
@@ -358,7 +358,7 @@ def test_a_zip_of_many_members_that_is_no_set_asks_for_one(tmp_path):
 
 @pytest.mark.parametrize("form", ["coco", "karpathy", "vqa", "clevr", "easy-vqa"])
 @pytest.mark.parametrize("content", ['{"other": []}', "[1, 2]", "no JSON", '{"images": {}, "questions": 3}', "[[1]]"])
-def test_a_form_that_the_file_does_not_have(tmp_path, form, content):
+def test_a_format_that_the_file_does_not_have(tmp_path, form, content):
     path = laid(tmp_path, {"x.json": content}, False) + "x.json"
     fails(path, "x.json", format=form)
     if content != "[[1]]":
@@ -373,8 +373,8 @@ def test_encodings_of_annotations(tmp_path, encoding):
     assert read(tmp_path / "c.json", encoding="utf-8" if encoding != "utf-16" else encoding).format == "coco"
 
 
-def test_a_part_of_its_own_is_read_as_its_own_form(tmp_path):
-    """`valid` may be a file of another form: by what stands in it, not as the first was."""
+def test_a_split_in_its_own_file_is_read_in_its_own_format(tmp_path):
+    """`valid` may be a file in another format, which its content decides."""
     root = laid(tmp_path, flickr() | {"more.csv": "image,caption\nFlicker8k_Dataset/3_ab.jpg,c\n"}, False)
     first = read(f"{root}Flickr8k.token.txt")
     parts = split.split(first, "image", TableOptions(valid=f"{root}more.csv"), ["caption"])

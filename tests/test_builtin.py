@@ -1,4 +1,4 @@
-"""Data that is generated: what each row says is worked out again in another way, and no row comes twice."""
+"""Data that is generated: what is true of each row is computed again in another way, and no row occurs twice."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ def part(spec, split):
 
 
 def inputs(columns):
-    """What each row is about. Rows about one image stand together and count once."""
+    """What each row is about. Rows about one image are consecutive and count once."""
     first = next(iter(columns.values()))
     if isinstance(first[0], LazyImage):
         return [name for name, _ in groupby(map(str, first))]
@@ -194,7 +194,7 @@ def judged(row):
 
 
 def things(row):
-    """Of each thing in the image its words, and where it stands."""
+    """The words of each object in the image, and its position."""
     found = [text.split() for text in row["image"].name.removeprefix("scene: ").split("; ")]
     return [(words, *map(int, place.split(","))) for *words, place in found]
 
@@ -215,7 +215,7 @@ SIDES = "left of|right of|above|below"
 
 
 def sentence(row):
-    """Whether some choice of things for the nouns makes all that is said true."""
+    """Whether some choice of things for the nouns makes the caption true."""
 
     def meant(noun):
         number, words = noun.split(" ", 1)
@@ -270,7 +270,7 @@ ORACLES = {
 
 
 @pytest.mark.parametrize("name", datasets())
-def test_rows_say_what_is_true_of_them(name):
+def test_targets_are_true_of_their_inputs(name):
     wrong = [row for row in rows(name) if not ORACLES[name](row)]
     assert wrong == []
 
@@ -278,7 +278,7 @@ def test_rows_say_what_is_true_of_them(name):
 @pytest.mark.parametrize("name", datasets())
 @some
 @given(seed=seeds, count=st.integers(20, 60))
-def test_as_many_different_rows_as_asked_for(name, seed, count):
+def test_as_many_different_rows_as_requested(name, seed, count):
     data = datasets()[name]
     options = {"max_length": 10} if name in WITH_PARTS else {}
     found = data.rows(seed, count, **options)
@@ -298,7 +298,7 @@ def test_another_seed_gives_other_rows(name):
 
 
 @pytest.mark.parametrize("name", WITH_PARTS)
-def test_parts_have_nothing_in_common_and_the_test_part_is_longer(name):
+def test_splits_have_nothing_in_common_and_the_test_split_is_longer(name):
     parts = {split: {row["text"] for row in part(name, split)} for split in ("train", "valid", "test")}
     assert all(parts.values())
     assert sum(map(len, parts.values())) == len(set.union(*parts.values()))
@@ -324,7 +324,7 @@ def test_half_the_rows_have_either_label(name, count):
     assert abs(2 * labels.most_common()[0][1] - count) <= pairs_cut
 
 
-def test_dyck_cannot_be_told_by_counting():
+def test_dyck_cannot_be_decided_by_counting():
     missed = [row["text"] for row in rows("dyck") if row["label"] == "unbalanced"]
     assert all(2 * len(re.findall(r"[(\[]", text)) == len(text) for text in missed)
 
@@ -363,7 +363,7 @@ def test_dates_come_in_many_spellings():
 
 @some
 @given(longest=st.integers(1, 40), more=st.integers(0, 100), letters=st.integers(2, 26), seed=seeds)
-def test_anbn_has_every_n_in_one_part(longest, more, letters, seed):
+def test_anbn_has_every_n_in_one_split(longest, more, letters, seed):
     found = datasets()["anbn"].rows(seed, 2 * longest + more, longest, letters)
     sizes = {"train": [], "valid": [], "test": []}
     for text, split in zip(found["text"], found["split"], strict=True):
@@ -377,7 +377,7 @@ def test_anbn_has_every_n_in_one_part(longest, more, letters, seed):
     assert max(often) - min(often) <= 1
 
 
-def test_names_are_told_by_what_stands_around_them():
+def test_names_are_decided_by_their_context():
     tags = {}
     for row in rows("tagged"):
         for word, tag in zip(row["words"], row["tags"], strict=True):
@@ -397,7 +397,7 @@ def test_no_word_by_itself_gives_a_verdict():
     assert any(" but " in row["text"] for row in rows("verdicts"))
 
 
-def test_chance_is_the_mersenne_twister_and_nothing_else():
+def test_rng_is_the_mersenne_twister_and_nothing_else():
     # NumPy's own, seeded in the same way; what Python makes of it in randrange or shuffle may change with its version
     rng, oracle = Rng(12345), np.random.RandomState([12345])
     for end in [*range(1, 200), 2**31, 2**40 + 1]:

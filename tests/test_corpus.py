@@ -1,4 +1,5 @@
-"""Texts on disk as tokens: all of a text comes back, the cache is keyed by content, and what a mistake is told."""
+"""Texts on disk as tokens: all of a text comes back, the cache is keyed by content, and mistakes are reported in one
+line."""
 
 import codecs
 import io
@@ -166,7 +167,7 @@ def test_several_files_follow_each_other_in_the_order_given(tmp_path):
     assert text_of(paths) == "1st 2nd 3rd"
 
 
-def test_one_file_may_stand_in_the_text_twice(tmp_path):
+def test_one_file_may_be_in_the_text_twice(tmp_path):
     path = put(tmp_path, "ab")
     assert text_of([path, path]) == "abab"
 
@@ -184,7 +185,7 @@ def test_the_files_of_a_folder_follow_each_other_in_the_order_of_their_names(tmp
     assert read.notes == [f"{tmp_path}: 4 files"]
 
 
-def test_a_pattern_says_which_files_of_a_folder_are_read(tmp_path):
+def test_a_pattern_selects_files_of_a_folder(tmp_path):
     for name in ("a.txt", "b.md", "deep/c.txt"):
         put(tmp_path, f"{name} ", name)
     assert text_of(str(tmp_path), pattern="**/*.txt") == "a.txt deep/c.txt "
@@ -199,7 +200,7 @@ def test_hidden_files_and_the_files_of_hidden_folders_are_skipped(tmp_path):
     assert text_of(str(tmp_path / ".above" / ".hidden")) == ".hidden "  # nor is a file skipped that was named
 
 
-def test_files_of_a_folder_that_do_not_decode_are_left_out_and_counted(tmp_path):
+def test_files_of_a_folder_that_do_not_decode_are_skipped_and_counted(tmp_path):
     put(tmp_path, "one ", "1")
     put(tmp_path, b"\xff\xd8\xff\xe0", "picture.jpg")
     put(tmp_path, b"cut short: \xe6\xbc", "2")
@@ -226,7 +227,7 @@ def test_folders_and_files_can_be_mixed(tmp_path):
 
 
 class Piped:
-    """What stands in for standard input."""
+    """A replacement of standard input."""
 
     def __init__(self, content, terminal=False):
         self.buffer, self.terminal = io.BytesIO(content), terminal
@@ -266,7 +267,7 @@ def test_a_key_is_32_hexadecimal_digits(key):
 
 
 def planted(path, kind, tmp_path):
-    """Puts something in the place of a file that is no regular file."""
+    """Replaces a file by something that is not a regular file."""
     path.unlink()
     if kind == "pipe":
         os.mkfifo(path)
@@ -318,7 +319,7 @@ def test_only_unsigned_integers_and_half_floats_are_mapped(tmp_path, dtype):
     assert cache.map_arrays(path, ("uint16", (4, 4)), ("uint32", (8,)))[0].shape == (4, 4)
 
 
-def test_standard_input_has_the_encoding_and_the_unit_that_are_asked_for(monkeypatch):
+def test_standard_input_has_the_encoding_and_the_tokens_of_the_options(monkeypatch):
     monkeypatch.setattr(sys, "stdin", Piped(b"caf\xe9"))
     assert text_of(STANDARD_INPUT, encoding="latin-1") == "café"
     monkeypatch.setattr(sys, "stdin", Piped(b"caf\xe9"))
@@ -480,7 +481,7 @@ def test_a_cache_that_is_no_folder_is_a_user_error(tmp_path, monkeypatch):
 # what a mistake is told
 
 
-def test_a_file_that_does_not_exist_is_told_the_nearest_name(tmp_path):
+def test_a_file_that_does_not_exist_is_reported_with_the_nearest_name(tmp_path):
     put(tmp_path, "text", "shakespeare.txt")
     fails(f"{tmp_path}/shakespear.txt does not exist: did you mean {tmp_path}/shakespeare.txt",
           [str(tmp_path / "shakespear.txt")])  # fmt: skip
@@ -519,7 +520,7 @@ def test_no_text_at_all_is_reported_with_what_to_name():
 
 @some
 @given(pieces_of_utf8, chunks)
-def test_a_text_that_is_not_utf8_is_told_the_byte_and_its_offset(pieces, size):
+def test_a_text_that_is_not_utf8_is_reported_with_the_byte_and_its_offset(pieces, size):
     content = b"ab" + b"".join(pieces) + b"\xff"
     with pytest.raises(UnicodeDecodeError) as raised:
         content.decode("utf-8")
@@ -562,17 +563,17 @@ def test_a_text_that_does_not_decode_is_reported_with_what_to_pass(tmp_path):
         assert text_of(path, encoding="utf-16") == "text"
 
 
-def test_a_text_without_the_mark_that_its_encoding_asks_for_is_a_user_error(tmp_path):
+def test_a_text_without_the_mark_that_its_encoding_requires_is_a_user_error(tmp_path):
     fails("is not utf-16", [put(tmp_path, b"plain text")], encoding="utf-16")
 
 
-def test_an_unknown_encoding_is_told_some_that_are_known(tmp_path):
+def test_an_unknown_encoding_is_reported_with_some_that_are_known(tmp_path):
     lines = fails("^unknown encoding 'utf-9': try ", [put(tmp_path, "text")], encoding="utf-9")
     for encoding in lines.partition("try ")[2].replace(" or ", ", ").split(", "):
         codecs.lookup(encoding.strip())
 
 
-def test_a_folder_with_nothing_to_read_says_what_it_looked_for(tmp_path):
+def test_a_folder_with_nothing_to_read_is_reported_with_the_pattern(tmp_path):
     put(tmp_path, b"\xff", "a.bin")
     put(tmp_path, b"\xff", "b.bin")
     assert fails("has no", [str(tmp_path)], pattern="*.txt") == (
@@ -597,7 +598,7 @@ def test_another_text_is_read_with_the_tokens_of_a_model(tmp_path):
     assert ids.tolist() == [3, 2, 2, 3, 4, 1, 0]
 
 
-def test_another_text_has_the_encoding_that_is_asked_for(tmp_path):
+def test_another_text_has_the_encoding_of_the_options(tmp_path):
     path = put(tmp_path, b"\xe9a\xe9")
     assert corpus.read_with(CharTokenizer("aé"), path, "latin-1").tolist() == [1, 0, 1]
     assert corpus.read_with(ByteTokenizer(), path).tolist() == [0xE9, 0x61, 0xE9]
@@ -606,14 +607,14 @@ def test_another_text_has_the_encoding_that_is_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_a_character_that_the_model_never_saw_is_named(tmp_path, size):
+def test_a_character_that_is_not_in_the_vocabulary_is_named(tmp_path, size):
     path = put(tmp_path, "aba\U0001f600bé")
     with read_by(size), pytest.raises(UserError, match=r"not in the vocabulary of the model: .*U\+(1F600|00E9)"):
         corpus.read_with(CharTokenizer("ab"), path)
 
 
 @pytest.mark.parametrize("size", [1, 100])
-def test_a_character_that_is_left_out_is_logged_once(tmp_path, size):
+def test_a_character_that_is_skipped_is_logged_once(tmp_path, size):
     lines = []
     with read_by(size):
         ids = corpus.read_with(CharTokenizer("ab"), put(tmp_path, "aébéa"), "utf-8", "skip", lines.append)
@@ -645,7 +646,7 @@ def test_another_text_is_not_kept(tmp_path):
 
 
 def encode(text, vocabulary, unknown):
-    """The text that is left of a text, and the lines told."""
+    """The text that is left of a text, and the lines logged."""
     lines, tokens = [], CharTokenizer(vocabulary)
     return tokens.decode(tokens.encode(text, unknown, lines.append)), lines
 
@@ -669,7 +670,7 @@ def test_of_many_unknown_characters_some_are_named_and_the_rest_counted():
         CharTokenizer("a").encode("ihgfedcba")
 
 
-def test_unknown_characters_can_be_left_out():
+def test_unknown_characters_can_be_skipped():
     text, lines = encode("aébñc", "abc", "skip")
     assert text == "abc"
     assert lines == ["skipped: 'é' (U+00E9), 'ñ' (U+00F1), not in the vocabulary of the model"]

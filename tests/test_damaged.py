@@ -49,7 +49,7 @@ GOOD = {"jpeg": JPEG, "png": PNG, "a JPEG with more behind it": JPEG + bytes(100
 
 
 def album(where, count=12, **files):
-    """A table of so many captions of images, and its images; those of `files` are as they say."""
+    """A table of so many captions of images, and its images; those of `files` have the given content."""
     rows = ["image,caption"]
     for number in range(count):
         put(where, coded(Image.new("RGB", (3, 2), (20 * number, 0, 0)), "PNG"), f"{number}.jpg")
@@ -71,12 +71,12 @@ def test_what_was_cut_off_is_a_bad_row(tmp_path, damage):
 
 
 @pytest.mark.parametrize("damage", SEEN_WHEN_DECODED)
-def test_what_shows_only_when_it_is_decoded_is_not_looked_for(tmp_path, damage):
+def test_what_shows_only_when_it_is_decoded_is_not_searched_for(tmp_path, damage):
     image = read(album(tmp_path, n3=SEEN_WHEN_DECODED[damage])).columns["image"][3]
     fails(image.image, "3.jpg", "cannot be read as an image")
 
 
-def test_all_that_are_damaged_are_left_out_at_once(tmp_path):
+def test_all_that_are_damaged_are_skipped_at_once(tmp_path):
     damaged = list((SEEN_AT_ONCE | SEEN_WHEN_DECODED).values())
     got = read(album(tmp_path, **{f"n{number}": data for number, data in enumerate(damaged)}), skip_bad=True)
     assert [str(image) for image in got.columns["image"]] == [f"{n}.jpg" for n in range(len(damaged), 12)]
@@ -92,7 +92,7 @@ def test_what_is_whole_stays(tmp_path, good, skip_bad):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_zip_is_not_unpacked_to_look_at_the_ends_of_its_images(tmp_path, whole):
+def test_a_zip_is_not_unpacked_for_the_ends_of_its_images(tmp_path, whole):
     image = in_zip(tmp_path, SEEN_AT_ONCE["a JPEG that was cut off"])
     if whole:
         fails(lambda: image.check(whole=True), "deep/x.png cannot be read")
@@ -101,7 +101,7 @@ def test_a_zip_is_not_unpacked_to_look_at_the_ends_of_its_images(tmp_path, whole
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_one_that_is_met_in_training_ends_it_and_what_was_learned_is_kept(tmp_path, workers, elman):
+def test_one_that_is_met_in_training_ends_it_and_the_weights_are_kept(tmp_path, workers, elman):
     path = album(tmp_path)
     read(path)
     options = TINY | {"workers": workers, "steps": 200}
@@ -124,7 +124,7 @@ def test_one_that_is_met_in_training_ends_it_and_what_was_learned_is_kept(tmp_pa
 
 
 def test_the_weights_of_the_moment_are_kept(tmp_path, monkeypatch):
-    """One of the third batch is damaged, before the first look at anything."""
+    """One of the third batch is damaged, before the first validation."""
     path, seen, real = album(tmp_path), [], Rows.take
     monkeypatch.setattr(Rows, "take", lambda self, chosen: seen.append(chosen.tolist()) or real(self, chosen))
     options = TINY | {"steps": 2000, "workers": 0}

@@ -130,7 +130,7 @@ def test_values_of_32_bits_are_refused(tmp_path, mode):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_what_can_be_seen_through_has_white_behind_it(tmp_path, kind):
+def test_transparent_images_are_composed_on_white(tmp_path, kind):
     alpha = np.linspace(0, 255, WIDE * HIGH).reshape(HIGH, WIDE, 1).astype(np.uint8)
     image = Image.fromarray(np.dstack([painted(), alpha]))
     how = {"lossless": True, "exact": True} if kind == "WEBP" else {}
@@ -253,7 +253,7 @@ def test_heic_needs_its_library(tmp_path, monkeypatch):
 
 @some
 @given(st.sampled_from([*LOSSLESS, "JPEG"]), st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=5))
-def test_damage_is_seen_or_named(tmp_path_factory, kind, changes):
+def test_damage_is_decoded_or_named(tmp_path_factory, kind, changes):
     data = bytearray(coded(Image.fromarray(painted()), kind))
     for place_, value in changes:
         data[int(place_ * len(data))] = value
@@ -266,7 +266,7 @@ def test_damage_is_seen_or_named(tmp_path_factory, kind, changes):
     assert "\n" not in result
 
 
-# places
+# folders
 
 
 def test_a_zip_is_opened_once_until_it_changes(tmp_path, monkeypatch):
@@ -296,7 +296,7 @@ def test_a_member_behind_a_damaged_directory_or_a_password(tmp_path):
     fails(image.image, "deep/x.png cannot be unpacked")
 
 
-def test_places_lead_to_each_other(tmp_path):
+def test_folders_are_relative_to_each_other(tmp_path):
     put(tmp_path, b"1", "a/b/c.txt")
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.write(tmp_path / "a/b/c.txt", "a/b/c.txt")
@@ -357,7 +357,7 @@ def test_text_that_is_no_name_of_a_image_stays_text(tmp_path):
     assert read(tmp_path / "n.csv").columns["v"] == ["", ""]
 
 
-def test_a_image_that_is_missing_or_bad_is_told_with_its_row(tmp_path):
+def test_an_image_that_is_missing_or_bad_is_reported_with_its_row(tmp_path):
     path = album(tmp_path)
     (tmp_path / "in/2.png").unlink()
     (tmp_path / "in/4.png").write_text("no image")
@@ -381,7 +381,7 @@ def test_a_name_that_is_missing_is_missing(tmp_path):
     assert len(table.complete(got, ["file"], True)) == 5
 
 
-def test_images_says_where_the_images_are(tmp_path):
+def test_the_option_images_is_their_folder(tmp_path):
     path = Path(album(tmp_path))
     (tmp_path / "other").mkdir()
     moved = path.rename(tmp_path / "other/t.csv")
@@ -397,7 +397,7 @@ def test_images_says_where_the_images_are(tmp_path):
     fails(lambda: read("builtin:dates", images=str(tmp_path)), "`images`", "built-in")
 
 
-def test_whole_paths_are_known_by_their_place_in_the_folder(tmp_path):
+def test_whole_paths_are_known_by_their_path_in_the_folder(tmp_path):
     path = Path(album(tmp_path / "set"))
     path.write_text(path.read_text().replace("in/", f"{tmp_path}/set/in/"))
     assert str(read(path).columns["file"][1]) == "in/1.png"
@@ -460,7 +460,7 @@ def test_images_are_distinguished_by_their_names(tmp_path):
         assert images[part].columns["image"]
 
 
-def test_the_key_of_a_table_sees_names_and_sizes(tmp_path):
+def test_the_key_of_a_table_depends_on_names_and_sizes(tmp_path):
     path = album(tmp_path)
     key = table.key(read(path))
     assert table.key(read(path)) == key

@@ -1,4 +1,4 @@
-"""Batches of rows: every row once an epoch, in an order of its own, padded to the longest of its batch."""
+"""Batches of rows: every row once an epoch, in a different order, padded to the longest of its batch."""
 
 from itertools import groupby
 
@@ -86,7 +86,7 @@ def test_any_few_batches_in_a_row_have_short_and_long_rows_in_their_share(number
 
 
 @pytest.mark.parametrize("names", [["target", "x"], ["x", "target"]])
-def test_rows_of_one_length_stand_together_where_their_other_lengths_are_alike(names):
+def test_rows_of_one_length_are_sorted_by_their_other_lengths(names):
     draw = np.random.default_rng(2)
     sizes = {"x": draw.permutation(np.repeat([3, 20], 20)), "target": draw.permutation(40)}
     fields = {name: Ragged([np.zeros(size, int) for size in sizes[name]]) for name in names}
@@ -118,7 +118,7 @@ def test_arrays_are_padded_step_by_step(sizes, features):
     assert found.shape == (len(sizes), max(1, *sizes), features)
 
 
-def test_what_is_told_are_its_sizes_and_a_source_without_rows_has_no_batch():
+def test_a_source_describes_its_sizes_and_one_without_rows_has_no_batch():
     assert str(source([1] * 5, 2)) == "5 rows, 3 batches of 2 an epoch"
     assert str(source([1] * 5, 9)) == "5 rows, 1 batches of 5 an epoch"
     empty = Rows(Table("t", {"text": []}, []), {"x": Ragged([])}, 4, "x")
@@ -143,7 +143,7 @@ def of_images(numbers, rows, by="image"):
 
 @some
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), batches)
-def test_a_image_is_in_a_batch_once_and_its_rows_stand_together(numbers, rows):
+def test_an_image_is_in_a_batch_once_and_its_rows_are_consecutive(numbers, rows):
     source, scenes = of_images(numbers, rows)
     pairs = 0
     for found in epoch(source, 0):
@@ -156,7 +156,7 @@ def test_a_image_is_in_a_batch_once_and_its_rows_stand_together(numbers, rows):
     assert len(numbers) < 10 or order(source, 0) != order(source, 1)
 
 
-def test_images_do_not_stand_together_where_others_decide():
+def test_rows_of_an_image_are_not_consecutive_where_another_field_decides():
     numbers = [number % 10 for number in range(200)]
     for by in ("said", None, "target"):  # the last is not there when a model is asked
         source, scenes = of_images(numbers, 4, by)

@@ -1,4 +1,4 @@
-"""Drawn scenes: what is in the image, what is said of it, and what is asked."""
+"""Drawn scenes: their images, captions and questions."""
 
 import re
 from collections import Counter, defaultdict
@@ -64,7 +64,7 @@ def test_a_scene_is_known_by_its_name(scene):
 
 @some
 @given(scene=scenes())
-def test_things_stand_apart(scene):
+def test_objects_do_not_overlap(scene):
     assert 2 <= len(scene.things) <= 5
     covered = np.zeros((64, 64), int)
     for left, top, right, bottom in (thing.box for thing in scene.things):
@@ -307,7 +307,7 @@ def clearly(a, relation, b):
 
 @some
 @given(scene=scenes(), rng=rngs())
-def test_a_relation_is_said_the_way_it_is_most(scene, rng):
+def test_a_relation_is_that_of_the_larger_distance(scene, rng):
     mentioned, sentence = caption.draw(rng, scene)
     said = re.findall("left of|right of|above|below", sentence)
     for relation, mention in zip(said, mentioned[1:], strict=False):
@@ -318,7 +318,7 @@ def test_a_relation_is_said_the_way_it_is_most(scene, rng):
 
 
 def test_there_are_many_captions():
-    """Of two things that training may show, each named by words that do not fit the other: all that can be said."""
+    """Of two things that training may show, each named by words that do not fit the other: all possible captions."""
     appearances = [f"{size} {colour} {shape}" for size, colour, shape in product(SIZES, COLOURS, SHAPES)]
     appearances = [appearance for appearance in appearances if appearance.split(" ", 1)[1] not in UNSEEN]
     assert len(appearances) == 56
@@ -414,7 +414,7 @@ FEATURES = {"text": str, "template": template, "start": lambda t: t.split()[:5],
 
 
 @pytest.mark.parametrize("kind", question.KINDS)
-def test_the_words_of_a_question_do_not_tell_the_answer(kind):
+def test_the_words_of_a_question_are_independent_of_the_answer(kind):
     """The most frequent answer to all questions with the same feature in one half of the data is right in the other
     half hardly more often than the most frequent answer to all questions of the kind."""
     asked = [row for row in rows("scene_questions:count=6000,seed=3") if row["kind"] == kind and row["pair"] == "seen"]
@@ -445,7 +445,7 @@ def test_colours_of_which_training_lacks_a_shape_are_there_as_often():
     assert abs(np.mean(answers[True]) - np.mean(answers[False])) < 0.045
 
 
-def test_what_is_not_there_is_often_there_in_parts():
+def test_absent_phrases_often_have_words_of_present_ones():
     lines = [
         row for row in rows("scene_questions:count=2000,seed=3") if row["kind"] == "existence" and row["answer"] == "no"
     ]
@@ -456,7 +456,7 @@ def test_what_is_not_there_is_often_there_in_parts():
     assert 0.25 < np.mean(parts) < 0.75
 
 
-def test_questions_of_all_kinds_are_asked():
+def test_there_are_questions_of_all_kinds():
     kinds = Counter(row["kind"] for row in rows("scene_questions:count=1000"))
     assert set(kinds) == {"existence", "count", "colour", "relation", "comparison"}
     assert min(kinds.values()) > 700
@@ -471,7 +471,7 @@ def test_questions_of_all_kinds_are_asked():
 
 
 @pytest.mark.parametrize(("data", "each", "sentence"), [("scenes", 2, "caption"), ("scene_questions", 5, "question")])
-def test_parts_of_the_data(data, each, sentence):
+def test_splits_of_the_data(data, each, sentence):
     found = rows(f"{data}:count=300,seed=1")
     names = defaultdict(set)
     for row in found:
@@ -539,7 +539,7 @@ def test_scenes_are_listed_and_read(capsys):
 
 @some
 @given(appearances=st.lists(st.sampled_from(layout.APPEARANCES), min_size=2, max_size=5), rng=rngs())
-def test_all_things_find_a_place(appearances, rng):
+def test_all_objects_have_a_position(appearances, rng):
     placed = layout._arranged(rng, appearances)
     assert Counter(thing[:3] for thing in placed.things) == Counter(appearance[:3] for appearance in appearances)
 

@@ -45,7 +45,7 @@ def holds(store, make, numbers=range(COUNT)):
 
 @some
 @given(orders, st.booleans())
-def test_what_is_taken_is_what_was_made_and_each_is_made_once(tmp_path_factory, asked, in_memory):
+def test_arrays_are_as_computed_and_computed_once(tmp_path_factory, asked, in_memory):
     path = None if in_memory else tmp_path_factory.mktemp("store") / "x"
     make, stores = FieldMaker(), [Store(COUNT, SHAPE, np.float16, path)] * 2
     if path is not None:
@@ -189,7 +189,7 @@ def test_a_file_that_was_changed_is_decoded_again(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot log a full disk beforehand")
-def test_a_full_disk_is_told_and_training_goes_on(monkeypatch, own_cache):
+def test_a_full_disk_is_logged_and_training_continues(monkeypatch, own_cache):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""Tables in: every form comes back as it was written, columns are chosen or asked for, parts never share a text."""
+"""Reading of tables: every format comes back as it was written, columns are inferred, splits are disjoint."""
 
 import csv
 import gzip
@@ -58,7 +58,7 @@ def of(**columns):
     return Table("t.csv", columns, list(range(1, 1 + len(next(iter(columns.values()))))))
 
 
-# forms
+# formats
 
 
 @some
@@ -89,7 +89,7 @@ def test_quotes_of_a_tsv_that_do_not_pair_are_text(tmp_path):
     assert read(put(tmp_path, 'text\tlabel\n"a\tb"\t1\n', "x.tsv")).columns["text"] == ["a\tb"]
 
 
-def test_a_row_with_another_number_of_cells_is_named_or_left_out(tmp_path):
+def test_a_row_with_another_number_of_cells_is_named_or_skipped(tmp_path):
     path = put(tmp_path, "a,b\n1,2\n3\n4,5\n6,7,8\n")
     assert "row 3 has 1 cells, not 2; `skip_bad`" in fails("cells", path)
     got = read(path, skip_bad=True)
@@ -100,7 +100,7 @@ def test_a_row_with_another_number_of_cells_is_named_or_left_out(tmp_path):
     fails("2 columns named 'a'", put(tmp_path, "a,a\n1,2\n", "twice.csv"))
 
 
-def test_blank_lines_are_left_out_and_counted(tmp_path):
+def test_blank_lines_are_skipped_and_counted(tmp_path):
     got = read(put(tmp_path, "a,b\n\n1,2\n\n3,4\n\n"))
     assert got.numbers == [3, 5]
     assert any("2 blank lines skipped" in note for note in got.notes)
@@ -132,8 +132,8 @@ def test_labels_are_known_by_being_few(tmp_path):
     fails("row 1 has more than one label", put(tmp_path, "__label__a __label__b text\n", "w.txt"))
 
 
-def test_only_line_ends_part_lines(tmp_path):
-    """Other signs at which Unicode parts lines are common in Latin-1 texts."""
+def test_only_line_ends_separate_lines(tmp_path):
+    """Other line separators of Unicode are common in Latin-1 texts."""
     text = "".join(f"{n % 2} a\x85b\x0bc\u00a0d\r\n" for n in range(10))
     got = read(put(tmp_path, text, "x.txt", "latin-1"), encoding="latin-1")
     assert got.columns["text"] == ["a\x85b\x0bc\u00a0d"] * 10
@@ -280,7 +280,7 @@ def test_arrays_that_do_not_fit_are_reported(tmp_path):
 # the library datasets
 
 
-def test_without_the_library_the_line_says_what_to_install(tmp_path, monkeypatch):
+def test_without_the_library_the_message_names_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     fails(r"needs pyarrow: pip install 'elman\[tables\]'", put(tmp_path, b"PAR1", "x.parquet"))
@@ -288,14 +288,14 @@ def test_without_the_library_the_line_says_what_to_install(tmp_path, monkeypatch
 
 
 class Names:
-    """Stands in for ClassLabel."""
+    """A replacement of ClassLabel."""
 
     def int2str(self, number):
         return ["neg", "pos"][number]
 
 
 class Rows(dict):
-    """Stands in for a Dataset."""
+    """A replacement of a Dataset."""
 
     features: typing.ClassVar = {"text": None, "label": Names(), "tags": SimpleNamespace(feature=Names())}
     column_names: typing.ClassVar = ["text", "label", "tags"]
@@ -308,7 +308,7 @@ class Rows(dict):
 
 
 def library(monkeypatch, splits):
-    """A library that has this data set and says what it was asked for."""
+    """A library that has this data set, and records what is requested."""
     asked = []
 
     def load_dataset(*arguments):
@@ -417,7 +417,7 @@ def header(shape, dtype="<f8", version=b"\x01\x00"):
         b"\x93NUMPY\x01\x00\xff\xff", b"\x93NUM", b"text",
     ],
 )  # fmt: skip
-def test_an_array_is_what_its_header_says(tmp_path, data):
+def test_an_array_must_have_the_size_in_its_header(tmp_path, data):
     """The header is compared with the size of the file before memory is allocated."""
     put(tmp_path, data, "g/up/1.npy")
     fails("is not a file of NumPy arrays without Python objects", str(tmp_path / "g"))
@@ -496,7 +496,7 @@ def test_several_files_follow_each_other(tmp_path):
     fails("columns a, c, but", one, put(tmp_path, "a,c\n1,2\n", "3.csv"))
 
 
-def test_every_form_can_be_asked_for():
+def test_every_format_is_a_choice():
     assert set(format_names()) == {"auto", *FORMATS.all()}
     for name in format_names():
         check(TableOptions(format=name))
@@ -534,7 +534,7 @@ def test_identical_rows_once(rows):
     assert table.deduplicated(got, ["a"]).columns["a"] == list(dict.fromkeys(a for a, _ in rows))
 
 
-def test_a_key_tells_contents_apart():
+def test_different_contents_have_different_keys():
     shapes = [np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((2, 3), np.float32)]
     tables = [
         of(a=["x", "y"]), of(a=["xy", ""]), of(a=["x"]), of(a=["y", "x"]), of(b=["x", "y"]), of(a=[["x"]]),
@@ -563,7 +563,7 @@ def unchosen(match, got, **wanted):
 LONG = [f"a long text of row {n} with many words" for n in range(9)]
 
 
-def test_columns_are_guessed_by_what_stands_in_them():
+def test_columns_are_inferred_from_their_values():
     stars, one = [str(n % 3) for n in range(9)], ["same"] * 9
     got = of(id=[f"{n}" for n in range(9)], stars=stars, body=LONG, one=one, split=["train", "test", "dev"] * 3)
     assert chosen(got, text=None, label=None) == {"text": "body", "label": "stars"}
@@ -578,7 +578,7 @@ def test_columns_are_guessed_by_what_stands_in_them():
     assert chosen(arrays, text=None, label=None) == {"text": "array", "label": "label"}
 
 
-def test_of_columns_that_are_alike_the_user_is_asked():
+def test_similar_columns_are_an_error_with_rows_of_them():
     got = of(title=[text[:-4] for text in LONG], body=LONG, n=["0", "1", "1"] * 3)
     message = unchosen("`text_column` title", got, text=None, label="n")
     assert "`text_column` body or `text_column` title? Row 1: body='a long" in message
@@ -598,7 +598,7 @@ def test_two_free_columns_are_source_and_target_in_order():
     assert message.endswith("elman train x t.csv --source-column a --target-column b")
 
 
-# parts
+# splits
 
 
 def sizes(parts):
@@ -637,7 +637,7 @@ def test_shares_are_about_met():
 
 
 @pytest.mark.parametrize("kind", ["lists", "arrays"])
-def test_values_that_are_no_texts_have_a_place_too(kind):
+def test_values_that_are_not_texts_are_split_too(kind):
     random_ = random.Random(0)
     values = [[str(random_.random())] * 2 for _ in range(60)] * 2
     got = of(x=values if kind == "lists" else [np.array(value, float)[:, None] for value in values])
@@ -648,7 +648,7 @@ def test_values_that_are_no_texts_have_a_place_too(kind):
     assert set(sides.values()) == {"train", "valid", "test"}
 
 
-def test_a_column_says_the_parts():
+def test_a_column_defines_the_splits():
     words_ = ["train", "Validation", "test", "val", "dev", "valid", "training"]
     got = of(text=list("abcdefg"), part=words_)
     parts = split.split(got, "text", TableOptions(split="part"))
@@ -667,7 +667,7 @@ def test_a_column_says_the_parts():
     assert sizes(split.split(other, "text", TableOptions(valid="0", test="0")))["train"] == 2
 
 
-def test_files_are_parts(tmp_path):
+def test_files_are_splits(tmp_path):
     lines = [f"{n % 2} text number {n}" for n in range(60)]
     got = read(put(tmp_path, "\n".join(lines), "train.txt"))
     held = put(tmp_path, "0 text number 4\n1 new\n1 newer\n", "held.txt")  # too few rows to log the form by

@@ -106,13 +106,13 @@ def test_a_text_of_known_words_comes_back(text):
 
 @some
 @given(texts, st.integers(0, 40))
-def test_at_a_seam_a_text_may_be_cut(text, end):
+def test_at_a_boundary_a_text_may_be_cut(text, end):
     at = last_boundary(text[:end])
     assert WordTokenizer.split(text[:at]) + WordTokenizer.split(text[at:]) == WordTokenizer.split(text)
     assert BPE.encode(text[:at]) + BPE.encode(text[at:]) == BPE.encode(text)
 
 
-def test_a_seam_is_the_last_there_is():
+def test_a_boundary_is_the_last_there_is():
     assert last_boundary("one two three") == 7
     assert last_boundary("one two\nthree ") == 13
     assert last_boundary("one two \n") == 7
@@ -191,7 +191,7 @@ def test_unknown_words_are_an_error_that_names_some():
         known("a").encode("x" * 10_000)
 
 
-def test_unknown_words_are_left_out_or_replaced_and_logged_in_one_line():
+def test_unknown_words_are_skipped_or_replaced_and_logged_in_one_line():
     lines, tokens = [], known(" a", " b")
     assert tokens.encode(" a x b x", "skip", lines.append) == [1, 2]
     assert tokens.encode(" a x b x", "replace", lines.append) == [1, 0, 2, 0]
@@ -490,7 +490,7 @@ def test_a_text_is_encoded_as_a_whole_however_it_is_read(text, size, share, unit
 
 
 @pytest.mark.parametrize("unit", ["word", "bpe"])
-def test_tokens_are_learned_from_the_training_part_alone(tmp_path, unit):
+def test_tokens_are_learned_from_the_training_split_alone(tmp_path, unit):
     read = corpus.read([put(tmp_path, "the cat sat " * 30 + "zyzzyva " * 45)], unit, train=0.5, vocab_size=300)
     assert "zyzzyva" in rest_of(read) or unit == "word"
     assert not any("zy" in read.tokens.decode([token]) for token in range(len(read.tokens)))
@@ -498,12 +498,12 @@ def test_tokens_are_learned_from_the_training_part_alone(tmp_path, unit):
     assert " cat" in [read.tokens.decode([token]) for token in range(len(read.tokens))]
 
 
-def test_all_characters_of_a_text_are_known_in_every_part(tmp_path):
+def test_all_characters_of_a_text_are_known_in_every_split(tmp_path):
     read = corpus.read([put(tmp_path, "abcdefgh")], train=0.5)
     assert (len(read.tokens), read.train, read.notes) == (8, None, [])
 
 
-def test_a_text_without_a_seam_is_cut_where_the_training_part_ends(tmp_path):
+def test_a_text_without_a_boundary_is_cut_where_the_training_split_ends(tmp_path):
     read = corpus.read([put(tmp_path, "ab" * 50)], "bpe", train=0.9)
     assert rest_of(read) == "ab" * 5
 
@@ -571,7 +571,7 @@ def prepared(path, **options):
     return LM().prepare([path], LMOptions(**options))
 
 
-def test_the_parts_of_a_text_are_cut_where_the_learned_part_ends(tmp_path):
+def test_the_splits_of_a_text_are_cut_where_the_learned_part_ends(tmp_path):
     path = put(tmp_path, WORDS)
     read = corpus.read([path], "word", train=1 - 0.2 - 0.1)
     data = prepared(path, tokens="word", valid=0.2, test=0.1)
@@ -591,7 +591,7 @@ def test_characters_are_cut_by_their_number(tmp_path):
     assert [len(part.ids) for part in (data.train, data.valid, data.test)] == [700, 100, 200]
 
 
-def test_parts_that_leave_nothing_to_train_on_are_a_user_error(tmp_path):
+def test_splits_that_leave_nothing_to_train_on_are_a_user_error(tmp_path):
     for tokens in ("char", "word"):
         with pytest.raises(UserError, match="leave nothing to train on"):
             prepared(put(tmp_path, WORDS), tokens=tokens, valid=0.5, test=0.5)

@@ -1,4 +1,4 @@
-"""Windows over a stream: every step once, rows that go on where they stopped, and gradients truncated as they say."""
+"""Windows over a stream: every step once, rows that continue in the next window, and gradients truncated at k2."""
 
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ lengths = st.integers(2, 120)
 
 
 def numbered(length, rows, window, bptt=None):
-    """Windows over the tokens 0, 1, 2, ...: what is read says where it stands. And the batches of an epoch."""
+    """Windows over the tokens 0, 1, 2, ...: a token is its own position. And the batches of an epoch."""
     windows = Windows.of_tokens(np.arange(length, dtype=np.uint8), rows, window, bptt)
     return windows, [windows.batch(0, index) for index in range(len(windows))]
 
