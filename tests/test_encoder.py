@@ -31,7 +31,7 @@ from elman.tasks import vision
 from elman.tasks.caption import CaptionModel, CaptionOptions, CaptionSpec
 from elman.tasks.vision import ResidualEncoder, TimmEncoder
 from elman.tasks.vqa import VqaOptions
-from elman.tokenizers.registry import CharTokenizer
+from elman.tokenizers.char import CharTokenizer
 
 # grids
 
@@ -210,7 +210,7 @@ FROZEN = TimmEncoder(SOME, 32, False, (9, 5), "x" * 32)
 
 def captioner(encoder):
     options = CaptionOptions(hidden=8).resolved()
-    tokenizer = CharTokenizer.of_parts(["abcdef"])
+    tokenizer = CharTokenizer.of_chunks(["abcdef"])
     spec = CaptionSpec(
         options=options,
         tokenizer=tokenizer,

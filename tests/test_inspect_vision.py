@@ -29,7 +29,9 @@ from elman.inspect.strip import words as grouped
 from elman.metrics import grouping, pointing
 from elman.metrics.captions import CaptionScores
 from elman.tasks.tables import shifted
-from elman.tokenizers.registry import BPETokenizer, CharTokenizer, WordTokenizer
+from elman.tokenizers.bpe import BPETokenizer
+from elman.tokenizers.char import CharTokenizer
+from elman.tokenizers.word import WordTokenizer
 
 SMALL = {"steps": 6, "hidden": 12, "embedding": 8, "precision": "float32", "device": "cpu", "preview": False,
          "batch_size": 32, "workers": 0}  # fmt: skip
