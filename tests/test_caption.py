@@ -28,7 +28,7 @@ TOKENS, PLACES, SIZE = 5, 64, 130  # words; places of the grid and numbers at ea
 DECODERS = [("soft", {}), ("hard", {}), *(("plain", {"enters": way}) for way in ("add", "state", "first"))]
 some = pytest.mark.parametrize(("decoder", "how"), DECODERS)
 LETTERS = "vwxyz"
-CONFIG = {"tokens": {"caption": {"kind": "char", "vocabulary": list(LETTERS)}}}
+CONFIG = {"tokens": {"caption": {"kind": "char", "vocabulary": "".join(LETTERS)}}}
 
 
 def make(decoder, how, seed=1, **options):

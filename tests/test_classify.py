@@ -225,7 +225,7 @@ def test_only_the_training_part_is_learned_from(tmp_path):
     assert "66.7% of 30 words are read as <unk>" in note
 
 
-@pytest.mark.parametrize("options", [{"tokens": "char"}, {"tokens": "bpe", "vocabulary": 300}, {"layers": 2}])
+@pytest.mark.parametrize("options", [{"tokens": "char"}, {"tokens": "bpe", "vocab_size": 300}, {"layers": 2}])
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path, options):
     path = written(tmp_path / "t.csv", ordered(60))
     options = {"steps": 14, "eval_every": 5, "dropout": 0.3, "batch_size": 8, "pooling": "attention", **options}

@@ -31,7 +31,7 @@ from elman.tasks import vision
 from elman.tasks.caption import CaptionModel, CaptionOptions, CaptionSpec
 from elman.tasks.vision import ResidualEncoder, TimmEncoder
 from elman.tasks.vqa import VqaOptions
-from elman.tokenizers.registry import CharTokenizer
+from elman.tokenizers.char import CharTokenizer
 
 # grids
 
@@ -126,7 +126,7 @@ def test_features_are_found_once_for_this_run_and_the_next(own_cache):
         assert found[:, 0, 0].tolist() == [[7, 8, 7, 9][row] for row in batch]
     assert sorted(first.seen) == [7, 8, 9]
     (file,) = (own_cache / "features").iterdir()
-    assert lines == [f"the features of {FEW + 3} pictures by timm:some are kept in {file} (0.0 GB)"]
+    assert lines == [f"the features of {FEW + 3} images by timm:some are kept in {file} (0.0 GB)"]
     second = Finding()
     field = Features(rows(7, 8, 7, 9), second.finder, lines.append)
     assert field.select(np.array([3, 0])).take("image", np.array([0, 1]))["image"][:, 1, 2].tolist() == [7, 9]
@@ -210,7 +210,7 @@ FROZEN = TimmEncoder(SOME, 32, False, (9, 5), "x" * 32)
 
 def captioner(encoder):
     options = CaptionOptions(hidden=8).resolved()
-    tokenizer = CharTokenizer.of_parts(["abcdef"])
+    tokenizer = CharTokenizer.of_chunks(["abcdef"])
     spec = CaptionSpec(
         options=options,
         tokenizer=tokenizer,

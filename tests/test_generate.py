@@ -26,7 +26,7 @@ from elman.training.trained_model import Model
 
 TOKENS = 5  # and token 5, which begins and ends
 CONFIG = {
-    "tokens": {"kind": "char", "vocabulary": list("vwxyz")},
+    "tokens": {"kind": "char", "vocabulary": "vwxyz"},
     "columns": {"text": "name", "label": "country", "label2": "year"},
     "labels": {"label": ["Germany", "Italy", "Japan"], "label2": ["1990", "2000"]},
 }
@@ -347,7 +347,7 @@ def test_a_label_that_only_a_held_out_row_has_is_told_with_the_row(tmp_path):
 def test_a_training_that_was_stopped_ends_as_an_unbroken_one_bit_for_bit(tmp_path, tokens, options):
     rows = [(f"a {text} of {country}", country) for text, country, _ in names(60)]
     path = table(tmp_path / "t.tsv", rows, "name", "country")
-    sizes = {"tokens": tokens, "vocabulary": {"bpe": 270}.get(tokens), "steps": 14, "eval_every": 4, "dropout": 0.3}
+    sizes = {"tokens": tokens, "vocab_size": {"bpe": 270}.get(tokens), "steps": 14, "eval_every": 4, "dropout": 0.3}
     options = TINY | {"text_column": "name", "label_column": "country"} | sizes | options
     train("generate", path, out=tmp_path / "unbroken", **options)
     for update, given in ((3, {"paths": path, "out": tmp_path / "run"} | options), (6, {"resume": tmp_path / "run"})):

@@ -23,7 +23,8 @@ from elman.inspect.look import look, side_by_side
 from elman.inspect.panel import plain, table
 from elman.inspect.recording import listen
 from elman.tasks.lm import LM
-from elman.tokenizers.registry import ByteTokenizer, CharTokenizer
+from elman.tokenizers.byte import ByteTokenizer
+from elman.tokenizers.char import CharTokenizer
 
 PROGRAM = '''
 def name_{n}(first, second={n}):

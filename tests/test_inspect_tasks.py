@@ -28,7 +28,10 @@ from elman.inspect.scored import Scored
 from elman.inspect.tag import Tagged, hardest_panel
 from elman.inspect.tag import tagged as tagged_rows
 from elman.inspect.translate import buckets
-from elman.tokenizers.registry import BPETokenizer, ByteTokenizer, CharTokenizer, WordTokenizer
+from elman.tokenizers.bpe import BPETokenizer
+from elman.tokenizers.byte import ByteTokenizer
+from elman.tokenizers.char import CharTokenizer
+from elman.tokenizers.word import WordTokenizer
 
 SMALL = {"steps": 12, "hidden": 8, "embedding": 8, "precision": "float32", "device": "cpu", "preview": False}
 SECRET = "xylophone"
@@ -71,7 +74,7 @@ def made(tmp_path_factory):
         "several": ("generate", {"label_column": "a,b", "tokens": "word"}, lambda p: jsonl(
             p, text=texts(90), a=["p", "q", "r"] * 30, b=["u", "v"] * 45)),
         "nothing": ("generate", {}, lambda p: jsonl(p, text=[text[:20] for text in texts(90)])),
-        "translate": ("translate", {"tokens": "bpe", "vocabulary": 300, "reverse": True}, lambda p: jsonl(p, **pairs)),
+        "translate": ("translate", {"tokens": "bpe", "vocab_size": 300, "reverse": True}, lambda p: jsonl(p, **pairs)),
         "plain": ("translate", {"tokens": "char", "attention": "none", "max_length": 60}, lambda p: jsonl(p, **pairs)),
     }  # fmt: skip
 
@@ -493,7 +496,7 @@ def test_an_alignment_has_the_source_as_it_is_read_and_the_weights_in_that_order
     assert found.weights.shape == (len(found.target), len(source))
     np.testing.assert_allclose(found.weights.sum(1), 1, atol=1e-5)
     assert found.target[-1] == "(end)"
-    tokens = elman.tokenizers.registry.from_config(here.config["tokens"]["source"])
+    tokens = elman.tokenizers.registry.from_json(here.config["tokens"]["source"])
     first = tokens.encode_all([here.column("source")[row]])[0]
     assert source.tolist() == first[::-1].tolist()
     assert found.source[0].lstrip("·") == shortened(tokens.decode(first[:1]).strip(), 16)

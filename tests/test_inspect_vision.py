@@ -26,11 +26,12 @@ from elman.inspect.look import Look, look, strips
 from elman.inspect.predictions import Predictions
 from elman.inspect.strip import DARK, Strip, lit
 from elman.inspect.strip import words as grouped
-from elman.metrics import pointing
-from elman.metrics.captions import Described
-from elman.metrics.grouping import grouping_columns, parted
+from elman.metrics import grouping, pointing
+from elman.metrics.captions import CaptionScores
 from elman.tasks.tables import shifted
-from elman.tokenizers.registry import BPETokenizer, CharTokenizer, WordTokenizer
+from elman.tokenizers.bpe import BPETokenizer
+from elman.tokenizers.char import CharTokenizer
+from elman.tokenizers.word import WordTokenizer
 
 SMALL = {"steps": 6, "hidden": 12, "embedding": 8, "precision": "float32", "device": "cpu", "preview": False,
          "batch_size": 32, "workers": 0}  # fmt: skip
@@ -87,11 +88,11 @@ def photos(folder):
 
 def test_a_place_counts_as_far_as_a_box_covers_it():
     # a grid of 4 by 4; the box is one place and a half wide, and a half of one high
-    cover = pointing.covered([(0.25, 0.5, 0.625, 0.625)], 4).reshape(4, 4)
+    cover = pointing.coverage([(0.25, 0.5, 0.625, 0.625)], 4).reshape(4, 4)
     expected = np.zeros((4, 4))
     expected[2, 1], expected[2, 2] = 0.5, 0.25
     assert_allclose(cover, expected, atol=1e-12)
-    assert_allclose(pointing.covered([(0, 0, 1, 1), (0, 0, 0.5, 0.5)], 4), 1)  # twice is not more than all
+    assert_allclose(pointing.coverage([(0, 0, 1, 1), (0, 0, 0.5, 0.5)], 4), 1)  # twice is not more than all
 
 
 share = st.floats(0, 1)
@@ -101,7 +102,7 @@ share = st.floats(0, 1)
 def test_what_even_attention_gives_is_the_area_of_a_box(corners, side):
     left, right = sorted(corners[:2])
     top, bottom = sorted(corners[2:])
-    cover = pointing.covered([(left, top, right, bottom)], side)
+    cover = pointing.coverage([(left, top, right, bottom)], side)
     assert cover.mean() == pytest.approx((right - left) * (bottom - top), abs=1e-9)
     assert cover.min() >= 0
     assert cover.max() <= 1
@@ -113,17 +114,17 @@ def test_attention_is_scored_when_the_last_word_of_a_noun_is_said():
     weights[2], weights[5] = [0.7, 0.1, 0.1, 0.1], [0, 0, 0.25, 0.75]  # at "stars" and at "dog"
     weights[8] = [0.1, 0.9, 0, 0]
     boxes = [(2, (0, 0, 0.5, 0.5)), (2, (0.5, 0, 1, 0.25)), (5, (0.5, 0.5, 0.75, 1.0)), (6, (0.5, 0, 1, 0.5))]
-    stars, dog, now = pointing.pointed(weights, pieces, boxes)
-    assert stars == pointing.Pointed("stars", pytest.approx(0.7 + 0.1 / 2), pytest.approx(1.5 / 4), True)
-    assert dog == pointing.Pointed("dog", pytest.approx(0.75 / 2), pytest.approx(0.5 / 4), False)  # 0.75 is its edge
-    assert now == pointing.Pointed("now", pytest.approx(0.9), pytest.approx(0.25), True)
-    found = pointing.figures([stars, dog, now])
+    stars, dog, now = pointing.pointing(weights, pieces, boxes)
+    assert stars == pointing.Pointing("stars", pytest.approx(0.7 + 0.1 / 2), pytest.approx(1.5 / 4), True)
+    assert dog == pointing.Pointing("dog", pytest.approx(0.75 / 2), pytest.approx(0.5 / 4), False)  # 0.75 is its edge
+    assert now == pointing.Pointing("now", pytest.approx(0.9), pytest.approx(0.25), True)
+    found = pointing.pointing_metrics([stars, dog, now])
     assert_allclose(
         [found["attention"], found["attention_chance"]], [(0.75 + 0.375 + 0.9) / 3, (0.375 + 0.125 + 0.25) / 3]
     )
     assert found["attention_hits"] == pytest.approx(2 / 3)
-    assert pointing.figures([]) == {}
-    assert pointing.pointed(np.full((9, 6), 1 / 6), pieces, boxes) == []  # no square
+    assert pointing.pointing_metrics([]) == {}
+    assert pointing.pointing(np.full((9, 6), 1 / 6), pieces, boxes) == []  # no square
 
 
 def test_a_scene_knows_where_the_things_lie_that_a_caption_names():
@@ -281,12 +282,12 @@ def test_columns_that_divide_rows_into_few_are_found():
         return Table("t", columns, list(range(200)))
 
     few, many, holes = ["a", "b"] * 100, [str(k) for k in range(200)], ["a", None] * 100
-    assert groups(read(kind=few, pair=many), [], "kind", "pair") == {"kind": "kind"}
-    assert groups(read(kind=few), ["kind"], "kind", "pair") == {}
-    assert groups(read(kind=holes), [], "kind") == {}
-    assert grouped(read(kind=few), "kind", [0, 1, 2]) == {"a": [0, 2], "b": [1]}
-    assert grouped(read(kind=few), "kind", [0, 2]) == {}
-    assert grouped(read(kind=few), "pair", [0, 1]) == {}
+    assert grouping.grouping_columns(read(kind=few, pair=many), [], "kind", "pair") == {"kind": "kind"}
+    assert grouping.grouping_columns(read(kind=few), ["kind"], "kind", "pair") == {}
+    assert grouping.grouping_columns(read(kind=holes), [], "kind") == {}
+    assert grouping.grouped(read(kind=few), "kind", [0, 1, 2]) == {"a": [0, 2], "b": [1]}
+    assert grouping.grouped(read(kind=few), "kind", [0, 2]) == {}
+    assert grouping.grouped(read(kind=few), "pair", [0, 1]) == {}
 
 
 def test_seen_and_unseen_pairs_are_judged_apart(made):
@@ -330,10 +331,10 @@ def test_the_hardest_are_not_true_first_then_by_cider():
     rows = Table(
         "t", {"image": pictures, "caption": ["one dog runs", "a cat", "the red bird", "some fish swim"]}, [1] * 4
     )
-    said = Described(rows, {0: "none", 1: "a cat", 2: "a dog", 3: "nothing"})
+    said = CaptionScores(rows, {0: "none", 1: "a cat", 2: "a dog", 3: "nothing"})
     assert hardest(said) == [2, 1, 0, 3]
     assert "true" not in said.figures()
-    assert Described(rows, {0: "none", 1: "a cat"}).figures()["true"] == 0.5
+    assert CaptionScores(rows, {0: "none", 1: "a cat"}).figures()["true"] == 0.5
 
 
 # reports

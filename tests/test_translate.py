@@ -24,16 +24,18 @@ from elman.decode.search import Search
 from elman.errors import UserError
 from elman.files import seal, unseal
 from elman.tasks.translate import Translate, TranslateOptions
-from elman.tokenizers.registry import BPETokenizer, CharTokenizer, WordTokenizer
+from elman.tokenizers.bpe import BPETokenizer
+from elman.tokenizers.char import CharTokenizer
+from elman.tokenizers.word import WordTokenizer
 from elman.training import loop
 from elman.training.api import load, train
 
 PLAINLY = ("general", "dot", "scaled", "none", "additive")
 KINDS = [*((kind, False) for kind in PLAINLY), ("general", True), ("dot", True)]
 SOURCES, TARGETS = 7, 5  # tokens; of the targets token 5 begins and ends
-CHARS = {"kind": "char", "vocabulary": list("abcdefg")}
+CHARS = {"kind": "char", "vocabulary": "abcdefg"}
 CONFIG = {
-    "tokens": {"source": CHARS, "target": CHARS | {"vocabulary": list("vwxyz")}},
+    "tokens": {"source": CHARS, "target": CHARS | {"vocabulary": "vwxyz"}},
     "reverse": False,
     "max_length": 40,
 }
@@ -478,7 +480,7 @@ COLUMNS = {"source_column": "english", "target_column": "shouted"}
     [
         ("char", {"teacher_forcing": 0.5, "attention": "additive"}),
         ("word", {"input_feeding": True, "reverse": True}),
-        ("bpe", {"vocabulary": 270, "cell": "gru", "layers": 2}),
+        ("bpe", {"vocab_size": 270, "cell": "gru", "layers": 2}),
     ],
 )
 def test_a_training_that_was_stopped_ends_as_an_unbroken_one_bit_for_bit(tmp_path, tokens, options):
@@ -612,7 +614,7 @@ def test_the_tokens_are_pieces_where_the_targets_have_spaces():
     for targets, unit in ((["v w", "x y"], "bpe"), (["vw", "x"], "char")):
         learned = Translate.learn(Table("", rows | {"target": targets}, [1, 2]), TranslateOptions())
         assert {tokens["kind"] for tokens in learned["tokens"].values()} == {unit}
-    assert learned["tokens"]["source"] == CharTokenizer.of_texts(["ab", "cd"]).to_config()
+    assert learned["tokens"]["source"] == CharTokenizer.of_texts(["ab", "cd"]).to_json()
 
 
 @pytest.fixture(scope="module")

@@ -33,14 +33,14 @@ def split(table: Table, by: str, options: TableOptions, wanted: Sequence[str] = 
     for name, part in files.items():
         notes += part.notes
         found[name] = replace(part, notes=[])
-    shares = {n: share for n, share in given.items() if not isinstance(share, str) and n not in found}
-    found |= _by_hash(rest, by, shares)
+    fractions = {n: share for n, share in given.items() if not isinstance(share, str) and n not in found}
+    found |= _by_hash(rest, by, fractions)
     if not len(found["train"]):
         sizes = ", ".join(f"{name} {len(found[name]):,}" for name in HELD_OUT)
         raise UserError(
             f"none of the {len(table):,} rows of {table.name} is left to train on ({sizes}): give more rows"
         )
-    notes += _overlaps(found, by, [name for name in HELD_OUT if name not in shares])
+    notes += _overlaps(found, by, [name for name in HELD_OUT if name not in fractions])
     return {"train": found["train"].noted(*notes), **{name: found[name] for name in HELD_OUT}}
 
 
@@ -105,20 +105,20 @@ def _read(path: str, table: Table, columns: list[str], options: TableOptions) ->
     return deduplicated(part, columns) if options.deduplicate else part
 
 
-def _by_hash(table: Table, by: str, shares: dict[str, Any]) -> dict[str, Table]:
-    """Splits of the table with these shares; the rest is train."""
-    if sum(shares.values()) >= 1:
-        text = " and ".join(f"`{name}` {share:g}" for name, share in shares.items())
+def _by_hash(table: Table, by: str, fractions: dict[str, Any]) -> dict[str, Table]:
+    """Splits of the table with these fractions; the rest is train."""
+    if sum(fractions.values()) >= 1:
+        text = " and ".join(f"`{name}` {share:g}" for name, share in fractions.items())
         raise UserError(f"{text} leave nothing to train on: together they must be below 1")
-    test = shares.get("test", 0.0)
-    held_out = test + shares.get("valid", 0.0)
+    test = fractions.get("test", 0.0)
+    held_out = test + fractions.get("valid", 0.0)
     hashes = [_hash(value) for value in table.column(by)]
     rows = {
         "train": [row for row, value in enumerate(hashes) if value >= held_out],
         "valid": [row for row, value in enumerate(hashes) if test <= value < held_out],
         "test": [row for row, value in enumerate(hashes) if value < test],
     }
-    found = {name: table.take(own) for name, own in rows.items() if name == "train" or name in shares}
+    found = {name: table.take(own) for name, own in rows.items() if name == "train" or name in fractions}
     return {name: part if name == "train" else replace(part, notes=[]) for name, part in found.items()}
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-
 from elman.data.bad_rows import BadRows
 from elman.data.builtin import PREFIX as BUILTIN
 from elman.data.builtin import generate

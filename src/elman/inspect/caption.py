@@ -124,7 +124,7 @@ def scores_chart(captioned: CaptionedImages, groups: dict[str, dict]) -> Figure:
 def attention_panel(found: Sequence[Pointed], no_text: bool) -> Panel:
     """How much of the attention is on the object that a noun names, when it is generated."""
     scores = figures(list(found))
-    on_object, uniform, hits = (scores[name] for name in ("attention", "attention_chance", "attention_hits"))
+    on_object, uniform, hits = (scores[name] for name in ("attention", "attention_uniform", "attention_hits"))
     by_word: dict[str, list[Pointed]] = {}
     for each in found:
         by_word.setdefault(each.word, []).append(each)
