@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 import hypothesis.strategies as st
 import pytest
 import torch
+from _pytest.capture import CaptureIO
 from hypothesis import HealthCheck, given, settings
 from torch import nn
 
@@ -729,6 +731,8 @@ def test_a_hostile_folder_ends_a_verb_with_a_line(copy, monkeypatch, command, no
     watched[:] = []
     HOSTILE[what](copy / "runs" / "x", copy / "outside")
     watched[:] = ["begin"]
+    if verb == "sample":  # what is generated is made printable on a terminal; a file gets it as it is
+        monkeypatch.setattr(CaptureIO, "isatty", lambda _: True)
     done = command(verb)
     assert done.code in (0, 2), done.err
     assert not CONTROLS.search(done.out + done.err)
@@ -738,6 +742,31 @@ def test_a_hostile_folder_ends_a_verb_with_a_line(copy, monkeypatch, command, no
     if verb == "list":
         assert done.code == 0
         assert "runs/x" in done.out
+
+
+LARGEST = """
+import resource, sys
+from elman.errors import UserError
+from elman.training.api import load
+for folder in sys.argv[1:]:
+    try:
+        load(folder).sample("the", 3)
+    except UserError as error:
+        print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_sizes_of_a_billion_take_less_than_a_gigabyte(copy):
+    folders = []
+    for what in [what for what in HOSTILE if re.search("billion|many|more|hundred|device", what)]:
+        folders.append(copy / "runs" / what.replace(" ", "-"))
+        shutil.copytree(copy / "runs" / "y", folders[-1])
+        HOSTILE[what](folders[-1], copy / "outside")
+    words = [sys.executable, "-c", LARGEST, *map(str, folders)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) * (1 if sys.platform == "darwin" else 1024) < 1e9
 
 
 def test_a_folder_that_is_not_hostile_is_used_by_every_verb(copy, monkeypatch, command):
