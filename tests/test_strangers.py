@@ -23,6 +23,8 @@ from torch import nn
 from elman.errors import UserError
 from elman.files import seal, unseal
 from elman.printable import one_line, printable
+from elman.schema import from_json
+from elman.tasks.vision import ResidualEncoder, TimmEncoder
 from elman.training import run as runs
 from elman.training.api import load, train
 from elman.training.progress import Progress
@@ -742,6 +744,71 @@ def test_a_hostile_folder_ends_a_verb_with_a_line(copy, monkeypatch, command, no
     if verb == "list":
         assert done.code == 0
         assert "runs/x" in done.out
+
+
+# options that name files, and encoders
+
+
+TABLE_OPTIONS = {
+    "a folder of images": {"spec__options__images": "OUT"},
+    "a file of validation rows": {"spec__options__valid": "OUT/secret.txt"},
+    "a file of test rows": {"spec__options__test": "OUT/secret.txt"},
+    "rows of another machine": {"spec__options__test": "hub:evil/data"},
+    "a format that is none": {"spec__options__format": "pickle"},
+    "a column of another class": {"spec__columns": {"__class__": "OUT/secret.txt"}},
+    "columns that are a list": {"spec__columns": ["text", "label"]},
+    "labels that steer": {"spec__labels": {"labels": [STEERING, "no"]}},
+    "an input by another name": {"spec__input": {"file": "OUT/secret.txt"}},
+}
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """A run of a classifier of texts, its table beside it."""
+    folder = tmp_path_factory.mktemp("classifier")
+    rows = [f"{'good' if number % 2 else 'bad'} {number},{'yes' if number % 2 else 'no'}" for number in range(40)]
+    (folder / "rows.csv").write_text("\n".join(["text,label", *rows]))
+    options = {name: value for name, value in TINY.items() if name != "seq_len"} | {"valid": "0.2", "test": "0.2"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ELMAN_CACHE", str(folder / "cache"))
+        train("classify", folder / "rows.csv", out=folder / "run", **options)
+    return folder
+
+
+@pytest.mark.parametrize("what", TABLE_OPTIONS)
+def test_an_option_of_a_stranger_names_no_file(classifier, copy, monkeypatch, elman, nothing_outside, what):
+    monkeypatch.chdir(copy)
+    watched[:] = []
+    shutil.copy(classifier / "rows.csv", "rows.csv")
+    shutil.copytree(classifier / "run", "runs/table")
+    with_config(**TABLE_OPTIONS[what])(copy / "runs" / "table", copy / "outside")
+    watched[:] = ["begin"]
+    for words in (
+        ["predict", "runs/table", "good 3"], ["eval", "runs/table", "rows.csv"],
+        ["inspect", "runs/table", "--out", "r"],
+        ["train", "classify", "rows.csv", "--resume", "runs/table", "--steps", "1"],
+    ):  # fmt: skip
+        done = elman(*words)
+        assert done.code in (0, 2)
+        assert not CONTROLS.search(done.out + done.err)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"name": "timm:resnet18", "settings": {"pretrained_cfg": {"file": "OUT/evil.py"}}},
+        {"model": {"name": "local-dir:OUT"}, "image_size": 16, "fine_tune": True, "grid": [4, 4], "weights": None},
+        {"model": {"name": "hf-hub:evil/x", "version": "1", "fixed_size": False, "mean": [0, 0, 0], "std": [1, 1, 1]},
+         "image_size": 16, "fine_tune": True, "grid": [4, 4], "weights": None},
+        {"image_size": BIG},
+        {"checkpoint_path": "OUT/evil.py"},
+    ],
+)  # fmt: skip
+def test_an_encoder_of_a_stranger_is_refused_before_it_is_built(copy, nothing_outside, encoder):
+    """A language model has none: the Spec of a captioner is read alone."""
+    value = json.loads(json.dumps(encoder).replace("OUT", str(copy / "outside")))
+    with pytest.raises(UserError, match=r"config\.json: spec\.encoder"):
+        from_json(ResidualEncoder | TimmEncoder, value, "config.json", "spec.encoder")
 
 
 LARGEST = """
