@@ -540,6 +540,25 @@ def with_file(name, content) -> Callable[[Path, Path], None]:
     return lambda folder, outside: (folder / name).write_bytes(content)
 
 
+def with_tensors(name, change) -> Callable[[Path, Path], None]:
+    """A resumable state whose tensors are changed."""
+
+    def apply(folder, outside):
+        path = folder / "resume" / f"{name}.safetensors"
+        tensors, about = unpack(path)
+        path.write_bytes(pack(dict(change(*item) for item in tensors.items()), about))
+
+    return apply
+
+
+def with_progress(**changes) -> Callable[[Path, Path], None]:
+    def apply(folder, outside):
+        path = folder / "resume" / "training.json"
+        reseal(path, progress=unseal(path)["progress"] | {"finished": False} | changes)
+
+    return apply
+
+
 def op_of(graph, kind):
     return next(op for op in graph["ops"] if op[0] == kind)
 
@@ -631,6 +650,24 @@ HOSTILE = {
     "weights of something else": with_file("model.safetensors", b"\x80\x04K\x01." * 100),
     "weights that are a pickle": with_file("model.safetensors", b"cos\nsystem\n(S'true'\ntR."),
     "last weights of something else": with_file("resume/model.safetensors", b"{}" * 100),
+    # the resumable state
+    "a state of another shape": with_tensors("state", lambda name, value: (name, value.repeat(2, 2))),
+    "a state of one number": with_tensors("state", lambda name, value: (name, value.flatten()[0])),
+    "a state of integers": with_tensors("state", lambda name, value: (name, value.long())),
+    "a state of other parts": with_tensors("state", lambda name, value: ("state.x", value)),
+    "a state that is nested": with_tensors("state", lambda name, value: ("state" + ".0" * 5000, value)),
+    "moments of another shape": with_tensors("optimizer", lambda name, value: (name, value.flatten()[:1])),
+    "moments of no weight": with_tensors("optimizer", lambda name, value: ("99" + name, value)),
+    "moments by other names": with_tensors("optimizer", lambda name, value: ("__class__", value)),
+    "moments of integers": with_tensors("optimizer", lambda name, value: (name, value.long())),
+    "an epoch of a billion": with_progress(epoch=BIG),
+    "a batch beyond the last": with_progress(index=BIG),
+    "a batch before the first": with_progress(index=-1),
+    "a training that takes forever": with_progress(seconds=1e300),
+    "a schedule of another unit": with_progress(schedule={"unit": "x", "amount": 1, "start": 0, "start_step": 0}),
+    "a schedule of nothing": with_progress(schedule={"unit": "steps", "amount": 0, "start": 0, "start_step": 0}),
+    "a best loss that is a text": with_progress(best="x"),
+    "no last validation": with_progress(validated={}),
     # what is no regular file
     "a configuration that is a link": with_link("config.json", "OUT/secret.txt"),
     "a configuration that is a FIFO": with_link("config.json", "FIFO"),
