@@ -319,7 +319,7 @@ def same_meaning(found, expected):
     )
 
 
-@settings(some, max_examples=300)
+@settings(some, max_examples=200)
 @given(name=st.sampled_from(FILES), at=st.integers(0, 10**6), change=st.integers(1, 255))
 def test_a_single_byte_that_was_altered_is_noticed(damaged, whole_content, name, at, change):
     flip(damaged, name, at, change, whole_content[name])

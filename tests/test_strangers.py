@@ -761,7 +761,7 @@ def pairs():
     """Every hostile folder with every verb; in the fast run, each with a few."""
     for row, what in enumerate(HOSTILE):
         for column, verb in enumerate(VERBS):
-            yield pytest.param(what, verb, marks=[] if (row + column) % 8 == 0 else pytest.mark.slow)
+            yield pytest.param(what, verb, marks=[] if (row + column) % 12 == 0 else pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("what", "verb"), list(pairs()))
