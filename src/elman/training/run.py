@@ -129,8 +129,16 @@ class Run:
 
     def load_model(self, which: Which = "best") -> tuple[dict[str, Tensor], About]:
         """The weights, and step and validation loss at which they were saved."""
-        folder = self.path if which == "best" else self.path / "resume"
-        return _or_the_other(self.path, which, lambda: unpack(folder / "model.safetensors", self.path))
+        path = (self.path if which == "best" else self.path / "resume") / "model.safetensors"
+
+        def load() -> tuple[dict[str, Tensor], About]:
+            tensors, about = unpack(path, self.path)
+            for name, value in tensors.items():
+                if not value.isfinite().all():
+                    raise UserError(f"{path}: '{name:.60}' has numbers that are not finite")
+            return tensors, about
+
+        return _or_the_other(self.path, which, load)
 
     def build(self, build: Callable[[], M], which: Which = "best") -> M:
         """Builds the model and loads its weights. Its shapes are compared with those of the file before memory is
