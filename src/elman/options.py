@@ -81,8 +81,8 @@ class NotWith(OnlyWith):
 
 @dataclass(frozen=True)
 class OpensFile:
-    """An option whose value may name a file that is opened. Of a run that was made elsewhere, `instead` takes the place
-    of a value for which `is_file` holds."""
+    """An option whose value may name a file that is opened. For a run that was made elsewhere, a value for
+    which `is_file` holds is replaced by `instead`."""
 
     instead: Any
     is_file: Callable[[Any], bool]

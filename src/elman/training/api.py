@@ -121,6 +121,12 @@ def _same_data(task: Task, paths: list[str], spec: Any, run: Run, seed: int) -> 
     if data.key != run.config.key:
         what = f"{', '.join(named)} is not the data that {run.path} was trained on"
         raise UserError(f"{what}: a run is resumed with the same; for other data begin a new run")
+    # sizes were chosen for the time that there was; all else follows from the data and the options
+    ours, now = (to_json(replace(each, options=None)) for each in (spec, data.spec))
+    other = [name for name, value in ours.items() if not isinstance(value, int | float) and value != now[name]]
+    if other:
+        raise UserError(f"{', '.join(named)} does not give the {' and '.join(other)} of {run.path}: "
+                        "a run is resumed with the same; begin a new run")  # fmt: skip
     return replace(data, spec=spec, notes=[])
 
 
