@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from elman.cli.answer_file import SEPARATORS, encoded
 from elman.cli.log import log
-from elman.cli.output import as_json, for_line, for_terminal
+from elman.cli.output import as_json, for_line
 from elman.cli.parameters import command
 from elman.data import table
 from elman.data.content import content, encoding_name
@@ -20,6 +20,7 @@ from elman.decode.search import Search
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT, write
 from elman.options import CountInt, OnlyWith, check
+from elman.printable import printable
 from elman.tasks.answer import Answer
 from elman.tasks.capabilities import Predicts
 from elman.tasks.tables import TableSpec
@@ -150,7 +151,7 @@ def _printed(task: Predicts, answer: Answer | None, json: bool, alone: bool) -> 
         return ""
     if json:
         return as_json(answer.values)
-    return for_terminal(task.text(answer)) if alone else for_line(task.line(answer))
+    return printable(task.text(answer)) if alone else for_line(task.line(answer))
 
 
 def _lines(task: Predicts, model: TrainedModel, inputs: list[str], encoding: str) -> Table:
