@@ -64,7 +64,7 @@ class Rolled(elman.Cell):
 
 # Importing torch takes longer than most commands: this process has imported it, and forks for each of them.
 FORKING = """
-import io, json, os, runpy, sys, traceback, warnings
+import io, json, os, runpy, signal, sys, traceback, warnings
 import torch._dynamo  # which an optimizer imports
 import elman.cli.compare, elman.cli.demo, elman.cli.doctor, elman.cli.eval, elman.cli.inspect, elman.cli.list
 import elman.cli.sample, elman.cli.train, elman.inspect.lm
@@ -74,10 +74,14 @@ shipped()  # imports the cells
 
 for line in sys.stdin:
     request = json.loads(line)
+    if "wait" in request:
+        print(os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]), flush=True)
+        continue
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about threads: none is running
         child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be inherited that Ctrl-C is ignored
         os.chdir(request["cwd"])
         os.environ |= request["env"]
         os.dup2(os.open(request["stdin"], os.O_RDONLY), 0)
@@ -93,7 +97,7 @@ for line in sys.stdin:
             traceback.print_exc()
         sys.stdout.flush()
         os._exit(code)  # the teardown of torch takes a second
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    print(child, flush=True)
 """
 ENVIRONMENT = {"COLUMNS": "250", "PYTHONIOENCODING": "utf-8"}  # so that no table is cut
 
@@ -110,15 +114,26 @@ class Elman:
             [sys.executable, "-c", FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
 
-    def __call__(self, *words, cwd, stdin=os.devnull, **env) -> SimpleNamespace:
+    def request(self, **values) -> int:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        files = {name: str(self.folder / name) for name in ("stdout", "stderr")} | {"stdin": str(stdin)}
-        request = {"words": list(map(str, words)), "cwd": str(cwd), "env": self.env | env} | files
-        self.process.stdin.write(json.dumps(request) + "\n")
-        code = int(self.process.stdout.readline())
-        out, err = (Path(files[name]).read_bytes().decode() for name in ("stdout", "stderr"))
+        self.process.stdin.write(json.dumps(values) + "\n")
+        return int(self.process.stdout.readline())
+
+    def start(self, *words, cwd, stdin=os.devnull, stdout=None, **env) -> int:
+        """Starts a command; returns the id of its process."""
+        files = {"stdin": stdin, "stdout": stdout or self.folder / "stdout", "stderr": self.folder / "stderr"}
+        named = {name: str(path) for name, path in files.items()}
+        return self.request(words=list(map(str, words)), cwd=str(cwd), env=self.env | env, **named)
+
+    def end(self, process: int) -> SimpleNamespace:
+        """Waits for a command that was started. `out` is what it printed where it has no standard output of its own."""
+        code = self.request(wait=process)
+        out, err = ((self.folder / name).read_bytes().decode() for name in ("stdout", "stderr"))
         return SimpleNamespace(code=code, out=out, err=err)
+
+    def __call__(self, *words, **options) -> SimpleNamespace:
+        return self.end(self.start(*words, **options))
 
 
 @pytest.fixture(scope="module")
@@ -132,20 +147,6 @@ def elman(tmp_path_factory) -> Iterator[Elman]:
     made.process.stdin.close()
     made.process.wait()
     made.process.stdout.close()
-
-
-def command(*words):
-    """`elman WORDS` as a process of its own."""
-    return [sys.executable, "-m", "elman", *map(str, words)]
-
-
-def spawn(*words, cwd, **options):
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process inherits that Ctrl-C is ignored
-    try:
-        return subprocess.Popen(command(*words), cwd=cwd, env=os.environ | ENVIRONMENT, **pipes)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def contents(folder):
@@ -314,7 +315,7 @@ MISTAKES = [
     ("inspect --out text.txt", "text.txt; folder"),
     ("sample --hold 1.c.3=nan", "nan; 1.c.137=1.0"),
     ("sample --hold 1.c.3=1e39", "1e39; 1.c.137=1.0"),
-    ("inspect runs/lm-text runs/lm-text --unit 1.c.1", "--unit; one run"),
+    ("inspect runs/lm-text runs/lm-text --unit 1.c.1", "--unit; several runs"),
     ("compare text.txt --cells lstm", "lstm; two"),
     ("compare text.txt --cells lstm,grü", "grü; gru"),
     ("compare --cells lstm,gru", "no text"),
@@ -360,7 +361,8 @@ def test_a_mistake_is_one_line_and_changes_nothing(elman, home, typed, words):
 
 
 def test_a_mistake_ends_the_real_command_with_code_2(tmp_path):
-    done = subprocess.run(command("train", "lm", "nowhere.txt"), cwd=tmp_path, capture_output=True, text=True)
+    words = [sys.executable, "-m", "elman", "train", "lm", "nowhere.txt"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "nowhere.txt" in done.stderr
@@ -451,7 +453,7 @@ def test_standard_input_several_files_and_a_folder_are_texts(elman, tmp_path):
         done = elman("train", "lm", *words, "--steps=4", f"--out={name}", *SMALL, cwd=tmp_path, stdin=stdin)
         assert (done.code, done.err) == (0, ""), name
         if name == "all":
-            assert "1 left out" in done.out
+            assert "1 skipped" in done.out
     models = {name: (tmp_path / name / "model.safetensors").read_bytes() for name in given}
     assert len(set(models.values())) == 1
 
@@ -498,22 +500,17 @@ def test_the_same_options_may_be_given_again_on_resume(elman, run):
     assert summary(run)["steps"] == 15
 
 
-def wait_for(condition, process):
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_prints_the_command_that_resumes(elman, tmp_path, number, code):
     (tmp_path / "text.txt").write_text(TEXT)
     words = ["train", "lm", "text.txt", "--steps=700", "--eval-every=100", "--out=run", *SMALL]
-    process = spawn(*words, cwd=tmp_path, text=True)
-    wait_for((tmp_path / "run" / "log.jsonl").exists, process)
-    process.send_signal(number)
-    _, err = process.communicate()
-    assert process.returncode == code
-    (line,) = err.splitlines()
+    process = elman.start(*words, cwd=tmp_path)
+    while not (tmp_path / "run" / "log.jsonl").exists():
+        time.sleep(0.01)
+    os.kill(process, number)
+    done = elman.end(process)
+    assert done.code == code
+    (line,) = done.err.splitlines()
     step = int(re.search(r"step (\d+)", line)[1])
     assert 100 <= step < 700
     assert elman("sample", "run", "--length=5", cwd=tmp_path).code == 0
@@ -564,7 +561,7 @@ def test_a_sample_ends_with_its_stop(elman, home):
 
 
 def test_unknown_characters_of_the_prompt_may_be_skipped_or_replaced(elman, home):
-    for how, message in (("skip", "left out"), ("replace", "replaced")):
+    for how, message in (("skip", "skipped"), ("replace", "replaced")):
         done = elman("sample", "--prompt=thé cát", f"--unknown={how}", "--length=5", "--seed=0", cwd=home)
         assert done.code == 0
         assert len(done.err.splitlines()) == 1
@@ -579,25 +576,31 @@ def test_the_last_weights_can_be_loaded(elman, home):
     assert elman("eval", "bad", "--weights=last", cwd=home).code == 0
 
 
+@pytest.fixture
+def pipe(tmp_path):
+    """A pipe with a name."""
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
 @pytest.mark.parametrize("words", [["sample", "--length=20000"], ["list", "cells"]])
-def test_a_closed_pipe_is_no_error(home, words):
-    process = spawn(*words, cwd=home)
-    head = subprocess.run(["head", "-c", "10"], stdin=process.stdout, capture_output=True)
-    process.stdout.close()
-    err = process.stderr.read()
-    process.stderr.close()
-    process.wait()
-    assert len(head.stdout) == 10
-    assert err == b""
+def test_a_closed_pipe_is_no_error(elman, home, pipe, words):
+    process = elman.start(*words, cwd=home, stdout=pipe)
+    with pipe.open("rb") as out:
+        assert len(out.read(10)) == 10
+    done = elman.end(process)
+    assert done.err == ""
+    assert done.code in (0, 141)  # 0 where all was written before the pipe was closed
 
 
-def test_ctrl_c_ends_a_slow_sample_without_a_traceback(home):
-    process = spawn("sample", "--chars-per-second=20", "--length=2000", "--seed=1", cwd=home)
-    process.stdout.read(3)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
-    assert process.returncode == 130
-    assert len(err.splitlines()) <= 1
+def test_ctrl_c_ends_a_slow_sample_without_a_traceback(elman, home, pipe):
+    process = elman.start("sample", "--chars-per-second=20", "--length=2000", "--seed=1", cwd=home, stdout=pipe)
+    with pipe.open("rb", buffering=0) as out:
+        out.read(3)
+        os.kill(process, signal.SIGINT)
+        done = elman.end(process)
+    assert done.code == 130
+    assert len(done.err.splitlines()) <= 1
 
 
 def test_eval_gives_the_loss_of_the_held_out_split(elman, home):
@@ -714,7 +717,7 @@ def test_compare_trains_each_cell_and_prints_a_line_for_each(elman, home, tmp_pa
     assert set(runs) == {"rnn", "gru", "own.py-Own"}
     assert max(each["parameters"] for each in runs.values()) < 1.2 * min(each["parameters"] for each in runs.values())
     assert (tmp_path / "all/report.html").exists()
-    alike = elman(*words[: -len(SMALL) - 1], "--out=same", "--by=size", *SMALL, cwd=tmp_path)
+    alike = elman(*words[: -len(SMALL) - 1], "--out=same", "--equal=hidden", *SMALL, cwd=tmp_path)
     assert alike.code == 0
     hidden = {json.loads((tmp_path / "same" / name / "config.json").read_text())["spec"]["hidden"] for name in runs}
     assert hidden == {8}
@@ -735,8 +738,8 @@ def test_a_sample_may_be_painted_and_its_units_held(elman, home):
 def test_control_characters_of_data_are_never_printed(elman, home):
     for words in (("I love film 3",), ("I love film 3", "--json"), ("I love film 1", "I love film 2")):
         done = elman("predict", "classifier", *words, cwd=home)
-        assert (done.code, done.err) == (0, "")
-        assert "\x1b" not in done.out
+        assert done.code == 0
+        assert "\x1b" not in done.out + done.err
     values = json.loads(elman("predict", "classifier", "I love film 3", "--json", cwd=home).out)
     assert "good\x1b[31m" in values["probabilities"]
     assert "\x1b" not in elman("eval", "classifier", cwd=home).out
