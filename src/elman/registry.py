@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """The objects of one kind by name: those that the modules of a package declare, imported when they are first asked
+    """The objects of one kind by name: those that the modules of a package declare, imported when they are first needed
     for, and those of any other module that was imported, such as a user's own file.
 
     - what: the kind, for messages

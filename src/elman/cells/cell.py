@@ -60,7 +60,7 @@ class Cell(nn.Module):
             other = Cell.registered.get(name, cls)
             if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise TypeError(f"two cells are named '{name}': {other.__qualname__} and {cls.__qualname__}")
-            Cell.registered[name] = cls  # a class that is defined again, in a notebook, takes its own place
+            Cell.registered[name] = cls  # a class that is defined again, in a notebook, replaces itself
 
     def __init__(self, input_size: int, hidden_size: int, **options: Any):
         super().__init__()
@@ -127,7 +127,7 @@ class Cell(nn.Module):
         return {name: _convert(f"{self.name}:{name}", given[name], types[name]) for name in given}
 
     def _declare(self) -> None:
-        """Runs `step` once on zeros; `recur` and `p_...` make the parameters that it asks for."""
+        """Runs `step` once on zeros; `recur` and `p_...` make the parameters that it uses."""
         for names in (self.gates, self.states):
             if not names or len(set(names)) < len(names) or not all(map(_is_name, names)):
                 raise UserError(f"the gates and the states of the cell {self.name} must each be different words of "
@@ -156,7 +156,7 @@ class Cell(nn.Module):
         return getattr(self, name)
 
     def __getattr__(self, name: str) -> Any:
-        # nn.Module asks here for parameters; while the step is declared, a vector that is missing is made
+        # nn.Module calls this for parameters; while the step is declared, a vector that is missing is made
         if name.startswith("p_") and "_declaring" in self.__dict__ and name not in self._parameters:
             self._parameters[name] = nn.Parameter(torch.zeros(self.hidden_size))
         return super().__getattr__(name)

@@ -101,7 +101,7 @@ def signature(cell: Cell) -> tuple[Any, ...]:
 
 
 def redefines(cell: Cell) -> str | None:
-    """The method besides `step` that makes this cell's equation another than a backend takes it to be, if any."""
+    """The method other than `step` that makes this cell's equation another than a backend takes it to be, if any."""
     return next((name for name in FIXED if getattr(type(cell), name) is not getattr(Cell, name)), None)
 
 

@@ -88,11 +88,11 @@ def predict_(
     task = _predicting(model)
     decoding = _decoding(task, model, options, search, sampling)
     if options.file is None:
-        rows = asked = _lines(task, model, list(inputs), options.encoding)
+        rows = given = _lines(task, model, list(inputs), options.encoding)
     else:
         rows = _file(model, options.file, options)
-        asked = rows.renamed(_columns(task, model, rows, options.column))
-    kept = table.complete(asked, task.inputs, options.skip_bad)
+        given = rows.renamed(_columns(task, model, rows, options.column))
+    kept = table.complete(given, task.inputs, options.skip_bad)
     log(*kept.notes)
     answers = _joined(rows, kept, model.predict(kept, log, **decoding))
     if options.out is not None:

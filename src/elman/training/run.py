@@ -290,7 +290,7 @@ def _no_run(path: Path) -> UserError:
 
 
 def _or_the_other(path: Path, which: Which, load: Callable[[], T]) -> T:
-    """What `load` returns; where it fails, the error also says that the run's other copy of the weights is whole."""
+    """What `load` returns; where it fails, the error also reports that the run's other copy of the weights is whole."""
     try:
         return load()
     except UserError as error:

@@ -44,7 +44,7 @@ def _load(content: Content) -> Any:
 
 def _array(file: IO[bytes], size: int) -> np.ndarray:
     """An array of a file with `size` bytes. ValueError where its header does not fit: NumPy would first allocate, or
-    read, whatever the header says."""
+    read, whatever the header claims."""
     version = np.lib.format.read_magic(file)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in read_header:
