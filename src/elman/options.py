@@ -1,5 +1,5 @@
 """Options: frozen dataclasses whose fields carry their own constraints, so that the command line, a TOML file and
-Python are checked in one place and every invalid value is reported at once.
+Python are checked alike and every invalid value is reported at once.
 
     decoder: Annotated[str, Choices(decoders)] = "soft"
     entropy_weight: Annotated[CountFloat, OnlyWith("decoder", "hard")] = 0.01
@@ -167,7 +167,6 @@ def _metadata(hint: Any, kind: type) -> Iterable[Any]:
         yield from (item for item in hint.__metadata__ if isinstance(item, kind))
     for part in get_args(hint):
         yield from _metadata(part, kind)
-
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:

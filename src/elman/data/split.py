@@ -23,9 +23,9 @@ HELD_OUT = ("valid", "test")
 def split(table: Table, by: str, options: TableOptions, wanted: Sequence[str] = ()) -> dict[str, Table]:
     """The splits train, valid and test; valid and test may be empty.
 
-    A column or a file may define a split. Any other is a share of the remaining rows, chosen by the hash of their value
-    in column `by`: it does not depend on their order, and equal values are in one split. `wanted` are the columns that
-    a file must have without a missing value. Notes are on the training split, after those of the table.
+    A column or a file may define a split. Any other is a fraction of the remaining rows, chosen by the hash of their
+    value in column `by`: it does not depend on their order, and equal values are in one split. `wanted` are the columns
+    that a file must have without a missing value. Notes are on the training split, after those of the table.
     """
     notes, given = list[str](), {name: _given(name, getattr(options, name)) for name in HELD_OUT}
     rest, found = _by_column(table, options, given, notes)
@@ -45,14 +45,14 @@ def split(table: Table, by: str, options: TableOptions, wanted: Sequence[str] = 
 
 
 def _given(name: str, text: str) -> float | str:
-    """A share, or the name of a file."""
+    """A fraction, or the name of a file."""
     try:
-        share = float(text)
+        fraction = float(text)
     except ValueError:
         return _existing(name, text)
-    if not 0 <= share < 1:
+    if not 0 <= fraction < 1:
         raise UserError(f"`{name}` {text} must be from 0 up to, not including, 1, or a file")
-    return share
+    return fraction
 
 
 def _existing(name: str, text: str) -> str:
@@ -64,7 +64,7 @@ def _existing(name: str, text: str) -> str:
         hint = similar(Path(text)) if text else ""
     except OSError:  # a name that is too long, for example
         hint = ""
-    raise UserError(f"`{name}` {text[:80]} is neither a share such as 0.1 nor a file{hint}")
+    raise UserError(f"`{name}` {text[:80]} is neither a fraction such as 0.1 nor a file{hint}")
 
 
 def _by_column(

@@ -12,7 +12,7 @@ from elman.training.run import Run
 
 
 class Interrupted(Stopped):
-    """Training was asked to stop (Ctrl-C, SIGTERM) and is saved. `code` is the exit code that belongs to the signal."""
+    """Training was stopped by a signal (Ctrl-C, SIGTERM) and is saved. `code` is the exit code that belongs to it."""
 
     def __init__(self, number: int, task: Task, run: Run, step: int):
         command = f"elman train {task.kind} --resume {shlex.quote(str(run.path))}"
@@ -21,7 +21,7 @@ class Interrupted(Stopped):
 
 
 class Diverged(Stopped):
-    """The loss, its gradient or a weight is not finite; the message says at which step and what is kept."""
+    """The loss, its gradient or a weight is not finite; the message names the step and what is kept."""
 
     def __init__(self, step: int, what: str, kept: int, run: Run, lr: float, clip: float):
         super().__init__(

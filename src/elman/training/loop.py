@@ -98,7 +98,7 @@ def train(
         progress.validated = {
             "step": progress.step, "epoch": progress.epoch, "seconds": progress.seconds, "units": progress.units
         }  # fmt: skip
-        save()  # first: it says which weights are the best, should the next line not be reached
+        save()  # first: it records which weights are the best, should the next line not be reached
         if better:
             run.save_model(model.state_dict(), {"step": progress.step, "val_loss": loss})
         return found
@@ -114,9 +114,9 @@ def train(
             for _ in range(options.accumulate):
                 if progress.index == 0:
                     state = None
-                asked = time.perf_counter()
+                requested = time.perf_counter()
                 batch = source.batch(progress.epoch, progress.index)
-                progress.waited += time.perf_counter() - asked
+                progress.waited += time.perf_counter() - requested
                 with torch.autocast(device.type, precision.dtype, enabled=precision.dtype != torch.float32):
                     result = model(to(batch, device), state, Context(done(), progress.step))
                 loss, state = result.mean, result.state
@@ -184,7 +184,7 @@ def _begin(
     saved = run.load_resume()
     progress, batches = saved.progress, len(source)
     if progress.finished and span is None and run.summary().get("steps") == progress.step:
-        raise UserError(f"{run.path} is finished: say how much more with `for_`, `epochs` or `steps`")
+        raise UserError(f"{run.path} is finished: give how much more with `for_`, `epochs` or `steps`")
     if progress.index >= batches:
         raise UserError(
             f"{run.path}/resume/training.json: progress.index {progress.index} is beyond the {batches} batches"
@@ -266,7 +266,7 @@ def _summary(
     task: Task, model: Model, data: Dataset, validation: Validation | None, progress: Progress, device: torch.device,
     precision: Precision,
 ) -> dict[str, Any]:  # fmt: skip
-    """The final figures, of the best weights on the whole validation split, or on as much as takes a twentieth of the
+    """The final metrics, of the best weights on the whole validation split, or on as much as takes a twentieth of the
     time that training took."""
     found, metrics = None, dict[str, Any]()
     if validation is not None:

@@ -1,4 +1,4 @@
-"""Batches made in other processes, so that the network need not wait for pictures to be decoded."""
+"""Batches made in other processes, so that the network need not wait for images to be decoded."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ class Prefetch(Source):
         except RuntimeError as error:  # torch's word for a process that is gone
             line = str(error).splitlines()[0]
             raise UserError(f"a process that made batches has ended ({line}): was there memory left for it? "
-                            "What was saved is kept; go on with `resume`, and `workers` 0") from None  # fmt: skip
+                            "What was saved is kept; resume with `resume`, and `workers` 0") from None  # fmt: skip
         if isinstance(made, UserError):
             raise made
         self._next = (epoch, index + 1) if index + 1 < len(self.source) else (epoch + 1, 0)
@@ -49,7 +49,7 @@ class Prefetch(Source):
     def _from(self, epoch: int, index: int) -> Iterator[Any]:
         order = _Order(len(self.source), epoch, index)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "This DataLoader will create")  # more than cores: it was asked for
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # more than cores: as requested
             return iter(DataLoader(
                 _Made(self.source), batch_size=None, sampler=order, num_workers=self.workers, prefetch_factor=QUEUED,
                 worker_init_fn=_own, generator=torch.Generator(),  # its own: the model's draws stay as they are without
@@ -71,9 +71,9 @@ class _Made(Dataset):
     def __init__(self, source: Source):
         self.source = source
 
-    def __getitem__(self, place: Any) -> Batch | UserError:
+    def __getitem__(self, position: Any) -> Batch | UserError:
         try:
-            return self.source.batch(*place)
+            return self.source.batch(*position)
         except UserError as error:  # as it is: torch would wrap it in a traceback
             return error
 
