@@ -1,10 +1,10 @@
 """The options of training, for every task."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from elman.errors import UserError
-from elman.options import CountFloat, CountInt, PositiveFloat, PositiveInt, seconds
+from elman.options import CountFloat, CountInt, PositiveFloat, PositiveInt, at_most, seconds
 from elman.training.schedule import Unit
 
 
@@ -28,7 +28,7 @@ class TrainOptions:
     """Bound of the gradient. If not given, the task's own."""
     clip_by: Literal["norm", "value"] = "norm"
     """Clip the norm of the gradient of all weights, or each of its values."""
-    accumulate: PositiveInt = 1
+    accumulate: Annotated[PositiveInt, at_most(10_000)] = 1
     """Batches whose gradients are added up for one update."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of matrix products: bfloat16 where the hardware has it."""
@@ -36,7 +36,7 @@ class TrainOptions:
     """Device to train on: auto, cpu, cuda, cuda:1, mps."""
     seed: CountInt = 0
     """Seed of the initial weights, of dropout, of the order of the data."""
-    workers: CountInt | None = None
+    workers: Annotated[CountInt, at_most(64)] | None = None
     """Processes that make batches ahead of training; if not given 1 where images are decoded."""
     eval_every: PositiveInt | None = None
     """Updates between two validations; if not given a 20th of the training, at most 1 minute."""
