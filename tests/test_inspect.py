@@ -4,6 +4,7 @@ import html
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -232,7 +233,7 @@ def test_a_report_shows_itself_and_each_panel_in_a_notebook(report):
         outline = Outline(shown._repr_html_())
         assert outline.open == []
         assert "html" not in {tag for tag, _ in outline.tags}
-    with pytest.raises(KeyError, match="no panel 'unit'|no panel unit: there are units"):
+    with pytest.raises(KeyError, match="no panel unit: there are units"):
         report["unit"]
 
 
@@ -252,8 +253,8 @@ class Unknown(Block):
 
 
 def blocks():
-    return [Heading(NASTY), Sentence(NASTY), Sentence(NASTY, small=True), Table([NASTY], [[NASTY], [1.5], [float("nan")],
-            [12345]]), PaintedText("x", NASTY, NASTY, np.zeros(len(NASTY)), [NASTY] * len(NASTY)),
+    return [Heading(NASTY), Sentence(NASTY), Sentence(NASTY, small=True), Table([NASTY], [[NASTY], [1.5]]),
+            PaintedText("x", NASTY, NASTY, np.zeros(len(NASTY)), [NASTY] * len(NASTY)),
             MarkedWords([(NASTY, ""), (NASTY, NASTY)]), Verbatim(NASTY, NASTY)]  # fmt: skip
 
 
@@ -343,7 +344,8 @@ def test_curves_are_those_of_the_log(model, tmp_path):
     log = columns(model.run)
     lines = [json.loads(line) for line in (model.path / "log.jsonl").read_text().splitlines()]
     assert log["loss"].tolist() == [line["loss"] for line in lines if not line.get("end")]
-    both = side_by_side([model.path, model.path])
+    shutil.copytree(model.path, tmp_path / "copy")
+    both = side_by_side([model.path, tmp_path / "copy"])
     assert both.panels[0].name == "curves"
     assert "lowest validation loss" in both.panels[0].summary
     run = type(model.run)(tmp_path, model.run.config)
@@ -410,7 +412,7 @@ def test_data_that_has_changed_since_training_is_an_error(model, tmp_path):
     kept = text.read_text()
     text.write_text(kept.replace("def", "fed"))
     try:
-        with pytest.raises(elman.UserError, match="has changed since|now has other tokens"):
+        with pytest.raises(elman.UserError, match=r"has changed since|now has other tokens"):
             elman.report(run, length=400)
     finally:
         text.write_text(kept)
