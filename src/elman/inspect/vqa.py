@@ -145,8 +145,10 @@ def hardest_panel(here: Predictions) -> Panel:
     wrong.sort(key=lambda row: -here.answers[row]["probability"])
     worst = wrong[:HARDEST]
     questions, targets, answers = here.column("question"), here.column("answer"), here.answers
-    rows = [[here.column("image")[row].thumbnail(PAGE), shortened(questions[row]),
-             shortened(answers[row]["answer"], 40), answers[row]["probability"], shortened(targets[row], 40)] for row in worst]  # fmt: skip
+    rows = [
+        [here.column("image")[row].thumbnail(PAGE), *(shortened(text) for text in (questions[row], answers[row].first)),
+         answers[row]["probability"], shortened(targets[row])] for row in worst
+    ]  # fmt: skip
     summary = f"{len(wrong):,} of {len(here):,} answers are wrong"
     summary += f"; these are the {len(worst)} of highest probability." if worst else "."
     found = [{"image": here.column("image")[row].name, "question": questions[row], "answer": targets[row],
