@@ -146,10 +146,10 @@ def place(tmp_path_factory, elman):
     (folder / "nothing").mkdir()
     (folder / "own.py").write_text(OWN)
     (folder / "broken.py").write_text("import nowhere_to_be_found\n")
-    (folder / "good.toml").write_text('hidden = 8\ncell = "gru"\nsteps = 3\nshow = false\nrows = 4\nwindow = 8\n')
+    (folder / "good.toml").write_text('hidden = 8\ncell = "gru"\nsteps = 3\npreview = false\nbatch_size = 4\nseq_len = 8\n')
     (folder / "typo.toml").write_text("hiden = 8\n")
     (folder / "bad.toml").write_text("hidden = \n")
-    (folder / "wrong.toml").write_text("hidden = 0\nrate = -1.5\n")
+    (folder / "wrong.toml").write_text("hidden = 0\nlr = -1.5\n")
     trained = elman("train", "lm", "text.txt", "--steps=12", "--eval-every=5", "--out=runs/lm-text", *SMALL, cwd=folder)
     assert trained.code == 0, trained.err
     for name, file in (("cut", "model.safetensors"), ("cut-state", "resume/state.safetensors"), ("bad", "config.json")):
@@ -199,7 +199,6 @@ MISTAKES = [
     (f"{TRAIN} --hidden 8.5", "--hidden; 8.5"),
     (f"{TRAIN} --hiden 8", "--hiden; --hidden"),
     (f"{TRAIN} --rnn_size 8", "--rnn-size|--rnn_size; --hidden"),
-    (f"{TRAIN} --batch-size=8", "--batch-size; --batch-size"),
     (f"{TRAIN} --learning_rate 0.1", "--learning-rate|--learning_rate; --lr"),
     (f"{TRAIN} --seq_length 50", "--seq-length|--seq_length; --seq-len"),
     (
@@ -247,7 +246,7 @@ MISTAKES = [
     ("eval --text nowhere.txt", "nowhere.txt"),
     ("eval --text empty.txt", "empty.txt; empty"),
     ("eval --text one.txt", "one.txt; at least 2"),
-    ("eval --text own.py", "never saw"),
+    ("eval --text own.py", "unknown"),
     ("eval --reset 0", "--reset 0"),
     ("sample --hold 1.c.99=1", "99; 0 to 7"),
     ("sample --hold 1.q.3=1", "1.q; did you mean; 1."),
@@ -263,7 +262,7 @@ MISTAKES = [
     ("inspect --unit 1.k.1", "1.k; 1.o"),
     ("inspect --unit 12", "12; 1.c.137"),
     ("inspect --text nowhere.txt", "nowhere.txt"),
-    ("inspect --text own.py", "never saw"),
+    ("inspect --text own.py", "unknown"),
     ("inspect --text one.txt", "one.txt; at least 2"),
     ("inspect --language phyton", "phyton; python"),
     ("inspect --length 0", "--length 0"),
@@ -435,7 +434,7 @@ def test_options_may_stand_in_a_file_and_the_command_line_wins(elman, place, tmp
     assert (done.code, done.err) == (0, "")
     options = json.loads((tmp_path / "run" / "config.json").read_text())["options"]
     assert summary(tmp_path / "run")["steps"] == 2
-    assert {name: options[name] for name in ("hidden", "cell", "rows", "window", "show")} == {
+    assert {name: options[name] for name in ("hidden", "cell", "batch_size", "seq_len", "preview")} == {
         "hidden": 8, "cell": "gru", "batch_size": 4, "seq_len": 8, "preview": False,
     }  # fmt: skip
     assert "  | " not in done.out

@@ -21,7 +21,7 @@ from elman import Cell, Recurrent, UserError, hold, record
 from elman.cells.graph import Graph, ModeGraphs
 from elman.cells.graph_cell import graph_cell
 from elman.cells.op import Op
-from elman.cells.registry import make
+from elman.cells.registry import make, stored
 from elman.cells.shipped import shipped
 from elman.kernels.compiler import NoKernel, load
 from elman.kernels.processor import bfloat16_hardware
@@ -51,7 +51,12 @@ ROUGH_SHAPES = [
     {"steps": 2, "rows": 1, "hidden": 7, "reset": True},  # an odd size, which has no kernel of bfloat16
 ]
 EPS = torch.finfo(torch.bfloat16).eps
-each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda spec: spec.rpartition(":")[2])
+# every cell has kernels to compile, which take a second or two each: all of them are tested by `make test-all`
+each_cell = pytest.mark.parametrize(
+    "cell",
+    [pytest.param(cell, marks=[] if cell in DIFFERENT else pytest.mark.slow) for cell in CELLS],
+    ids=lambda spec: spec.rpartition(":")[2],
+)
 different_cells = pytest.mark.parametrize("cell", DIFFERENT, ids=lambda spec: spec.rpartition(":")[2])
 needs_bfloat16 = pytest.mark.skipif(
     not bfloat16_hardware(torch.device("cpu")), reason="this processor has no instructions for bfloat16"
@@ -68,7 +73,7 @@ def two_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def all_cores(request, tmp_path_factory) -> None:
-    """Where every cell is tested, compiles the kernels of all on all cores; a few tests compile what they need."""
+    """Where every cell is tested, compiles all kernels on all cores; otherwise each test compiles what it needs."""
     asked = {getattr(item, "callspec", None) and item.callspec.params.get("cell") for item in request.session.items}
     if not asked.issuperset(CELLS):
         return
@@ -138,13 +143,15 @@ def everything(backend: Backend, cell: Cell, span: Span, dtype: torch.dtype | No
     return {name: value.detach() for name, value in found.items()}
 
 
-def check(found: dict[str, Tensor], wanted: dict[str, Tensor], share: float, least: float = 1e-6) -> None:
-    """Each tensor within a share of its largest entry, of `least` at least."""
+def check(found: dict[str, Tensor], wanted: dict[str, Tensor], relative: float, least: float = 1e-6) -> None:
+    """Each tensor within a relative error of its largest entry, taken as `least` at least."""
     assert found.keys() == wanted.keys()
     for name, right in wanted.items():
         if right.numel():
             error, largest = (found[name].to(right) - right).abs().max(), right.abs().max()
-            assert error <= share * max(largest, least), f"{name}: {error:.2g} off, where the largest is {largest:.2g}"
+            assert error <= relative * max(largest, least), (
+                f"{name}: {error:.2g} off, where the largest is {largest:.2g}"
+            )
 
 
 def layer(cell="lstm", inputs=3, hidden=5, dtype=torch.float32, **options) -> Recurrent:
@@ -183,8 +190,8 @@ def python(code: str, before: str = "", **environment: str) -> subprocess.Comple
     )  # fmt: skip
 
 
-def said(done: subprocess.CompletedProcess[str]) -> str:
-    """What a process that ended well has printed."""
+def output(done: subprocess.CompletedProcess[str]) -> str:
+    """What a process that succeeded has printed."""
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -355,10 +362,10 @@ def test_numbers_below_the_smallest_normal_one_still_work_in_the_process():
     assert numpy.float32(1e-40) * numpy.float32(1.0) != 0
     assert 1e-310 * 1.0 != 0
     """
-    said(python(code))
+    output(python(code))
 
 
-# ---- looking inside
+# ---- recording
 
 
 @pytest.mark.parametrize("cell", DIFFERENT[:-1])
@@ -388,9 +395,9 @@ def test_single_steps_and_calls_without_a_gradient_are_recorded():
         with torch.no_grad(), record() as seen:
             _, state = model(x)
             y, state = model.step(x[:, 0], state)
-            advance = model.stepper()
+            stepper = model.stepper()
             for t in range(4):
-                y, state = advance(x[:, t], state)
+                y, state = stepper(x[:, t], state)
         return y, state, {name: seen[name] for name in seen}
 
     found, wanted = both(model, run)
@@ -607,8 +614,8 @@ SAFE = {  # so that nothing overflows: what an operation gets instead of v and w
 }  # fmt: skip
 
 
-class Writer:
-    """Writes operations down; `rows` are those with a number for every row, not one for all."""
+class Builder:
+    """Appends operations; `rows` are those with a value for every row, not one for all."""
 
     def __init__(self):
         self.ops: list[Op] = []
@@ -626,7 +633,7 @@ class Writer:
 def equations(draw) -> Graph:
     """A few gates, states and vectors, and operations on them at random, recurrent products among them."""
     gates, states = ("a", "b", "c")[: draw(st.integers(1, 3))], ("h", "k", "l")[: draw(st.integers(1, 3))]
-    make = Writer()
+    make = Builder()
     values = [make("input", detail=gate) for gate in gates] + [make("state", detail=name) for name in states]
     values += [make("vector", detail=f"p_{name}") for name in ("s", "t")[: draw(st.integers(0, 2))]]
     for _ in range(draw(st.integers(4, 12))):
@@ -679,9 +686,9 @@ def test_many_random_equations_equal_the_loop(graph, lengths, reset, reverse):
     agrees(*case)
 
 
-def written(function):
-    """The graph of a function of a Writer, a gate and the state that gives the new state. There are gates a and b."""
-    make = Writer()
+def built(function):
+    """The graph of a function of a Builder, a gate and the state that gives the new state. There are gates a and b."""
+    make = Builder()
     last = function(make, make("input", detail="a"), make("state", detail="h"))
     return Graph(("a", "b"), ("h",), tuple(make.ops), (last,), {"h": last})
 
@@ -722,7 +729,7 @@ CORNERS = {
 
 @pytest.mark.parametrize("corner", CORNERS)
 def test_an_equation_of_an_unusual_form_equals_the_loop(corner):
-    agrees(*of_graph(written(CORNERS[corner]), lengths=True, reset=True, reverse=False))
+    agrees(*of_graph(built(CORNERS[corner]), lengths=True, reset=True, reverse=False))
 
 
 # ---- refusals
@@ -730,7 +737,7 @@ def test_an_equation_of_an_unusual_form_equals_the_loop(corner):
 numbers = itertools.count(1)
 
 
-def unheard_of() -> type[Cell]:
+def new_cell() -> type[Cell]:
     """A cell with an equation that has no kernel yet."""
     number = 1 + 1 / (os.getpid() * 1000 + next(numbers))
 
@@ -769,19 +776,19 @@ def refused(model: Recurrent, reason: str, x: Tensor | None = None) -> str:
     return choice.refusals["fused"]
 
 
-def test_it_is_the_first_choice():
-    for cell in CELLS:
-        model = layer(cell)
-        assert str(model.choose()) == "fused"
-        model.choose(0, Span(torch.zeros(1, 1, 3), (), (), torch.tensor([1]), torch.zeros(1, 1).bool(), True))
+@each_cell
+def test_it_is_the_first_choice(cell):
+    model = layer(cell)
+    assert str(model.choose()) == "fused"
+    model.choose(0, Span(torch.zeros(1, 1, 3), (), (), torch.tensor([1]), torch.zeros(1, 1).bool(), True))
 
 
 def test_a_compiler_that_does_not_exist_is_a_refusal(monkeypatch):
     monkeypatch.setenv("CXX", "/nonexistent")
-    refused(layer(unheard_of()), "/nonexistent")
+    refused(layer(new_cell()), "/nonexistent")
     monkeypatch.delenv("CXX")
     monkeypatch.setenv("PATH", "")
-    refused(layer(unheard_of()), "compiler")
+    refused(layer(new_cell()), "compiler")
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")  # torch says so when the switch is touched
@@ -801,14 +808,14 @@ def test_float16_is_refused():
         refused(layer("mgu"), "float16")
 
 
-def test_the_doctor_says_why_it_refuses(own_cache):
+def test_the_doctor_reports_why_it_refuses(own_cache):
     doctor = "import sys; from elman.cli.app import main; sys.argv = ['elman', 'doctor']; sys.exit(main())"
     elsewhere = {"ELMAN_CACHE": str(own_cache / "empty"), "COLUMNS": "250", "ONEDNN_MAX_CPU_ISA": "SSE41"}
-    told = said(python(doctor, CXX="/nonexistent", **elsewhere))
-    rows = [line for line in told.splitlines() if "fused:" in line]
+    report = output(python(doctor, CXX="/nonexistent", **elsewhere))
+    rows = [line for line in report.splitlines() if "fused:" in line]
     assert len(rows) == len(CELLS) - 1
     assert all("/nonexistent" in row for row in rows)
-    assert "float32 is used" in told
+    assert "float32 is used" in report
 
 
 TINY = """
@@ -840,9 +847,9 @@ for cell, dtype in (("lstm", torch.float32), ("lstm", torch.bfloat16), ("gru", t
     ids=lambda environment: "-".join(environment.values()) or "as it is",
 )  # fmt: skip
 def test_a_lesser_processor_gets_the_same_results(environment):
-    told = said(python(TINY, **environment)).splitlines()
+    lines = output(python(TINY, **environment)).splitlines()
     if not environment:
-        assert told == ["fused"] * 3
+        assert lines == ["fused"] * 3
 
 
 # ---- the compiler and the cache
@@ -881,7 +888,7 @@ def test_a_kernel_is_compiled_once_for_all_processes(cache, script, tmp_path):
     script(f'echo "$@" >> {tmp_path}/calls\nexec g++ "$@"')
     code = TWICE.format(text=SMALL.format(42))
     for _ in range(2):
-        assert said(python(code)) == "42\n"
+        assert output(python(code)) == "42\n"
         calls = [line for line in (tmp_path / "calls").read_text().splitlines() if "-shared" in line]
         assert len(calls) == 1
     assert load(SMALL.format(42)).answer() == 42  # and for this one
@@ -921,12 +928,12 @@ def test_a_cache_that_cannot_be_written_is_done_without(where, tmp_path, monkeyp
     assert load(SMALL.format(5)).answer() == 5
     assert (tmp_path / where).read_text() == "a file"
     assert [*(tmp_path / "tmp").iterdir()] == []
-    model, x = layer(unheard_of()), torch.randn(3, 4, 3)
+    model, x = layer(new_cell()), torch.randn(3, 4, 3)
     assert_close(*both(model, lambda model: model(x)[0]))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(NoKernel):  # not even for this process only
         load(SMALL.format(6))
-    refused(layer(unheard_of()), "written")
+    refused(layer(new_cell()), "written")
 
 
 DAMAGED = """
@@ -959,7 +966,7 @@ for number, (way, cut) in enumerate(cuts.items(), 1):
 def test_a_damaged_kernel_in_the_cache_is_compiled_again(cache):
     ways = ["nothing", "garbage", "40 bytes", "100 bytes", "half", "nine tenths"]
     expected = [f"{when} {number}" for number, way in enumerate(ways, 1) for when in ("whole", way, "again")]
-    assert said(python(DAMAGED)).splitlines() == expected
+    assert output(python(DAMAGED)).splitlines() == expected
     assert files(cache) == [".so"] * len(ways)
 
 
@@ -978,7 +985,7 @@ def test_a_damaged_kernel_in_the_cache_is_compiled_again(cache):
 )  # fmt: skip
 def test_a_compiler_that_fails_is_a_refusal_and_leaves_nothing(text, reason, cache, script):
     script(text)
-    refused(layer(unheard_of()), reason)
+    refused(layer(new_cell()), reason)
     assert files(cache) == []
     with pytest.raises(NoKernel):
         load(SMALL.format(1))
@@ -987,7 +994,7 @@ def test_a_compiler_that_fails_is_a_refusal_and_leaves_nothing(text, reason, cac
 @pytest.mark.parametrize("command", ['g++ "-DNEVER', "/", __file__, "g++ --no-such-flag-at-all"])
 def test_a_compiler_that_is_none_is_a_refusal(command, cache, monkeypatch):
     monkeypatch.setenv("CXX", command)
-    refused(layer(unheard_of()), "")
+    refused(layer(new_cell()), "")
     assert files(cache) == []
 
 
@@ -1028,20 +1035,20 @@ def test_no_memory_is_touched_that_is_not_the_kernels(tmp_path):
     poke(ctypes.c_void_p(memory.data_ptr()), ctypes.c_long(PLACE))
     print("unseen")
     """
-    assert said(python(planted.replace("PLACE", "999"), **checked)) == "unseen\n"
+    assert output(python(planted.replace("PLACE", "999"), **checked)) == "unseen\n"
     done = python(planted.replace("PLACE", "1000"), **checked)
     assert done.returncode
     assert "heap-buffer-overflow" in done.stderr
     cells = ["lstm", "gru", "rhn", "layer_norm_lstm", "min_gru", LEAKY]
     done = python(MEMORY, f"CELLS = {cells}\n", **checked)
-    assert len(said(done).splitlines()) == len(cells) * 8
+    assert len(output(done).splitlines()) == len(cells) * 8
     assert "AddressSanitizer" not in done.stderr
 
 
 # ---- beyond one call
 
 
-def test_a_step_that_is_another_in_training_has_a_kernel_for_each():
+def test_a_step_that_depends_on_the_mode_has_a_kernel_for_each():
     class Shy(Cell):
         gates = ("a",)
 
@@ -1049,8 +1056,8 @@ def test_a_step_that_is_another_in_training_has_a_kernel_for_each():
             h = tanh(x.a + self.recur("a", of=h).a)
             return (0.5 * h if self.training else h,)
 
-    layer, x = Recurrent(3, 4, Shy), torch.randn(2, 5, 3)
-    for training in (True, False, True):
+    for layer, training in itertools.product((Recurrent(3, 4, Shy), Recurrent(3, 4, stored(Shy))), (True, False, True)):
+        x = torch.randn(2, 5, 3)
         layer.train(training)
         run = {}
         for name in ("fused", "loop"):
@@ -1072,8 +1079,8 @@ def test_a_second_derivative_is_right_where_pieces_and_records_hang_together(cel
         y, state = layer(x[:, :2])
         with record() as seen:
             y, _ = layer(x[:, 2:] + y[:, :1, :3], state, torch.tensor([1, 4, 3]), reset & (torch.arange(4) < 1))
-        told = sum((seen[place] ** 2).sum() for place in ("1.h", "2.h"))
-        first = torch.autograd.grad(y.sum() + told, leaves, create_graph=True)
+        of_states = sum((seen[address] ** 2).sum() for address in ("1.h", "2.h"))
+        first = torch.autograd.grad(y.sum() + of_states, leaves, create_graph=True)
         return torch.autograd.grad(sum((g**2).sum() for g in first), leaves)
 
     assert_close(second("fused"), second("loop"))

@@ -153,9 +153,9 @@ def test_the_command_line_says_what_does_not_fit(made, tmp_path):
     )
     with pytest.raises(elman.UserError, match=r"--unit 1\.c\.1 .* language model: .*attention is a run of 'classify'"):
         words(f"inspect {model.path} --unit 1.c.1")
-    with pytest.raises(elman.UserError, match="--language does not go with several runs"):
+    with pytest.raises(elman.UserError, match="`language` does not go with several runs"):
         words(f"inspect {model.path} {model.path} --language python")
-    with pytest.raises(elman.UserError, match="--length does not go with fresh cells"):
+    with pytest.raises(elman.UserError, match="`length` does not go with fresh cells"):
         words("inspect --cells rnn --length 300")
     words(f"inspect {model.path} --no-text --length 20 --seed 3 --out {tmp_path}")
     assert SECRET not in (tmp_path / "report.html").read_text("utf-8")

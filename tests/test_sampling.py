@@ -1,4 +1,4 @@
-"""Sampling: the filters against a slow reference, the draw against the distribution, and what each step is given."""
+"""Sampling: the filters against a slow reference, draws against the distribution, and the input of each step."""
 
 import copy
 
@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
+from models import RecordingStepper, language_model
 from torch import nn
 from torch.testing import assert_close
 
 from elman.cells.shipped import shipped
-from elman.decode import sampling
+from elman.decode import sampling as sampling_module
 from elman.decode.sampling import Sampling, sample
 from elman.options import check
-from elman.tasks.lm import LM
+from elman.tasks.lm import LMModel
 from elman.tokenizers.registry import ByteTokenizer, CharTokenizer
-from elman.training.trained_model import Stream, _written
+from elman.training.trained_model import Stream, _decoded
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
 some = settings(deadline=None, derandomize=True, database=None, max_examples=200, suppress_health_check=busy)
@@ -34,38 +35,38 @@ filters = st.builds(
 )
 
 
-def reference(logits, how):
-    """The tokens that are kept and their chances, the filters written out for one row: {token: chance}."""
-    logits = {token: logit / how.temperature for token, logit in enumerate(logits)}
-    if how.top_k is not None:
+def reference(logits, sampling):
+    """The probability of each token that is kept, by filters written out for one row."""
+    logits = {token: logit / sampling.temperature for token, logit in enumerate(logits)}
+    if sampling.top_k is not None:
         best_first = sorted(logits, key=lambda token: -logits[token])
-        logits = {token: logits[token] for token in best_first[: how.top_k]}
+        logits = {token: logits[token] for token in best_first[: sampling.top_k]}
     total = sum(np.exp(logit) for logit in logits.values())
-    chances = {token: float(np.exp(logit) / total) for token, logit in logits.items()}
-    likeliest_first = sorted(chances, key=lambda token: -chances[token])
-    if how.top_p is not None:
+    probabilities = {token: float(np.exp(logit) / total) for token, logit in logits.items()}
+    most_probable_first = sorted(probabilities, key=lambda token: -probabilities[token])
+    if sampling.top_p is not None:
         kept, reached = [], 0.0
-        for token in likeliest_first:
-            if reached >= how.top_p:
+        for token in most_probable_first:
+            if reached >= sampling.top_p:
                 break
             kept.append(token)
-            reached += chances[token]
-            assume(abs(reached - how.top_p) > CLOSE)
-        likeliest_first = kept
-    least = how.min_p * chances[likeliest_first[0]]
-    assume(not any(abs(chances[token] - least) < CLOSE * least for token in likeliest_first))
-    return {token: chances[token] for token in likeliest_first if chances[token] >= least}
+            reached += probabilities[token]
+            assume(abs(reached - sampling.top_p) > CLOSE)
+        most_probable_first = kept
+    least = sampling.min_p * probabilities[most_probable_first[0]]
+    assume(not any(abs(probabilities[token] - least) < CLOSE * least for token in most_probable_first))
+    return {token: probabilities[token] for token in most_probable_first if probabilities[token] >= least}
 
 
 @some
 @given(logits_of_a_row, filters)
-def test_the_filters_keep_what_a_slow_reference_keeps(logits, how):
-    expected = reference(logits, how)
-    found = how.probabilities(torch.tensor([logits]))[0].double().numpy()
+def test_the_filters_keep_what_a_slow_reference_keeps(logits, sampling):
+    expected = reference(logits, sampling)
+    found = sampling.probabilities(torch.tensor([logits]))[0].double().numpy()
     kept = np.flatnonzero(found)
     # of tokens that are equally likely any may be the last that is kept
     assert sorted(logits[token] for token in kept) == sorted(logits[token] for token in expected)
-    ratios = np.exp((np.array(logits)[kept] - max(logits)) / how.temperature)
+    ratios = np.exp((np.array(logits)[kept] - max(logits)) / sampling.temperature)
     np.testing.assert_allclose(found[kept] / found.max(), ratios, rtol=1e-4)
     assert found.min() >= 0
     assert found.sum() < 1 + 1e-5
@@ -73,10 +74,10 @@ def test_the_filters_keep_what_a_slow_reference_keeps(logits, how):
 
 @some
 @given(st.lists(st.lists(st.integers(-8, 8), min_size=5, max_size=5), min_size=1, max_size=4), filters)
-def test_each_row_is_filtered_by_itself(rows, how):
+def test_each_row_is_filtered_by_itself(rows, sampling):
     logits = torch.tensor(rows, dtype=torch.float32)
-    together = how.probabilities(logits)
-    assert_close(together, torch.cat([how.probabilities(row[None]) for row in logits]))
+    together = sampling.probabilities(logits)
+    assert_close(together, torch.cat([sampling.probabilities(row[None]) for row in logits]))
 
 
 @some
@@ -87,13 +88,13 @@ def test_without_filters_it_is_the_softmax(logits):
 
 @some
 @given(logits_of_a_row, filters)
-def test_the_likeliest_token_is_always_kept(logits, how):
-    kept = how.probabilities(torch.tensor([logits]))[0].nonzero().flatten().tolist()
+def test_the_most_probable_token_is_always_kept(logits, sampling):
+    kept = sampling.probabilities(torch.tensor([logits]))[0].nonzero().flatten().tolist()
     assert max(logits) in [logits[token] for token in kept]
 
 
 @pytest.mark.parametrize(
-    ("how", "kept"),
+    ("sampling", "kept"),
     [
         ({}, [1, 1, 1, 1]),
         ({"top_k": 1}, [1, 0, 0, 0]),
@@ -118,9 +119,9 @@ def test_the_likeliest_token_is_always_kept(logits, how):
         ({"temperature": 2.0, "min_p": 0.51}, [1, 1, 0, 0]),
     ],
 )
-def test_filters_by_example(how, kept):
-    chances = torch.tensor([[8, 4, 2.001, 1.999]]) / 16
-    found = Sampling(**how).probabilities(chances.log())[0]
+def test_filters_by_example(sampling, kept):
+    probabilities = torch.tensor([[8, 4, 2.001, 1.999]]) / 16
+    found = Sampling(**sampling).probabilities(probabilities.log())[0]
     assert (found > 0).int().tolist() == kept
 
 
@@ -134,77 +135,77 @@ def test_a_temperature_makes_the_likely_likelier_or_all_more_even():
 
 @some
 @given(st.lists(st.lists(st.integers(-(2**20), 2**20), min_size=4, max_size=4), min_size=1, max_size=3), filters)
-def test_greedy_is_the_likeliest_token_whatever_the_filters(rows, how):
+def test_greedy_is_the_most_probable_token_whatever_the_filters(rows, sampling):
     logits = torch.tensor(rows, dtype=torch.float32)
-    greedy = Sampling(True, how.temperature, how.top_k, how.top_p, how.min_p).probabilities(logits)
+    greedy = Sampling(True, sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p).probabilities(logits)
     assert greedy.tolist() == [[float(token == np.argmax(row)) for token in range(4)] for row in rows]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_the_distribution_is_float32_whatever_the_model_computes_in(dtype):
-    for how in (Sampling(), Sampling(greedy=True), Sampling(top_k=1)):
-        assert how.probabilities(torch.zeros(2, 3, dtype=dtype)).dtype == torch.float32
+    for sampling in (Sampling(), Sampling(greedy=True), Sampling(top_k=1)):
+        assert sampling.probabilities(torch.zeros(2, 3, dtype=dtype)).dtype == torch.float32
 
 
-def test_tokens_that_cannot_be_are_not_drawn():
+def test_tokens_with_a_logit_of_minus_infinity_are_not_drawn():
     logits = torch.tensor([[0.0, -torch.inf, 1.0]])
-    for how in (Sampling(), Sampling(temperature=0.5), Sampling(top_k=3), Sampling(top_p=0.999), Sampling(min_p=0.01)):
-        assert how.probabilities(logits)[0, 1] == 0
+    for options in ({}, {"temperature": 0.5}, {"top_k": 3}, {"top_p": 0.999}, {"min_p": 0.01}):
+        assert Sampling(**options).probabilities(logits)[0, 1] == 0
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}, {"min_p": 1.0}])
 def test_a_filter_that_would_leave_nothing_is_refused(wrong):
-    with pytest.raises(Exception, match=f"--{next(iter(wrong)).replace('_', '-')} "):
+    with pytest.raises(Exception, match=f"`{next(iter(wrong))}` "):
         check(Sampling(**wrong))
 
 
 # the draw
 
-shares = st.sampled_from([0.0, 1e-30, 1e-9, 1e-7]) | st.floats(0.0, 1.0)
-distributions = st.lists(shares, min_size=1, max_size=40).filter(lambda parts: max(parts) > 1e-9)
+weights = st.sampled_from([0.0, 1e-30, 1e-9, 1e-7]) | st.floats(0.0, 1.0)
+distributions = st.lists(weights, min_size=1, max_size=40).filter(lambda parts: max(parts) > 1e-9)
 uniforms = st.sampled_from([0.0, BELOW_1, 0.5, 1e-45]) | st.floats(0, 1, exclude_max=True, width=32)
 
 
 @some
 @given(distributions, st.lists(uniforms, min_size=1, max_size=6), st.floats(0.01, 1.0))
-def test_a_token_without_a_chance_is_never_chosen(parts, numbers, mass):
+def test_a_token_of_probability_0_is_never_chosen(parts, numbers, mass):
     # a filter leaves a part of the distribution, so that its sum is not 1
-    chances = torch.tensor(np.array(parts) / sum(parts) * mass, dtype=torch.float32).expand(len(numbers), -1)
-    chosen = Sampling().choose(chances, torch.tensor(numbers)[:, None])
+    probabilities = torch.tensor(np.array(parts) / sum(parts) * mass, dtype=torch.float32).expand(len(numbers), -1)
+    chosen = Sampling().choose(probabilities, torch.tensor(numbers)[:, None])
     assert chosen.shape == (len(numbers),)
     assert chosen.dtype == torch.int64
     for number, token in zip(numbers, chosen.tolist(), strict=True):
-        assert chances[0, token] > 0
-        cumulated = np.cumsum(chances[0].double().numpy())
-        place = number * cumulated[-1]
-        before = cumulated[token - 1] if token else 0.0
-        assert before - CLOSE < place < cumulated[token] + CLOSE
+        assert probabilities[0, token] > 0
+        cumulative = np.cumsum(probabilities[0].double().numpy())
+        position = number * cumulative[-1]
+        before = cumulative[token - 1] if token else 0.0
+        assert before - CLOSE < position < cumulative[token] + CLOSE
 
 
-def test_the_edges_choose_the_first_and_the_last_token_that_has_a_chance():
-    chances = torch.tensor([[0.0, 0.3, 0.0, 0.7, 0.0]]).expand(2, -1)
-    assert Sampling().choose(chances, torch.tensor([[0.0], [BELOW_1]])).tolist() == [1, 3]
+def test_the_extreme_numbers_choose_the_first_and_last_token_with_a_probability_above_0():
+    probabilities = torch.tensor([[0.0, 0.3, 0.0, 0.7, 0.0]]).expand(2, -1)
+    assert Sampling().choose(probabilities, torch.tensor([[0.0], [BELOW_1]])).tolist() == [1, 3]
 
 
-def test_each_row_has_its_own_chances_and_its_own_number():
-    chances = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.5, 0.5, 0.0]])
-    assert Sampling().choose(chances, torch.tensor([[0.4], [0.4], [0.6]])).tolist() == [0, 1, 1]
+def test_each_row_has_its_own_probabilities_and_its_own_number():
+    probabilities = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.5, 0.5, 0.0]])
+    assert Sampling().choose(probabilities, torch.tensor([[0.4], [0.4], [0.6]])).tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize("kept", [1.0, 0.3])
-def test_tokens_are_chosen_as_often_as_their_chances_say(kept):
+def test_the_frequencies_of_tokens_are_their_probabilities(kept):
     parts = np.array([0.4, 0.0, 0.25, 0.15, 0.1, 0.05, 0.04, 0.01])
     draws = 200_000
-    chances = torch.tensor(parts * kept, dtype=torch.float32).expand(draws, -1)
+    probabilities = torch.tensor(parts * kept, dtype=torch.float32).expand(draws, -1)
     numbers = torch.rand(draws, 1, generator=torch.Generator().manual_seed(0))
-    seen = np.bincount(Sampling().choose(chances, numbers).numpy(), minlength=len(parts))
+    counts = np.bincount(Sampling().choose(probabilities, numbers).numpy(), minlength=len(parts))
     expected = parts[parts > 0] * draws
-    assert seen[parts == 0].sum() == 0
+    assert counts[parts == 0].sum() == 0
     # chi-square of 6 degrees of freedom: larger once in a million
-    assert ((seen[parts > 0] - expected) ** 2 / expected).sum() < 38
+    assert ((counts[parts > 0] - expected) ** 2 / expected).sum() < 38
 
 
-# a model that is sampled from
+# samples of a model
 
 VOCABULARY, HIDDEN = 7, 6
 
@@ -212,137 +213,118 @@ VOCABULARY, HIDDEN = 7, 6
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(1)
-    task = LM(VOCABULARY, 4, HIDDEN, "rnn", 2).eval()
-    for weight in task.parameters():
+    model = language_model(VOCABULARY, 4, HIDDEN, "rnn", layers=2).eval()
+    for weight in model.parameters():
         nn.init.normal_(weight)
-    nn.init.normal_(task.head.bias, std=0.3)  # what it chooses hangs on the state
-    return task
+    nn.init.normal_(model.head.bias, std=0.3)  # small, so that the next token depends on the state
+    return model
 
 
-class Watched(TokenStepper):
-    """A stepper that keeps what it was given, and whether it made a graph."""
-
-    def __init__(self, task):
-        super().__init__()
-        self.stepper, self.device = task.stepper(), task.stepper().device
-        self.given, self.begun, self.graphs = [], [], []
-
-    def begin(self, inputs):
-        self.begun.append(inputs["input"].clone())
-        return self.stepper.begin(inputs)
-
-    def step(self, token, state):
-        self.given.append(token.clone())
-        logits, state = self.stepper.step(token, state)
-        self.graphs.append(logits.requires_grad)
-        return logits, state
-
-
-class Noting(Sampling):
-    """Sampling that keeps the uniform numbers it was given."""
+class RecordingSampling(Sampling):
+    """Sampling that records its uniform numbers."""
 
     numbers: list
-    plain = False  # or they are drawn inside a kernel
+    unfiltered = False  # otherwise a kernel draws
 
-    def choose(self, chances, uniform):
+    def choose(self, probabilities, uniform):
         self.numbers.append(uniform.flatten().tolist())
-        return super().choose(chances, uniform)
+        return super().choose(probabilities, uniform)
 
 
-def noting(**options):
-    how = Noting(**options)
-    object.__setattr__(how, "numbers", [])
-    return how
+def recording(**options):
+    sampling = RecordingSampling(**options)
+    object.__setattr__(sampling, "numbers", [])
+    return sampling
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def drawn(task, prompt, length, how, seed=0, num_samples=1):
+def drawn(model, prompt, length, sampling, seed=0, num_samples=1):
     """The tokens of each row."""
-    tokens = list(sample(task.stepper(), prompt, length, how, seeded(seed), batch_size))
+    tokens = list(sample(model.stepper(), prompt, length, sampling, seeded(seed), num_samples))
     assert len(tokens) == length
-    assert all(each.shape == (batch_size,) for each in tokens)
-    return torch.stack(tokens, 1).tolist() if tokens else [[] for _ in range(batch_size)]
+    assert all(each.shape == (num_samples,) for each in tokens)
+    return torch.stack(tokens, 1).tolist() if tokens else [[] for _ in range(num_samples)]
 
 
-def logits_after(task, vectors):
-    """The logits after all of these input vectors, read again from the first."""
+def logits_after(model, vectors):
+    """The logits after all of these input vectors, computed from the first."""
     with torch.no_grad():
-        y, _ = task.recurrent(torch.stack(vectors)[None])
-        return task.head(y[:, -1])
+        y, _ = model.recurrent(torch.stack(vectors)[None])
+        return model.head(y[:, -1])
 
 
-def by_hand(task, prompt, how, numbers):
-    """One row of tokens, everything so far read again for each: the numbers are where the draws fall."""
-    weight, tokens = task.lookup.weight.detach(), []
+def by_hand(model, prompt, sampling, numbers):
+    """One row of tokens, each computed from the whole sequence before it, selected by uniform numbers."""
+    weight, tokens = model.embedding.weight.detach(), []
     vectors = [weight[token] for token in prompt]
     for number in numbers:
-        chances = how.probabilities(logits_after(task, vectors))[0]
-        chances = chances / chances.sum()
-        tokens.append(int(np.searchsorted(chances.double().cumsum(0).numpy(), number, side="right")))
-        vectors.append(weight[tokens[-1]] if how.feed == "sample" else (chances[:, None] * weight).sum(0))
+        probabilities = sampling.probabilities(logits_after(model, vectors))[0]
+        probabilities = probabilities / probabilities.sum()
+        tokens.append(int(np.searchsorted(probabilities.double().cumsum(0).numpy(), number, side="right")))
+        vectors.append(weight[tokens[-1]] if sampling.feed == "sample" else (probabilities[:, None] * weight).sum(0))
     return tokens
 
 
-def test_greedy_tokens_are_those_of_reading_the_whole_text_again_each_time(model):
+def test_greedy_tokens_are_those_of_the_full_sequence_each_time(model):
     followers = {}
     for prompt in [*([token] for token in range(VOCABULARY)), [1, 2, 3, 0, 6], [4, 4, 4]]:
         text = list(prompt)
         for _ in range(8):
             with torch.no_grad():
-                y, _ = model.recurrent(model.lookup(torch.tensor([text])))
+                y, _ = model.recurrent(model.embedding(torch.tensor([text])))
             text.append(int(model.head(y[0, -1]).argmax()))
             followers.setdefault(text[-2], set()).add(text[-1])
         assert drawn(model, prompt, 8, Sampling(greedy=True)) == [text[len(prompt) :]]
-    # what follows a token depends on the state, so that one that was not carried would be seen
+    # what follows a token depends on the state: a state that is not carried changes the tokens
     assert max(map(len, followers.values())) > 1
 
 
 @pytest.mark.parametrize("feed", ["sample", "softmax"])
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.8, "top_k": 4, "top_p": 0.9, "min_p": 0.02}])
 def test_every_row_is_drawn_as_one_alone_with_numbers_of_its_own(model, feed, options):
-    how = noting(feed=feed, **options)
-    rows = drawn(model, [2, 5], 15, how, num_samples=3)
-    numbers = np.array(how.numbers).T
+    sampling = recording(feed=feed, **options)
+    rows = drawn(model, [2, 5], 15, sampling, num_samples=3)
+    numbers = np.array(sampling.numbers).T
     assert numbers.shape == (3, 15)
     for row, its_own in zip(rows, numbers, strict=True):
         assert row == by_hand(model, [2, 5], Sampling(feed=feed, **options), its_own)
     assert len({tuple(row) for row in rows}) > 1
 
 
-def test_a_distribution_that_is_fed_is_the_filtered_one_made_whole(model):
-    watched, how = Watched(model), Sampling(top_p=0.6, feed="softmax")
-    tokens = list(sample(watched, [2, 5], 6, how, seeded()))
-    vectors = [model.lookup.weight[token].detach() for token in (2, 5)]
-    assert [fed.tolist() for fed in watched.given[:2]] == [[2], [5]]
-    for fed, chosen in zip(watched.given[2:], tokens, strict=False):
-        chances = how.probabilities(logits_after(model, vectors))
-        assert_close(fed, chances / chances.sum())
-        assert fed[0, int(chosen)] > 0
-        vectors.append((fed[0][:, None] * model.lookup.weight.detach()).sum(0))
+def test_a_distribution_that_is_fed_is_the_filtered_one_normalised(model):
+    stepper, sampling = RecordingStepper(model.stepper()), Sampling(top_p=0.6, feed="softmax")
+    tokens = list(sample(stepper, [2, 5], 6, sampling, seeded()))
+    vectors = [model.embedding.weight[token].detach() for token in (2, 5)]
+    assert [x.tolist() for x in stepper.inputs[:2]] == [[2], [5]]
+    for x, chosen in zip(stepper.inputs[2:], tokens, strict=False):
+        probabilities = sampling.probabilities(logits_after(model, vectors))
+        assert_close(x, probabilities / probabilities.sum())
+        assert x[0, int(chosen)] > 0
+        vectors.append((x[0][:, None] * model.embedding.weight.detach()).sum(0))
 
 
-def test_a_distribution_is_stepped_over_as_the_mean_of_the_tokens_vectors(model):
+def test_the_step_with_a_distribution_takes_the_mean_of_the_embeddings(model):
     stepper = model.stepper()
     weights = torch.rand(2, VOCABULARY, generator=seeded())
     weights /= weights.sum(-1, keepdim=True)
     with torch.no_grad():
         logits, state = stepper.step(weights, stepper.begin({"input": torch.zeros(2, 1)}))
-        expected, after = model.recurrent((weights @ model.lookup.weight)[:, None])
+        expected, after = model.recurrent((weights @ model.embedding.weight)[:, None])
         assert_close(logits, model.head(expected[:, 0]))
         assert_close(state, after)
         one = nn.functional.one_hot(torch.tensor([3, 1]), VOCABULARY).float()
         assert_close(stepper.step(one, state), stepper.step(torch.tensor([3, 1]), state))
 
 
-def test_the_prompt_is_read_by_every_row_and_then_what_was_chosen(model):
-    watched = Watched(model)
-    tokens = list(sample(watched, [4, 0, 6], 5, Sampling(), seeded(), num_samples=2))
-    assert [batch.tolist() for batch in watched.begun] == [[[4, 0, 6]] * 2]
-    given = [each.tolist() for each in watched.given]
-    assert given == [[4, 4], [0, 0], [6, 6], *[each.tolist() for each in tokens[:-1]]]
+def test_the_inputs_of_every_row_are_the_prompt_and_then_its_own_tokens(model):
+    stepper = RecordingStepper(model.stepper())
+    tokens = list(sample(stepper, [4, 0, 6], 5, Sampling(), seeded(), num_samples=2))
+    assert [batch.tolist() for batch in stepper.prompts] == [[[4, 0, 6]] * 2]
+    inputs = [each.tolist() for each in stepper.inputs]
+    assert inputs == [[4, 4], [0, 0], [6, 6], *[each.tolist() for each in tokens[:-1]]]
 
 
 def test_the_same_seed_draws_the_same_tokens_and_another_others(model):
@@ -350,9 +332,9 @@ def test_the_same_seed_draws_the_same_tokens_and_another_others(model):
     assert first == again != other
 
 
-def test_the_numbers_depend_on_nothing_but_the_generator_and_the_rows(model):
+def test_the_numbers_depend_on_nothing_but_the_generator_and_the_number_of_rows(model):
     torch.manual_seed(0)
-    plain, filtered = noting(), noting(temperature=0.5, top_k=2)
+    plain, filtered = recording(), recording(temperature=0.5, top_k=2)
     drawn(model, [0], 20, plain, num_samples=2)
     torch.manual_seed(1)
     drawn(model, [1, 2, 3], 20, filtered, num_samples=2)
@@ -360,68 +342,74 @@ def test_the_numbers_depend_on_nothing_but_the_generator_and_the_rows(model):
     assert all(0 <= number < 1 for numbers in plain.numbers for number in numbers)
 
 
-def test_numbers_are_drawn_anew_when_they_are_used_up(model, monkeypatch):
-    monkeypatch.setattr(sampling, "BLOCK", 4)
-    how = noting()
-    [tokens] = drawn(model, [0], 18, how)
-    numbers = [number for [number] in how.numbers]
+def test_every_block_draws_numbers_of_its_own(model, monkeypatch):
+    monkeypatch.setattr(sampling_module, "BLOCK", 4)
+    sampling = recording()
+    [tokens] = drawn(model, [0], 18, sampling)
+    numbers = [number for [number] in sampling.numbers]
     assert len(set(numbers)) == 18
     assert tokens == by_hand(model, [0], Sampling(), numbers)
-
-
-class Stepwise:
-    """A stepper without blocks."""
-
-    def __init__(self, stepper):
-        self.begin, self.step, self.device = stepper.begin, stepper.step, stepper.device
 
 
 CHOICES = [{}, {"temperature": 0.3}, {"temperature": 4.0}, {"greedy": True}]
 
 
-@pytest.mark.parametrize("cell", [name for name, kind in shipped().items() if kind.__module__.startswith("elman")])
-def test_a_block_writes_what_single_steps_write(cell, monkeypatch):
-    monkeypatch.setattr(sampling, "BLOCK", 16)
+CELLS = [name for name, kind in shipped().items() if kind.__module__.startswith("elman")]
+FAST = ("gru", "lstm")  # each compiles six kernels
+
+
+@pytest.mark.parametrize("cell", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in CELLS])
+def test_a_block_generates_what_single_steps_generate(cell, monkeypatch):
+    monkeypatch.setattr(sampling_module, "BLOCK", 16)
     torch.manual_seed(2)
     for rows, hidden, options in (
         (1, 6, {}),
         (3, 70, {"layers": 3, "residual": True}),
-        (2, 1, {"learned_state": True}),
+        (2, 1, {"learn_initial_state": True}),
     ):
-        task = LM(VOCABULARY, 5, hidden, cell, **options).eval()
-        for parameter in task.parameters():
+        model = language_model(VOCABULARY, 5, hidden, cell, **options).eval()
+        for parameter in model.parameters():
             parameter.data += 0.3 * torch.randn_like(parameter)
-        for how in (Sampling(**chosen) for chosen in CHOICES):
-            watched, stepwise = Watched(task), Stepwise(task.stepper())
-            watched.block = watched.stepper.block
-            written, expected = (list(sample(s, [3, 1], 37, how, seeded(), rows)) for s in (watched, stepwise))
-            assert len(watched.given) == 1  # the prompt's first token: all else in blocks
-            assert_close(torch.stack(written), torch.stack(expected), rtol=0, atol=0)
+        for sampling in (Sampling(**chosen) for chosen in CHOICES):
+            blocks, steps = RecordingStepper(model.stepper(), blocks=True), RecordingStepper(model.stepper())
+            generated, expected = (list(sample(s, [3, 1], 37, sampling, seeded(), rows)) for s in (blocks, steps))
+            assert len(blocks.inputs) == 1  # the prompt's first token: all else in blocks
+            assert_close(torch.stack(generated), torch.stack(expected), rtol=0, atol=0)
 
 
 def test_the_state_after_a_block_is_that_after_its_steps(model):
     stepper, numbers = model.stepper(), torch.rand(5, 2, generator=seeded())
     token = torch.tensor([1, 4])
     state = stepper.begin({"input": token[:, None]})
-    drawn, after = stepper.block(token, state, numbers, Sampling())
+    drawn, after = stepper.block(token, state, numbers, 1.0, False)
     for each in (token, *drawn[:-1]):
         _, state = stepper.step(each, state)
     assert_close(after, state)
 
 
-@pytest.mark.parametrize("how", [Sampling(top_k=3), Sampling(top_p=0.5), Sampling(min_p=0.1), Sampling(feed="softmax")])
-def test_a_filter_is_left_to_single_steps(model, how):
-    token = torch.tensor([1])
+@pytest.mark.parametrize(
+    "options", [{"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.1}, {"feed": "softmax"}, {"no_repeat_ngram": 2}]
+)
+def test_filters_are_applied_step_by_step(model, options):
+    stepper = RecordingStepper(model.stepper(), blocks=True)
+    list(sample(stepper, [1], 5, Sampling(**options), seeded()))
+    assert len(stepper.inputs) == 5
+
+
+def test_a_distribution_as_input_has_no_block(model):
     stepper = model.stepper()
-    assert stepper.block(token, stepper.begin({"input": token[:, None]}), torch.rand(3, 1), how) is None
+    state = stepper.begin({"input": torch.zeros(1, 1)})
+    assert stepper.block(torch.full((1, VOCABULARY), 1 / VOCABULARY), state, torch.rand(3, 1), 1.0, False) is None
 
 
-@pytest.mark.parametrize("change", [lambda model: setattr(model.recurrent, "backend", "loop"), LM.double, LM.bfloat16])
+@pytest.mark.parametrize(
+    "change", [lambda model: setattr(model.recurrent, "backend", "loop"), LMModel.double, LMModel.bfloat16]
+)
 def test_there_is_no_block_where_there_is_no_kernel_for_it(model, change):
     model = copy.deepcopy(model)
     change(model)
     stepper, token = model.stepper(), torch.tensor([1])
-    assert stepper.block(token, stepper.begin({"input": token[:, None]}), torch.rand(3, 1), Sampling()) is None
+    assert stepper.block(token, stepper.begin({"input": token[:, None]}), torch.rand(3, 1), 1.0, False) is None
     drawn(model, [1], 5, Sampling())
 
 
@@ -429,70 +417,70 @@ def test_a_longer_text_begins_as_a_shorter_one(model, monkeypatch):
     texts = drawn(model, [1], 70, Sampling(), num_samples=2)
     for length in (0, 1, 17, 69):
         assert drawn(model, [1], length, Sampling(), num_samples=2) == [text[:length] for text in texts]
-    monkeypatch.setattr(sampling, "BLOCK", 7)
+    monkeypatch.setattr(sampling_module, "BLOCK", 7)
     assert drawn(model, [1], 70, Sampling(), num_samples=2) == texts
 
 
-def test_nothing_is_computed_before_it_is_asked_for_and_no_trace_is_left_outside(model):
-    watched = Watched(model)
-    stream = sample(watched, [1, 2], 10, Sampling(), seeded())
-    assert watched.given == []
+def test_nothing_is_computed_ahead_of_the_first_token_and_gradients_stay_enabled_outside(model):
+    stepper = RecordingStepper(model.stepper())
+    stream = sample(stepper, [1, 2], 10, Sampling(), seeded())
+    assert stepper.inputs == []
     next(stream)
     assert not torch.is_inference_mode_enabled()
     assert torch.is_grad_enabled()
     assert len(list(stream)) == 9
-    assert len(watched.given) == 11
-    assert not any(watched.graphs)
+    assert len(stepper.inputs) == 11
+    assert not any(stepper.graphs)
 
 
-# where a text ends
+# the end of a text
 
 
-def written(texts, tokens, stop, end=None):
-    """What each stream writes piece by piece, when these texts are drawn, and how many tokens were left undrawn."""
-    ids = [tokens.encode(text) for text in texts]
-    left = iter([torch.tensor(column) for column in zip(*ids, strict=True)])
-    pieces = list(_written(left, tokens, stop, end, len(texts)))
-    return [list(row) for row in zip(*pieces, strict=True)], len(list(left))
+def decoded(texts, tokenizer, stop, end=None):
+    """The pieces of each stream when these texts are drawn, and how many tokens were not drawn."""
+    ids = [tokenizer.encode(text) for text in texts]
+    tokens = iter([torch.tensor(column) for column in zip(*ids, strict=True)])
+    pieces = list(_decoded(tokens, tokenizer, stop, end, len(texts), ""))
+    return [list(row) for row in zip(*pieces, strict=True)], len(list(tokens))
 
 
 LETTERS = CharTokenizer("abcxé漢\n")
 
 
-def test_without_a_stop_everything_that_is_drawn_is_written():
+def test_without_a_stop_every_token_is_decoded():
     for stop in (None, ""):
-        assert written(["abc", "xxx"], LETTERS, stop) == ([["a", "b", "c"], ["x", "x", "x"]], 0)
+        assert decoded(["abc", "xxx"], LETTERS, stop) == ([["a", "b", "c"], ["x", "x", "x"]], 0)
 
 
-def test_a_stop_may_come_in_several_pieces_and_is_written_itself():
-    assert written(["abcabc"], LETTERS, "ca") == ([["a", "b", "c", "a"]], 2)
-    assert written(["aaab"], LETTERS, "aab") == ([["a", "a", "a", "b"]], 0)
-    assert written(["abc"], LETTERS, "abcx") == ([["a", "b", "c"]], 0)
-    assert written(["ab\n\nab"], LETTERS, "\n\n") == ([["a", "b", "\n", "\n"]], 2)
+def test_a_stop_may_span_several_pieces_and_is_part_of_the_text():
+    assert decoded(["abcabc"], LETTERS, "ca") == ([["a", "b", "c", "a"]], 2)
+    assert decoded(["aaab"], LETTERS, "aab") == ([["a", "a", "a", "b"]], 0)
+    assert decoded(["abc"], LETTERS, "abcx") == ([["a", "b", "c"]], 0)
+    assert decoded(["ab\n\nab"], LETTERS, "\n\n") == ([["a", "b", "\n", "\n"]], 2)
 
 
-def test_streams_that_have_ended_are_silent_until_the_last_has_too():
-    rows, left = written(["axbbb", "bbxbb", "xbbbb"], LETTERS, "x")
+def test_streams_that_have_ended_are_empty_until_the_last_has_ended():
+    rows, left = decoded(["axbbb", "bbxbb", "xbbbb"], LETTERS, "x")
     assert rows == [["a", "x", ""], ["b", "b", "x"], ["x", "", ""]]
     assert left == 2
 
 
 def test_one_stream_that_never_ends_keeps_them_all_going():
-    rows, left = written(["xab", "bbb"], LETTERS, "x")
+    rows, left = decoded(["xab", "bbb"], LETTERS, "x")
     assert rows == [["x", "", ""], ["b", "b", "b"]]
     assert left == 0
 
 
-def test_bytes_are_written_and_stopped_at_as_the_characters_they_make():
-    rows, left = written(["é漢ab", "a漢éa"], ByteTokenizer(), "漢a")
+def test_a_stop_in_bytes_is_found_in_the_characters_that_they_encode():
+    rows, left = decoded(["é漢ab", "a漢éa"], ByteTokenizer(), "漢a")
     assert rows == [["", "é", "", "", "漢", "a", ""], ["a", "", "", "漢", "", "é", "a"]]
     assert left == 0
-    assert written(["é漢ab"], ByteTokenizer(), "漢a") == ([["", "é", "", "", "漢", "a"]], 1)
+    assert decoded(["é漢ab"], ByteTokenizer(), "漢a") == ([["", "é", "", "", "漢", "a"]], 1)
 
 
 @some
 @given(st.lists(st.text("ab", max_size=3), max_size=12), st.text("ab", min_size=1, max_size=4))
-def test_a_stop_is_noticed_with_the_first_piece_that_completes_it(pieces, stop):
+def test_a_stream_ends_with_the_piece_that_completes_its_stop(pieces, stop):
     stream, text = Stream(pieces.__getitem__, stop, None), ""
     for number, piece in enumerate(pieces):
         assert stream.add(number) == piece
@@ -503,9 +491,9 @@ def test_a_stop_is_noticed_with_the_first_piece_that_completes_it(pieces, stop):
             break
 
 
-def test_a_text_ends_at_its_end_token_which_is_not_written():
+def test_a_text_ends_at_its_end_token_which_is_not_part_of_it():
     x = LETTERS.encode("x")[0]
-    rows, left = written(["abxab", "abcab"], LETTERS, None, x)
+    rows, left = decoded(["abxab", "abcab"], LETTERS, None, x)
     assert rows == [["a", "b", "", "", ""], ["a", "b", "c", "a", "b"]]
     assert left == 0
-    assert written(["xab"], LETTERS, "a", x) == ([[""]], 2)
+    assert decoded(["xab"], LETTERS, "a", x) == ([[""]], 2)

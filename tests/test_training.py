@@ -571,7 +571,7 @@ def test_an_interrupted_span_of_time_is_trained_to_its_end(text, tmp_path, monke
 
 
 def test_two_lengths_at_once_are_refused_and_nothing_is_made(text, tmp_path):
-    with pytest.raises(UserError, match=r"--for and --steps"):
+    with pytest.raises(UserError, match=r"`for` and `steps`"):
         fit(text, tmp_path / "run", for_="5m")
     assert not (tmp_path / "run").exists()
 

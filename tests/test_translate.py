@@ -540,9 +540,9 @@ def older(run, *names):
 
 def test_options_that_an_older_run_lacks_have_their_defaults(run, tmp_path, elman):
     older(run, "merge", "skip_bad", "residual", "header", "accumulate", "seed", "smoothing", "longest")
-    with pytest.raises(UserError, match="--deduplicate True differs from False"):
+    with pytest.raises(UserError, match="`deduplicate` True differs from False"):
         train("translate", resume=run, deduplicate=True)
-    with pytest.raises(UserError, match="--seed 3 differs from 0"):
+    with pytest.raises(UserError, match="`seed` 3 differs from 0"):
         train("translate", resume=run, seed=3)
     train("translate", resume=run)
     assert json.loads((run / "summary.json").read_text())["steps"] == 6

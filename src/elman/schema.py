@@ -159,7 +159,7 @@ def _annotated(hint: Any, metadata: Sequence[Any], value: Any, name: str, depth:
     limits = [item for item in metadata if isinstance(item, Limit)]
     found = _scalar(hint, value, name, limits[0]) if limits else _read(hint, value, name, depth)
     for item in metadata:
-        if found is not None and hasattr(item, "holds") and not item.holds(found):
+        if found is not None and hasattr(item, "phrase") and not item.holds(found):
             raise _Problem(name, f"must be {item.phrase}", value)
     return found
 

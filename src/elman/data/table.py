@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,16 @@ from elman.data.formats.format import How, Rows
 from elman.data.formats.images import with_pictures
 from elman.data.formats.library import HUB, hub
 from elman.errors import UserError, unknown
+from elman.options import OpensFile
+
+
+def is_share(text: str) -> bool:
+    """Whether the text is a number, and no name of a file."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,7 @@ class TableOptions:
     stands in the file, and its ending."""
     encoding: str = "utf-8"
     """How the text's bytes are characters: utf-8, latin-1, cp1252, utf-16, ..."""
-    images: str | None = None
+    images: Annotated[str | None, OpensFile(None, lambda name: name is not None)] = None
     """The folder or zip of the pictures that a table names; found beside the table when not given."""
     header: bool | None = None
     """Whether the first row names the columns: in csv and tsv yes, in pairs no, unless said."""
@@ -42,9 +52,9 @@ class TableOptions:
     """Count identical rows once."""
     split: str | None = None
     """The column that says of each row whether it is train, valid or test; a column named split when not given."""
-    valid: str = "0.1"
+    valid: Annotated[str, OpensFile("0", lambda text: not is_share(text))] = "0.1"
     """Share of the rows on which the loss is watched, or a file with such rows."""
-    test: str = "0.1"
+    test: Annotated[str, OpensFile("0", lambda text: not is_share(text))] = "0.1"
     """Share of the rows that training never looks at, or a file with such rows."""
 
 

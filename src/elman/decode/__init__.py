@@ -1,1 +1,1 @@
-"""Decoding: choosing tokens, one after another, from any stepper."""
+"""Decoding: tokens chosen one after another from a `TokenStepper`, by sampling or beam search."""

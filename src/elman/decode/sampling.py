@@ -1,4 +1,4 @@
-"""Sampling: the next token is drawn from the distribution that the model gives, narrowed by filters."""
+"""Sampling: the next token is drawn from the model's distribution, after temperature and filters."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,110 +7,116 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from elman.decode.ban import ban, repeats
-from elman.options import CountInt, PositiveFloat, PositiveInt, Probability, ShareFloat
+from elman.decode.logits_mask import exclude, repeated_ngrams
+from elman.options import CountInt, OnlyWith, PositiveFloat, PositiveInt, Probability, ShareFloat
 from elman.recurrent.state import State
 from elman.recurrent.token_stepper import TokenStepper
+
+BLOCK = 64  # steps that are computed before their tokens are yielded
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen. The filters act in this order."""
+    """How the next token is chosen. Temperature and filters apply in the order of the fields. Where there is an option
+    `sample`, all but the last depend on it."""
 
-    greedy: bool = False
-    """Always take the likeliest token."""
-    temperature: PositiveFloat = 1.0
-    """Divides the logits: below 1 bolder for the likely, above 1 more even."""
-    top_k: PositiveInt | None = None
-    """Only the k likeliest tokens."""
-    top_p: Annotated[float | None, Probability] = None
-    """Only the likeliest tokens that together reach this probability."""
-    min_p: ShareFloat = 0.0
-    """Only tokens at least this share as likely as the likeliest."""
-    feed: Literal["sample", "softmax"] = "sample"
-    """What the next step gets: the token that was chosen, or the whole distribution."""
+    greedy: Annotated[bool, OnlyWith("sample")] = False
+    """Always take the most probable token."""
+    temperature: Annotated[PositiveFloat, OnlyWith("sample")] = 1.0
+    """Divides the logits: below 1 the distribution is sharper, above 1 flatter."""
+    top_k: Annotated[PositiveInt | None, OnlyWith("sample")] = None
+    """Keep the k most probable tokens."""
+    top_p: Annotated[float | None, Probability, OnlyWith("sample")] = None
+    """Keep the smallest set of most probable tokens whose probabilities reach this sum (nucleus sampling)."""
+    min_p: Annotated[ShareFloat, OnlyWith("sample")] = 0.0
+    """Keep the tokens with at least this fraction of the highest probability."""
+    feed: Annotated[Literal["sample", "softmax"], OnlyWith("sample")] = "sample"
+    """The input of the next step: the token that was drawn, or the whole distribution."""
     no_repeat_ngram: CountInt = 0
-    """No run of so many tokens twice, unless nothing else is left; acts before the filters. 0: runs may repeat."""
+    """No n-gram of this size twice, unless no other token remains; applies before the filters. 0: no limit."""
 
     @property
-    def plain(self) -> bool:
-        """Whether tokens are drawn from the model's own distribution, or the likeliest taken: no filter or feed."""
+    def unfiltered(self) -> bool:
+        """Whether tokens are drawn from softmax(logits / temperature), or the most probable is taken, and fed back."""
         filtered = self.top_k is not None or self.top_p is not None or self.min_p or self.no_repeat_ngram
         return not filtered and self.feed == "sample"
 
-    def take(self, logits: Tensor, uniform: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
-        """The tokens (B,) that the uniform numbers (B, 1) choose from logits (B, V), and what the next step gets.
-        `written` (B, T) is what `no_repeat` looks at."""
+    def next_token(self, logits: Tensor, uniform: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens (B,) that uniform numbers (B, 1) in [0, 1) select from logits (B, V), and the input of the next
+        step. `generated` (B, T): the tokens so far, for `no_repeat_ngram`."""
         if self.no_repeat_ngram:
-            logits = ban(logits, repeats(written, self.no_repeat_ngram, logits.shape[-1]))
-        chances = self.probabilities(logits)
-        token = self.choose(chances, uniform)
-        return token, token if self.feed == "sample" else chances / chances.sum(-1, keepdim=True)
+            logits = exclude(logits, repeated_ngrams(generated, self.no_repeat_ngram, logits.shape[-1]))
+        probabilities = self.probabilities(logits)
+        token = self.choose(probabilities, uniform)
+        return token, token if self.feed == "sample" else probabilities / probabilities.sum(-1, keepdim=True)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """The filtered distribution (B, V) of logits (B, V)."""
+        """The filtered distribution (B, V) of logits (B, V); not normalised after `top_p` and `min_p`."""
         logits = logits.float()
         if self.greedy:
             return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
         if self.temperature != 1.0:
             logits = (logits - logits.amax(-1, keepdim=True)) / self.temperature  # no temperature makes this overflow
         if self.top_k is not None and self.top_k < logits.shape[-1]:
-            likeliest = logits.topk(self.top_k, -1)
-            logits = torch.full_like(logits, -torch.inf).scatter(-1, likeliest.indices, likeliest.values)
-        chances = logits.softmax(-1)
+            top = logits.topk(self.top_k, -1)
+            logits = torch.full_like(logits, -torch.inf).scatter(-1, top.indices, top.values)
+        probabilities = logits.softmax(-1)
         if self.top_p is not None:
-            ordered, order = chances.sort(-1, descending=True)
-            outside = ordered.cumsum(-1) - ordered >= self.top_p  # those before it are already enough
-            chances = chances.masked_fill(outside.gather(-1, order.argsort(-1)), 0.0)
+            ordered, order = probabilities.sort(-1, descending=True)
+            outside = ordered.cumsum(-1) - ordered >= self.top_p  # the more probable ones already reach it
+            probabilities = probabilities.masked_fill(outside.gather(-1, order.argsort(-1)), 0.0)
         if self.min_p:
-            chances = chances.masked_fill(chances < self.min_p * chances.amax(-1, keepdim=True), 0.0)
-        return chances
+            lowest = self.min_p * probabilities.amax(-1, keepdim=True)
+            probabilities = probabilities.masked_fill(probabilities < lowest, 0.0)
+        return probabilities
 
-    def choose(self, chances: Tensor, uniform: Tensor) -> Tensor:
-        """The tokens (B,) at which the cumulated chances (B, V) pass the uniform numbers (B, 1) in [0, 1)."""
-        cumulated = chances.cumsum(-1)
-        # scaled by the sum, so that neither rounding nor a filter lets the number pass the last token with a chance
-        return torch.searchsorted(cumulated, uniform * cumulated[..., -1:], right=True).squeeze(-1)
-
-
-BLOCK = 64  # steps between two handings-out
+    def choose(self, probabilities: Tensor, uniform: Tensor) -> Tensor:
+        """The tokens (B,) at which the cumulative sum of probabilities (B, V) exceeds uniform numbers (B, 1) in [0, 1).
+        Probabilities need not sum to 1."""
+        cumulative = probabilities.cumsum(-1)
+        # scaled by the sum, so that neither rounding nor a filter selects a token of probability 0
+        return torch.searchsorted(cumulative, uniform * cumulative[..., -1:], right=True).squeeze(-1)
 
 
 def sample(
-    stepper: TokenStepper, prompt: list[int], length: int, how: Sampling, generator: torch.Generator,
+    stepper: TokenStepper, prompt: list[int], length: int, sampling: Sampling, generator: torch.Generator,
     num_samples: int = 1, batch: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Tensor]:  # fmt: skip
-    """Yields `length` times the next tokens (num_samples,), after the prompt, which every row is given; `batch` is what
-    else the stepper begins with. The numbers drawn depend only on the generator, on the CPU, and the number of
-    num_samples."""
+    """Yields the next tokens (num_samples,), `length` times. Every row starts with the prompt.
+
+    - generator: on the CPU; the random numbers depend on nothing but it and num_samples
+    - batch: further inputs of the stepper's `begin`
+    """
     tokens = torch.tensor(prompt, device=stepper.device).expand(num_samples, -1)
     with torch.inference_mode():
-        state: State = stepper.begin({**(batch or {}), "input": tokens})
+        state = stepper.begin({**(batch or {}), "input": tokens})
         for time in range(len(prompt) - 1):
             _, state = stepper.step(tokens[:, time], state)
         token = tokens[:, -1]
-    for done in range(0, length, BLOCK):
-        uniforms = torch.rand(min(BLOCK, length - done), num_samples, 1, generator=generator).to(stepper.device)
-        drawn, token, state = _block(stepper, token, state, uniforms, how, tokens)
-        if how.no_repeat_ngram:
+    for begin in range(0, length, BLOCK):
+        uniforms = torch.rand(min(BLOCK, length - begin), num_samples, 1, generator=generator).to(stepper.device)
+        drawn, token, state = _steps(stepper, token, state, uniforms, sampling, tokens)
+        if sampling.no_repeat_ngram:
             tokens = torch.cat((tokens, torch.stack(drawn, 1)), 1)
         yield from drawn
 
 
 @torch.inference_mode()
-def _block(
-    stepper: TokenStepper, token: Tensor, state: State, uniforms: Tensor, how: Sampling, written: Tensor
+def _steps(
+    stepper: TokenStepper, token: Tensor, state: State, uniforms: Tensor, sampling: Sampling, generated: Tensor
 ) -> tuple[list[Tensor], Tensor, State]:
-    """As many steps as there are uniform numbers (n, num_samples, 1): the tokens drawn, what is fed next, and the
-    state. `written` (num_samples, T) is what no run may be repeated of."""
-    done = stepper.block(token, state, uniforms.squeeze(-1), how.temperature, how.greedy) if how.plain else None
-    if done is not None:
-        return list(done[0].unbind()), done[0][-1], done[1]
+    """A step for each of the uniform numbers (n, B, 1): the tokens drawn, the input of the next step, and the state.
+    `generated` (B, T): prompt and tokens so far."""
+    if sampling.unfiltered:
+        block = stepper.block(token, state, uniforms.squeeze(-1), sampling.temperature, sampling.greedy)
+        if block is not None:
+            tokens, state = block
+            return list(tokens.unbind()), tokens[-1], state
     drawn = []
     for uniform in uniforms.unbind():
         logits, state = stepper.step(token, state)
-        chosen, token = how.take(logits, uniform, written)
+        chosen, token = sampling.next_token(logits, uniform, generated)
         drawn.append(chosen)
-        if how.no_repeat_ngram:
-            written = torch.cat((written, chosen[:, None]), 1)
+        if sampling.no_repeat_ngram:
+            generated = torch.cat((generated, chosen[:, None]), 1)
     return drawn, token, state

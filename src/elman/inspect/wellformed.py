@@ -37,7 +37,7 @@ class Score:
     count: int
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """NaN where there are none."""
         return self.right / self.count if self.count else float("nan")
 

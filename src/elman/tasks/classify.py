@@ -19,7 +19,7 @@ from elman.errors import UserError
 from elman.metrics.classification import classification
 from elman.nets.embedding import embedding
 from elman.nets.pooling import POOLING
-from elman.options import Choices, PositiveInt
+from elman.options import Choices, PositiveInt, at_most
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.state import State
 from elman.tasks.answer import Answer, Attention
@@ -50,7 +50,7 @@ class ClassifyOptions(TokenizerOptions, TableTaskOptions):
     """How the outputs of all steps become one vector: last, mean, max or attention."""
     class_weights: bool = False
     """Weight each class in the loss as if all were equally frequent."""
-    image_size: PositiveInt = 64
+    image_size: Annotated[PositiveInt, at_most(4096)] = 64
     """Pixels per side to which images are resized; each is read line by line, from the top."""
 
 
@@ -101,7 +101,7 @@ class ArrayInput:
 class ImageInput:
     """Inputs that are images: a line of pixels per step, from the top."""
 
-    image_size: PositiveInt
+    image_size: Annotated[PositiveInt, at_most(4096)]
     kind: ClassVar[type] = LazyImage
 
     def encode(self, rows: Table, max_length: int, log: Log) -> Field:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from pathlib import PurePath
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from elman.data.source import Batch
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
-from elman.options import PositiveInt, ShareFloat
+from elman.options import Bound, PositiveInt, ShareFloat
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.state import State, detach
 from elman.recurrent.token_stepper import RecurrentTokenStepper
@@ -33,6 +35,7 @@ TOKENS = "char"  # unless given
 FIRST = 1000  # tokens among which is one that samples begin with
 COUNTED = 1_000_000  # tokens over which the unigram entropy is taken
 PREVIEWED = 160  # tokens
+Inside = Bound("a pattern of files in the folder", lambda pattern: not {"..", "/"} & {*PurePath(pattern).parts})
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class LMOptions(TokenizerOptions, NetworkOptions):
 
     encoding: str = "utf-8"
     """How the text's bytes are characters: utf-8, latin-1, cp1252, utf-16, ..."""
-    pattern: str = "**/*"
+    pattern: Annotated[str, Inside] = "**/*"
     """Which files of a folder are read."""
     valid: ShareFloat = 0.1
     """Fraction of the text, after the training split, used for validation."""
@@ -67,7 +70,7 @@ class LMSpec(Spec):
     tokenizer: AnyTokenizer
     hidden: PositiveInt
     embedding: PositiveInt
-    dropout: float
+    dropout: ShareFloat
     seed_text: str
 
 

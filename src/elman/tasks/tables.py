@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from elman.data.table import Table, TableOptions
 from elman.errors import UserError
 from elman.metrics.groups import groups
 from elman.metrics.unknown_words import named, unseen
-from elman.options import PositiveInt
+from elman.options import PositiveInt, ShareFloat, at_most
 from elman.tasks.network import NetworkOptions
 from elman.tasks.spec import Spec
 from elman.tasks.task import Dataset, Reading, Task
@@ -32,7 +32,7 @@ TYPES = {str: "a text", list: "a list of words", np.ndarray: "an array", LazyIma
 class TableTaskOptions(NetworkOptions, TableOptions):
     """What is read and what is built."""
 
-    max_length: PositiveInt = 400
+    max_length: Annotated[PositiveInt, at_most(100_000)] = 400
     """Steps of a row; longer rows are truncated, and counted."""
 
 
@@ -44,7 +44,7 @@ class TableSpec(Spec):
     columns: dict[str, str]
     hidden: PositiveInt
     embedding: PositiveInt
-    dropout: float
+    dropout: ShareFloat
 
 
 class TableTask(Task):

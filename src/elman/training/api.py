@@ -97,7 +97,8 @@ def go_on(
     options = {each.name: getattr(spec.options, each.name) for each in fields(spec.options)}
     for name, value in (options | {"seed": training.seed}).items():
         if name in named and named[name] != value:
-            raise UserError(f"`{name}` {given[name]} differs from {value}, with which {path} was trained so far: "
+            ours = "the default" if value is None else value
+            raise UserError(f"`{name}` {given[name]} differs from {ours}, with which {path} was trained so far: "
                             "leave it out, or begin a new run")  # fmt: skip
     # what is left of the old span is in resume/; a run that was killed before it had one starts again
     span = dict.fromkeys(("for_", "epochs", "steps") if run.begun() else ())
@@ -105,7 +106,12 @@ def go_on(
     training = replace(training, **(span | {name: given[name] for name in given if name in names}))
     data = _same_data(task, paths, spec, run, training.seed)
     torch.manual_seed(training.seed)
-    return _run(TrainedModel(task, task.build(spec), run), data, training, reporter)
+    if run.begun():
+        model = run.build(lambda: task.build(spec), "last")
+    else:
+        model = task.build(spec)
+        model.load_pretrained()
+    return _run(TrainedModel(task, model, run), data, training, reporter)
 
 
 def _same_data(task: Task, paths: list[str], spec: Any, run: Run, seed: int) -> Dataset:

@@ -236,10 +236,11 @@ def _preview(model: Model, data: Dataset, progress: Progress, run: Run, reporter
     model.eval()
     preview = model.preview(Context(step=progress.step, batch=batch))
     model.train()
+    path = None
     if isinstance(preview, Images):
-        run.save_preview(f"step-{progress.step:08d}.png", preview.png())
+        path = run.save_preview(f"step-{progress.step:08d}.png", preview.png())
     if preview is not None:
-        reporter.preview(preview)
+        reporter.preview(preview, path)
 
 
 def _summary(

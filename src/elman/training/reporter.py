@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from elman.tasks.capabilities import Images
@@ -67,8 +68,8 @@ class Reporter(Protocol):
         """Where training is, about once a second."""
         ...
 
-    def preview(self, preview: str | Images) -> None:
-        """A sample of the model."""
+    def preview(self, preview: str | Images, path: Path | None) -> None:
+        """A sample of the model; `path`: where images were saved."""
         ...
 
 
@@ -81,5 +82,5 @@ class Silent:
     def status(self, status: Status) -> None:
         """Drops the status."""
 
-    def preview(self, preview: str | Images) -> None:
+    def preview(self, preview: str | Images, path: Path | None) -> None:
         """Drops the preview."""

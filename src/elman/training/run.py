@@ -131,8 +131,14 @@ class Run:
         allocated for it."""
         where = (self.path if which == "best" else self.path / "resume") / "model.safetensors"
         entries, _ = _or_the_other(self.path, which, lambda: read_header(where, self.path))
-        with torch.device("meta"):
-            shapes = {name: tuple(value.shape) for name, value in build().state_dict().items()}
+        try:
+            with torch.device("meta"):
+                shapes = {name: tuple(value.shape) for name, value in build().state_dict().items()}
+        except UserError:
+            raise
+        except Exception as error:  # sizes that no layer can have fail in as many ways as there are layers
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(f"{self.path}/config.json: spec describes no model: {reason}") from None
         if shapes != {name: entry.shape for name, entry in entries.items()}:
             raise _misfit(where)
         model = build()
@@ -165,7 +171,7 @@ class Run:
         """Whether there is a resumable state. Without one, weights must not be there either: they would be lost."""
         recover_folder(self.path / "resume")
         found = (self.path / "resume").is_dir()
-        if not found and (self.path / "model.safetensors").exists():
+        if not found and ((self.path / "model.safetensors").exists() or not self.trusted()):
             raise UserError(f"{self.path} has no resume/: it cannot be trained further, only sampled")
         return found
 

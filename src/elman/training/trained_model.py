@@ -9,16 +9,35 @@ import torch
 
 from elman.cells.registry import CellSpec, resolve
 from elman.cells.tap import observed
+from elman.data.source import Source
 from elman.data.table import Table
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
+from elman.options import without_files
 from elman.tasks.answer import Answer
-from elman.tasks.capabilities import Generates, Predicts
+from elman.tasks.capabilities import Generates, Predicts, Prompt
 from elman.tasks.model import Model
 from elman.tasks.task import Reading, Task, find
 from elman.tokenizers.tokenizer import Tokenizer, Unknown
 from elman.training.device import find_device
 from elman.training.run import Run, Which
+
+
+@dataclass
+class Generation:
+    """Text while it is generated: an iterator over the next piece of each stream, "" for one that has ended.
+
+    - prompt: what was read before the first piece
+    """
+
+    prompt: Prompt
+    pieces: Iterator[list[str]]
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self.pieces
+
+    def __next__(self) -> list[str]:
+        return next(self.pieces)
 
 
 @dataclass
@@ -54,6 +73,19 @@ class TrainedModel:
         """That of the text it generates."""
         return self._generates().tokenizer(self.spec)
 
+    def source(
+        self, split: str, paths: Iterable[str] = (), reading: Reading = Reading(), option: str = "PATH"
+    ) -> Source | None:
+        """A split of the data of the run, read again. `paths` names the data of a run that was made on another machine;
+        `option` is how, for the error. Lines are logged once the content is known to be the same."""
+        named, lines = list(paths) or self.run.data_paths(option), list[str]()
+        found = self.task.source(self.spec, named, split, replace(reading, log=lines.append))
+        if found is not None and found.key != self.run.config.key:
+            raise UserError(f"{', '.join(named)} is not the data that {self.path} was trained on")
+        for line in lines:
+            reading.log(line)
+        return found
+
     def _generates(self) -> Generates:
         if not isinstance(self.task, Generates):
             raise UserError(f"a {self.task.kind} model generates no text of its own: elman predict {self.path}")
@@ -70,10 +102,10 @@ class TrainedModel:
         num_samples: int = 1,
         log: Callable[[str], None] = lambda line: None,
         labels: tuple[str, ...] = (),
-    ) -> Iterator[list[str]]:
-        """What each of `num_samples` streams generates next, "" for one that has ended, until `length` tokens are
-        generated or every stream has ended or contains `stop`. Without a prompt, generation starts as the texts of
-        training do; `labels` condition it, where the model was trained with some."""
+    ) -> Generation:
+        """What each of `num_samples` streams generates, until `length` tokens are generated or every stream has ended
+        or contains `stop`. Without a prompt, generation starts as the texts of training do; `labels` condition it,
+        where the model was trained with some."""
         task = self._generates()
         given = task.prompt(self.spec, prompt, labels, Reading(unknown=unknown, log=log))
         batch = {name: value.expand(num_samples, *value.shape[1:]) for name, value in given.batch.items()}
@@ -86,7 +118,7 @@ class TrainedModel:
             task.stepper(self.model), given.tokens, length, sampling or Sampling(), generator, num_samples, batch
         )
         lead = "" if prompt or given.end is None else self.tokenizer.lead  # of a text of its own, not part of it
-        return _decoded(drawn, self.tokenizer, stop, given.end, num_samples, lead)
+        return Generation(given, _decoded(drawn, self.tokenizer, stop, given.end, num_samples, lead))
 
     def sample(self, prompt: str = "", length: int = 500, **options: Any) -> str:
         """The text of one stream; `options` are those of `stream`."""
@@ -150,8 +182,11 @@ def load(path: str | Path, device: str = "cpu", weights: Which = "best", cell: C
 
 
 def read_spec(task: Task, run: Run, cell: CellSpec | None = None) -> Any:
-    """The specification that config.json holds, every field checked."""
+    """The specification that config.json holds, every field checked. The options of a run that was made elsewhere name
+    no files."""
     spec = run.spec(task.Spec)
+    if not run.trusted():
+        spec = replace(spec, options=without_files(spec.options))
     if cell is None and not hasattr(spec.options, "cell"):
         return spec
     return replace(spec, options=replace(spec.options, cell=resolve(spec.options.cell, cell)))
