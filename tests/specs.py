@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from elman.data.table import Table
 from elman.tasks.caption import CaptionOptions, CaptionSpec
 from elman.tasks.classify import ArrayInput, ClassifyOptions, ClassifySpec, TextInput
 from elman.tasks.generate import GenerateOptions, GenerateSpec
@@ -18,6 +19,11 @@ from elman.tokenizers.vocabulary import Vocabulary
 
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 UNKNOWN = "<unk>"
+
+
+def rows(**columns: list[Any]) -> Table:
+    """A table of these columns."""
+    return Table("rows", columns, list(range(1, 1 + len(next(iter(columns.values()))))))
 
 
 def characters(count: int, first: str = "a") -> CharTokenizer:
@@ -103,8 +109,9 @@ def vqa(
     chosen = VqaOptions(**{"backend": "loop", "cell": "rnn", **options}).resolved()
     return VqaSpec(
         options=chosen, columns={"image": "image", "question": "question", "answer": "answer"}, hidden=hidden,
-        embedding=embedding, dropout=dropout, tokenizer=WordTokenizer([UNKNOWN, *(f" {each}" for each in NAMES[: words - 1])]),
-        answers=labels(answers), priors={"": "a"}, encoder=ResidualEncoder(image_size), example="a b",
+        embedding=embedding, dropout=dropout, encoder=ResidualEncoder(image_size), example="a b",
+        tokenizer=WordTokenizer([UNKNOWN, *(f" {each}" for each in NAMES[: words - 1])]),
+        answers=labels(answers), priors={"": "a"},
     )  # fmt: skip
 
 
