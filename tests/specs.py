@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from elman.data.table import Table
+from elman.tasks.answer import Answer, Attention
 from elman.tasks.caption import CaptionOptions, CaptionSpec
 from elman.tasks.classify import ArrayInput, ClassifyOptions, ClassifySpec, TextInput
 from elman.tasks.generate import GenerateOptions, GenerateSpec
@@ -24,6 +25,11 @@ UNKNOWN = "<unk>"
 def rows(**columns: list[Any]) -> Table:
     """A table of these columns."""
     return Table("rows", columns, list(range(1, 1 + len(next(iter(columns.values()))))))
+
+
+def answer(row: int, attention: Attention | None = None, **values: Any) -> Answer:
+    """An answer that a model might give."""
+    return Answer(row, values, attention)
 
 
 def characters(count: int, first: str = "a") -> CharTokenizer:
