@@ -32,7 +32,7 @@ class RecordingReporter(Silent):
     def status(self, status: Status) -> None:
         self.statuses.append(status)
 
-    def preview(self, preview: str | Images) -> None:
+    def preview(self, preview: str | Images, path: Path | None = None) -> None:
         self.previews.append(preview)
 
 

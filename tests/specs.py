@@ -134,3 +134,12 @@ def randomize(model: Any, std: float, bias: float | None = None) -> Any:
         if not name.startswith("encoder.blocks"):
             torch.nn.init.normal_(weight, std=std if weight.dim() > 1 or bias is None else bias)
     return model
+
+
+def target_logits(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """The logits (N, V) of all tokens of the targets, as the loss computes them."""
+    found: list[torch.Tensor] = []
+    handle = model.head.register_forward_hook(lambda module, inputs, output: found.append(output.detach()))
+    model.loss(batch)
+    handle.remove()
+    return found[-1]
