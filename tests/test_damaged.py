@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from test_pictures import coded, fails, header, in_zip, put
+from test_images import coded, fails, header, in_zip, put
 from torch.testing import assert_close
 
 from elman.data import table

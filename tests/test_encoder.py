@@ -17,7 +17,7 @@ from torch import nn
 from torch.testing import assert_close
 
 import elman
-from elman.data.features import FEW, Features, Finder
+from elman.data.features import FEW, Features, FeatureExtractor
 from elman.data.filesystem import Folder
 from elman.data.image import LazyImage
 from elman.data.image_file import ImageFile
@@ -100,7 +100,7 @@ class Finding:
     """A network that finds the first colour of a picture, and counts."""
 
     def __init__(self, key="a"):
-        self.finder, self.seen = Finder("timm:some", key, 6, (4, 3), self.find), []
+        self.finder, self.seen = FeatureExtractor("timm:some", key, 6, (4, 3), self.find), []
 
     def find(self, pixels):
         assert pixels.shape == (3, 6, 6)

@@ -28,7 +28,7 @@ from elman.inspect.strip import DARK, Strip, lit
 from elman.inspect.strip import words as grouped
 from elman.metrics import pointing
 from elman.metrics.captions import Described
-from elman.metrics.groups import groups, parted
+from elman.metrics.grouping import grouping_columns, parted
 from elman.tasks.tables import shifted
 from elman.tokenizers.registry import BPETokenizer, CharTokenizer, WordTokenizer
 
@@ -284,9 +284,9 @@ def test_columns_that_divide_rows_into_few_are_found():
     assert groups(read(kind=few, pair=many), [], "kind", "pair") == {"kind": "kind"}
     assert groups(read(kind=few), ["kind"], "kind", "pair") == {}
     assert groups(read(kind=holes), [], "kind") == {}
-    assert parted(read(kind=few), "kind", [0, 1, 2]) == {"a": [0, 2], "b": [1]}
-    assert parted(read(kind=few), "kind", [0, 2]) == {}
-    assert parted(read(kind=few), "pair", [0, 1]) == {}
+    assert grouped(read(kind=few), "kind", [0, 1, 2]) == {"a": [0, 2], "b": [1]}
+    assert grouped(read(kind=few), "kind", [0, 2]) == {}
+    assert grouped(read(kind=few), "pair", [0, 1]) == {}
 
 
 def test_seen_and_unseen_pairs_are_judged_apart(made):

@@ -11,7 +11,7 @@ from PIL import Image
 
 import elman as library
 from elman.data.image_input import again, picture
-from elman.metrics.unknown_words import named, unseen
+from elman.metrics.unknown_words import unknown_words, with_suggestions
 from elman.tasks.tables import encoded
 from elman.tokenizers.registry import WordTokenizer
 from elman.tokenizers.word import UNKNOWN
@@ -214,8 +214,8 @@ def test_a_word_that_was_never_seen_is_named(runs, place, elman):
     assert "'xyzzy'" in line
     assert "'is'" not in line
     tokens = WordTokenizer([UNKNOWN, " red", " star", "?"])
-    assert unseen(tokens, ["blue star?", "blau"]) == (["blue", "blau"], True)
-    assert unseen(tokens, ["blue?"]) == (["blue"], False)  # a sign is no word
+    assert unknown_words(tokens, ["blue star?", "blau"]) == (["blue", "blau"], True)
+    assert unknown_words(tokens, ["blue?"]) == (["blue"], False)  # a sign is no word
     assert named([f"w{n}" for n in range(8)], tokens).endswith("and 3 more")
     told: list[str] = []
     encoded(["rad star"] * 30, tokens.to_config(), 9, told.append)

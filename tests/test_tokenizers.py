@@ -221,7 +221,7 @@ def test_the_unknown_word_cannot_be_written():
 @few
 @given(st.lists(english, max_size=5), st.sampled_from(sorted(KINDS)))
 def test_many_texts_are_encoded_as_each_alone(rows, kind):
-    tokens = KINDS[kind].of_texts([TEXT])
+    tokens = registry.find(kind).of_texts([TEXT])
     found = tokens.encode_all(rows, "replace")
     led = [tokens.lead + row if row else "" for row in rows]
     assert [row.tolist() for row in found] == [tokens.encode(row, "replace") for row in led]
@@ -321,7 +321,7 @@ def test_pieces_are_the_same_however_the_text_is_handed_over():
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("lower", [False, True])
 def test_tokens_are_the_same_after_a_round_through_a_file(kind, lower):
-    tokens = KINDS[kind].of_texts([TEXT], None, lower and kind != "byte")
+    tokens = registry.find(kind).of_texts([TEXT], None, lower and kind != "byte")
     again = from_config(json.loads(json.dumps(tokens.to_config())))
     assert type(again) is type(tokens)
     assert len(again) == len(tokens)
@@ -331,13 +331,13 @@ def test_tokens_are_the_same_after_a_round_through_a_file(kind, lower):
 
 @pytest.mark.parametrize("kind", ["char", "word", "bpe"])
 def test_a_text_may_be_read_in_lower_case(kind):
-    tokens = KINDS[kind].of_texts(["The THE the CAT cat"] * 2, lower=True)
+    tokens = registry.find(kind).of_texts(["The THE the CAT cat"] * 2, lower=True)
     ids = tokens.encode(" tHe Cat")
     assert tokens.decode(ids) == " the cat"
     assert tokens.array(" tHe Cat").tolist() == ids
     [row] = tokens.encode_all(["tHe Cat"])
     assert tokens.decode(row).strip() == "the cat"
-    assert len(tokens) < len(KINDS[kind].of_texts(["The THE the CAT cat"] * 2))
+    assert len(tokens) < len(registry.find(kind).of_texts(["The THE the CAT cat"] * 2))
 
 
 @some
@@ -364,7 +364,7 @@ def test_no_character_in_lower_case_depends_on_its_neighbours():
 )
 def test_what_tokens_cannot_be_is_a_user_error(tmp_path, kind, size, lower, told):
     with pytest.raises(UserError) as raised:
-        KINDS[kind].of_texts(["text"], size, lower)
+        registry.find(kind).of_texts(["text"], size, lower)
     assert str(raised.value) == told
     (tmp_path / "text.txt").write_text("text")
     for _ in range(2):  # also where the text is in the cache

@@ -12,9 +12,10 @@ from elman.cli.answer_file import SEPARATORS, encoded
 from elman.cli.log import log
 from elman.cli.output import as_json, for_line, for_terminal
 from elman.cli.parameters import command
-from elman.data import table
+from elman.data import table, table_reader
 from elman.data.content import content, encoding_name
-from elman.data.table import Table, TableOptions
+from elman.data.table import Table
+from elman.data.table_reader import TableOptions
 from elman.decode.sampling import Sampling
 from elman.decode.search import Search
 from elman.errors import UserError
@@ -173,7 +174,7 @@ def _file(model: TrainedModel, name: str, options: PredictOptions) -> Table:
     reading = replace(
         trained, format="auto", encoding=options.encoding, skip_bad=options.skip_bad, images=options.images
     )
-    rows = table.read([name], reading)
+    rows = table_reader.read([name], reading)
     log(*rows.notes)
     return replace(rows, notes=[])
 

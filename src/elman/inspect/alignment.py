@@ -78,8 +78,8 @@ def alignment_panel(here: Predictions) -> Panel:
     """Heat maps of some sentences, or the reason why there are none."""
     attentions = [answer.attention for answer in here.answers if answer.attention is not None]
     if not attentions:
-        return Panel("alignment", "Attention", "This translator has no attention: the decoder has only the last state of "
-                     "the encoder.")  # fmt: skip
+        return Panel("alignment", "Attention", "This translator has no attention: its decoder has only the encoder's "
+                     "last state.")  # fmt: skip
     sizes = [attention.weights.shape[1] for attention in attentions]
     fit = [row for row, size in enumerate(sizes) if SHORTEST <= size <= READABLE]
     rows = (fit or sorted(range(len(sizes)), key=lambda row: abs(sizes[row] - READABLE)))[:MEASURED]
@@ -91,8 +91,8 @@ def alignment_panel(here: Predictions) -> Panel:
     uniform = float(np.mean([1 / each.weights.shape[1] for each in found]))
     summary = (
         f"Rows are generated tokens, columns tokens of the source; the darker, the larger the attention weight. Over "
-        f"{len(found)} sentences the largest weight of a token is {highest:.0%} on average (uniform: {uniform:.0%}); in "
-        f"{forward:.0%} of the steps its position does not move back."
+        f"{len(found)} sentences the largest weight of a token is {highest:.0%} on average (uniform: {uniform:.0%}); "
+        f"in {forward:.0%} of the steps its position does not move back."
     )
     if any(piece.startswith(CONTINUED) for each in drawn for piece in (*each.source, *each.target)):
         summary += f" A token that continues a word begins with {CONTINUED}."

@@ -85,8 +85,8 @@ def scores_panel(here: Predictions, captioned: CaptionedImages) -> Panel:
     total, tokens = here.loss(list(range(len(here))))
     unit = here.spec.tokenizer.unit
     summary = (
-        f"BLEU-4 is {scores['bleu4']:.1f} and CIDEr-D {scores['cider']:.2f} over {scores['pictures']:,} images, decoded "
-        "greedily, against all captions of each image"
+        f"BLEU-4 is {scores['bleu4']:.1f} and CIDEr-D {scores['cider']:.2f} over {scores['pictures']:,} images, "
+        "decoded greedily, against all captions of each image"
     )
     summary += f"; {scores['true']:.0%} of the captions are true. " if "true" in scores else ". "
     summary += f"The loss with teacher forcing, on reference captions, is {total / tokens:.3f} nats per {unit}."
@@ -130,9 +130,9 @@ def attention_panel(found: Sequence[Pointed], no_text: bool) -> Panel:
         by_word.setdefault(each.word, []).append(each)
     rows = [[word, len(some), *figures(some).values()] for word, some in sorted(by_word.items())]
     summary = (
-        f"When a noun is generated that names an object of the image, {on_object:.0%} of the attention is on that object, "
-        f"{on_object / uniform:.1f} times that of uniform attention ({uniform:.0%}). The position of the largest weight "
-        f"is on it for {hits:.0%} of {len(found):,} nouns (pointing game)."
+        f"When a noun is generated that names an object of the image, {on_object:.0%} of the attention is on that "
+        f"object, {on_object / uniform:.1f} times that of uniform attention ({uniform:.0%}). The position of the "
+        f"largest weight is on it for {hits:.0%} of {len(found):,} nouns (pointing game)."
     )
     head = ["word", "count", "attention on the object", "uniform attention", "largest weight on the object"]
     words = {"words": [dict(zip(("word", "count", *scores), row, strict=True)) for row in rows]}
@@ -163,8 +163,8 @@ def strips_panel(captioned: CaptionedImages, ordered: Sequence[int], seed: int) 
     about = f"{len(drawn)} random images" + (f", then the {len(worst)} with the worst captions" if worst else "")
     attends = any(captioned.answers[row].attention is not None for row in (*drawn, *worst))
     summary = (
-        f"{about}. Each word is shown with the attention weights with which it was generated: the darker a position, the "
-        "smaller its weight." if attends else f"{BLIND} {about}, with their captions."
+        f"{about}. Each word is shown with the attention weights with which it was generated: the darker a position, "
+        "the smaller its weight." if attends else f"{BLIND} {about}, with their captions."
     )  # fmt: skip
     if any(each.hard for each in strips):
         summary += " The frame is the position that was used."

@@ -42,9 +42,9 @@ def compare(specs: Sequence[str], gain: float = 1.0, steps: int = STEPS, clip: f
             "", "norm of the total gradient", f"clipping at {clip:g} multiplies it by"]  # fmt: skip
     scaled = f", recurrent matrices multiplied by {gain:g}" if gain != 1 else ""
     summary = (
-        f"Untrained cells of {HIDDEN} units over {steps} random steps{scaled}. Only the last step has a loss: a falling "
-        "line is a vanishing gradient, a rising one an exploding gradient. Clipping bounds an exploding gradient; it "
-        "cannot restore one that has vanished."
+        f"Untrained cells of {HIDDEN} units over {steps} random steps{scaled}. Only the last step has a loss: a "
+        "falling line is a vanishing gradient, a rising one an exploding gradient. Clipping bounds an exploding "
+        "gradient; it cannot restore one that has vanished."
     )
     return Report("Gradient flow through untrained cells", [
         Panel("cells", "Through time", summary, metrics, [Chart("cells", chart(norms)), Table(head, rows)]),

@@ -1,4 +1,4 @@
-"""Charts: matplotlib figures in one style, as SVG in the colours of its page, and as PNG."""
+"""Charts: drawings by matplotlib in one style, as SVG in the colours of its page, and as PNG."""
 
 import io
 import re

@@ -35,9 +35,9 @@ def expectation(text: str, token_of: np.ndarray, recording: Recording, spell: Ca
     values = np.clip(surprise[: len(shown)] / FULL, 0, 1)
     return Panel(
         "expectation", "Surprise",
-        f"The cross-entropy is {mean:.2f} bits per token over {len(recording):,} tokens. The deeper the orange, the less "
-        f"probable the character (white 0, full colour {FULL:g} bits). The pointer shows its bits and the five most "
-        "probable tokens in its position.",
+        f"The cross-entropy is {mean:.2f} bits per token over {len(recording):,} tokens. The deeper the orange, the "
+        f"less probable the character (white 0, full colour {FULL:g} bits). The pointer shows its bits and the five "
+        "most probable tokens in its position.",
         {"bits_per_token": mean, "tokens": len(recording),
          "hardest_lines": [{"bits": each, "line": line} for each, line in lines]},
         [PaintedText("surprise", "", shown, values, notes, heat=True),

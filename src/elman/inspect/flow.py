@@ -74,8 +74,8 @@ def flow(layer: Recurrent, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Flow:
 
 
 def _run(cells: Sequence[Cell], x: Tensor, state: Any, residual: bool) -> tuple[list[Any], list[Tensor], list[Tensor]]:
-    """The states of every step and layer, and the projected inputs (B, K, G H) of each layer, both to differentiate with
-    respect to; and the inputs (B, K, I) of each layer, followed by the output of the last."""
+    """The states of every step and layer, and the projected inputs (B, K, G H) of each layer, to differentiate with
+    respect to both; and the inputs (B, K, I) of each layer, followed by the output of the last."""
     states, projections, inputs = [], [], [x.detach()]
     for number, cell in enumerate(cells):
         projected, now, after = cell.project(inputs[-1]), state[number], []
@@ -124,11 +124,7 @@ def matrices(layer: Recurrent) -> dict[str, Spectrum]:
         for name, matrix in cell.matrices().items():
             kind, *gates = name.split("_")
             for gate, block in zip(gates, matrix.split(cell.hidden_size), strict=True):
-<<<<<<< HEAD
                 found[f"{layer.prefix(index)}{kind}.{gate}"] = Spectrum.of(block)
-=======
-                found[f"{layer.prefix(index)}{kind}.{gate}"] = Stretching.of(block)
->>>>>>> contract
     return found
 
 
@@ -161,7 +157,8 @@ def panel(layer: Recurrent, found: Flow, spectra: dict[str, list[Spectrum]], bpt
     rows = [[address, steps_of(lives[address], len(norms)), f"{norms[-1]:.1e}"]
             for address, norms in found.states.items()]  # fmt: skip
     largest = [[f"layer {name}: Jacobian of the step, largest of {len(each)} positions",
-                max(s.singular for s in each), max(s.radius for s in each)] for name, each in spectra.items()]  # fmt: skip
+                max(s.singular for s in each), max(s.radius for s in each)]
+               for name, each in spectra.items()]  # fmt: skip
     measured = len(next(iter(found.states.values())))
     return Panel(
         "gradient", "Gradient flow", summary(found, bptt),
@@ -196,7 +193,7 @@ def summary(found: Flow, bptt: int) -> str:
     )
     text = f"Nine tenths of the weight gradient come from the last {far} steps; the gradient of {address} {measured}"
     if bptt >= 2 * far:
-        return f"{text} Truncated back-propagation went {bptt} steps back (--bptt), further than this model learns from."
+        return f"{text} Truncated back-propagation went {bptt} steps back (--bptt), further than the model learns from."
     if bptt < far:
         return f"{text} Truncated back-propagation went only {bptt} steps back: a larger --bptt may improve the model."
     return f"{text} Truncated back-propagation went {bptt} steps back (--bptt), which is enough."

@@ -31,18 +31,16 @@ def addresses(layer: Recurrent) -> dict[str, str]:
     found = {}
     for index, cell in enumerate(layer.cells):
         assert isinstance(cell, Cell)
-<<<<<<< HEAD
         found |= {layer.prefix(index) + name: effect for name, effect in gates(cell).items()}
-=======
-        found |= {layer.prefix(index) + name: says for name, says in gates(cell).items()}
->>>>>>> contract
     return found
 
 
 @styled
 def saturation(named: Mapping[str, str], values: Mapping[str, np.ndarray]) -> Panel | None:
-    """The fraction of time that each unit's gates are below 0.1 and above 0.9; None without gates. `named`: `addresses`;
-    `values`: (T, H) by address."""
+    """The fraction of time that each unit's gates are below 0.1 and above 0.9; None without gates.
+
+    named: see `addresses`; values: (T, H) by address.
+    """
     if not named:
         return None
     saturated = {

@@ -121,8 +121,8 @@ def states_panel(column: str, role: str, labels: Sequence[str], vectors: np.ndar
     name = f"states-{role}"
     metrics = {"labels": list(labels), "points": points, "variance": variance,
                "nearest": [labels[k] for k in nearest], "distance": distances.min(1)}  # fmt: skip
-    return Panel(name, f"Initial states: {column}", summary, metrics,
-                 [Chart(name, chart(points, variance, labels)), Table(["label", "nearest", "distance"], rows)])  # fmt: skip
+    blocks = [Chart(name, chart(points, variance, labels)), Table(["label", "nearest", "distance"], rows)]
+    return Panel(name, f"Initial states: {column}", summary, metrics, blocks)
 
 
 @styled

@@ -47,9 +47,9 @@ def held_units(here: Activations, found: list[Found]) -> Panel | None:
     head = ["property", "unit", "fraction in the text", "generated freely", "held low", "held high",
             "changed when held low", "changed when held high"]  # fmt: skip
     summary = (
-        f"The best units for lasting properties, held at one value while the model generates {LENGTH:,} tokens with the "
-        "same seed: the fraction of characters for which the property holds, and the characters whose counts change "
-        "most. (low): the unit is low where the property holds."
+        f"The best units for lasting properties, held at one value while the model generates {LENGTH:,} tokens with "
+        "the same seed: the fraction of characters for which the property holds, and the characters whose counts "
+        "change most. (low): the unit is low where the property holds."
     )
     return Panel("hold", "Held units", summary, metrics, [Table(head, rows), *texts])
 

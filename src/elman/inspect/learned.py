@@ -59,11 +59,11 @@ def _summary(pairs: list[tuple[Found, Found]]) -> str:
 
 def _method(here: Activations) -> str:
     return (
-        f"Each unit of {', '.join(here.states)} is scored against properties of the text ({here.language}): binary ones "
-        "by the area under the ROC curve (AUC), numeric ones by rank correlation. A unit is chosen on the first half of "
-        f"{len(here.text):,} characters and scored on the second. Baselines are the best unit of the untrained network, "
-        "and the best for labels that are shifted along the text; the probe is a linear readout of all units. (low): the "
-        "unit is low where the property holds."
+        f"Each unit of {', '.join(here.states)} is scored against properties of the text ({here.language}): binary "
+        "ones by the area under the ROC curve (AUC), numeric ones by rank correlation. A unit is chosen on the first "
+        f"half of {len(here.text):,} characters and scored on the second. Baselines are the best unit of the untrained "
+        "network, and the best for labels that are shifted along the text; the probe is a linear readout of all units. "
+        "(low): the unit is low where the property holds."
     )
 
 

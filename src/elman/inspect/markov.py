@@ -84,7 +84,7 @@ def _summary(kept: list[int], losses: np.ndarray, by_order: np.ndarray) -> str:
 
 
 def _samples(model: TrainedModel, texts: Texts, grams: NGram, seed: int) -> tuple[list[str], list[str], list[str]]:
-    """Samples of the model, samples of the n-gram model after the start of the training text, and pieces of the text."""
+    """Samples of the model; of the n-gram model, after the start of the training text; and pieces of the text."""
     streams = model.stream("", LENGTH, Sampling(), seed, num_samples=SAMPLES)
     ours = ["".join(pieces) for pieces in zip(*streams, strict=True)]
     first = texts.train[: grams.order].tolist()

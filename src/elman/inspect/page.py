@@ -15,8 +15,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from elman.inspect import attention_strip, chart
-from elman.inspect.panel import Panel
 from elman.inspect.display import shortened
+from elman.inspect.panel import Panel
 from elman.printable import printable
 
 

@@ -28,7 +28,10 @@ def pooled(prefixes: PrefixPredictions) -> Panel | None:
     tokens, highest, uniform = _tokens(prefixes, weights)
     if tokens:
         head = [prefixes.unit, "occurrences", "mean weight", "relative to uniform"]
-        blocks += [Heading(f"Largest weights of {prefixes.unit}s with {LEAST} occurrences or more"), Table(head, tokens)]
+        blocks += [
+            Heading(f"Largest weights of {prefixes.unit}s with {LEAST} occurrences or more"),
+            Table(head, tokens),
+        ]
     summary = (
         f"Each {prefixes.unit} is painted by its weight in the pooled vector, relative to the largest of its row. The "
         f"largest weight is {highest:.0%} on average; a uniform weight would be {uniform:.0%}."

@@ -22,7 +22,7 @@ from elman.recurrent.lengths import padding_mask
 from elman.tasks.answer import Answer
 from elman.training.trained_model import TrainedModel
 
-ROWS = 2000  # that are read when nothing else is asked for
+ROWS = 2000  # that are read by default
 STEPS = 20_000  # over which gates are measured
 BATCH = 64  # rows
 

@@ -146,7 +146,9 @@ class PrefixPredictions:
             return ""
         before, after = each.of_target[step - 1], each.of_target[step]
         word, label = token_label(each.pieces[step], 30), shortened(self.labels[each.target], 30)
-        return f" In one row “{word}” changes the probability of the target, “{label}”, from {before:.2f} to {after:.2f}."
+        return (
+            f" In one row “{word}” changes the probability of the target, “{label}”, from {before:.2f} to {after:.2f}."
+        )
 
     def title(self, each: PrefixedRow) -> str:
         """The target of a row and its prediction."""

@@ -33,8 +33,10 @@ class TaggedSentence:
 
     def block(self) -> MarkedWords:
         """Its words, wrong ones marked with target and prediction."""
-        marked = [(shortened(word, 40), "" if target == other else f"{shortened(target, 20)}, not {shortened(other, 20)}")
-                  for word, target, other in zip(self.words[:WORDS], self.targets, self.predictions, strict=False)]  # fmt: skip
+        marked = []
+        for word, target, other in zip(self.words[:WORDS], self.targets, self.predictions, strict=False):
+            mark = "" if target == other else f"{shortened(target, 20)}, not {shortened(other, 20)}"
+            marked.append((shortened(word, 40), mark))
         return MarkedWords([*marked, *[("…", "")] * (len(self.words) > WORDS)])
 
 
@@ -87,8 +89,8 @@ def hardest_panel(sentences: Sequence[TaggedSentence]) -> Panel:
     hardest = sorted(some, key=lambda each: (-each.wrong, min(each.probabilities)))[:HARDEST]
     wrong = sum(each.wrong > 0 for each in some)
     summary = (
-        f"{wrong:,} of {len(some):,} sentences have a wrong tag; those with the most come first. Below a wrong word are "
-        "its target and the prediction."
+        f"{wrong:,} of {len(some):,} sentences have a wrong tag; those with the most come first. Below a wrong word "
+        "are its target and the prediction."
         if wrong else f"No tag of {len(some):,} sentences is wrong: these have the least probable predictions."
     )  # fmt: skip
     metrics = {"wrong": wrong, "sentences": [vars(each) for each in hardest]}

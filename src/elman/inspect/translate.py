@@ -55,7 +55,9 @@ def scores_panel(scored: ScoredTranslations) -> Panel:
         "translations equal a reference."
     )
     if len(found) > 1:
-        summary += f" chrF is {first[3]:.1f} for sources of {first[0]} {unit}s and {last[3]:.1f} for those of {last[0]}."
+        summary += (
+            f" chrF is {first[3]:.1f} for sources of {first[0]} {unit}s and {last[3]:.1f} for those of {last[0]}."
+        )
     head = [f"{unit}s of the source", "sources", "BLEU", "chrF", "exact"]
     return Panel(
         "scores", "Scores by length", summary,

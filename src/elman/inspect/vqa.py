@@ -102,8 +102,8 @@ def confusion_panel(here: Predictions) -> Panel:
     summary = f"Rows are targets, columns predictions, of {len(here):,} questions by kind."
     if ordered:
         count, kind, target, other = ordered[0]
-        summary += (f" The most frequent confusion: {quoted(target)} predicted as {quoted(other)}, {count:,} times, for "
-                    f"questions of the kind “{shortened(kind, 40)}”.")  # fmt: skip
+        summary += (f" The most frequent confusion: {quoted(target)} predicted as {quoted(other)}, {count:,} times, "
+                    f"for questions of the kind “{shortened(kind, 40)}”.")  # fmt: skip
     drawn = [(kind, each) for kind, each in found.items() if FEWEST <= len(each.labels) <= MOST]
     blocks: list[Block] = [Chart(f"confusion-{k}", each.small_chart(kind)) for k, (kind, each) in enumerate(drawn, 1)]
     for kind, pairs in worst.items():
@@ -121,8 +121,8 @@ def attention_panel(here: Predictions) -> Panel:
     rows = [row for row in range(min(SHOWN, len(here))) if here.answers[row].attention is not None]
     if not rows:
         return Panel("attention", "Attention", BLIND)
-    summary = (f"{len(rows)} random questions, with the attention weights over the image at each word, and twice at the "
-               "end of the question: the darker a position, the smaller its weight.")  # fmt: skip
+    summary = (f"{len(rows)} random questions, with the attention weights over the image at each word, and twice at "
+               "the end of the question: the darker a position, the smaller its weight.")  # fmt: skip
     questions = [{"question": here.column("question")[row], "answer": here.column("answer")[row],
                   "predicted": here.answers[row]["answer"]} for row in rows]  # fmt: skip
     strips = [question_strip(here, number, row) for number, row in enumerate(rows, 1)]

@@ -16,7 +16,8 @@ from elman.data.source import Batch
 from elman.data.split_names import SPLIT
 from elman.data.table import Table
 from elman.errors import UserError
-from elman.metrics.classification import classification
+from elman.log import Log
+from elman.metrics.metric import evaluate
 from elman.nets.embedding import embedding
 from elman.nets.pooling import POOLING
 from elman.options import Choices, PositiveInt, at_most
@@ -30,8 +31,8 @@ from elman.tasks.row_prediction import RowPrediction
 from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TYPES, TableSpec, TableTaskOptions, encoded, images, truncated
 from elman.tasks.task import entropy
-from elman.tokenizers.registry import KINDS, TokenizerOptions
-from elman.tokenizers.tokenizer import Log
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
 
 TOKENS = "word"  # unless given
 
@@ -243,9 +244,9 @@ class Classify(
         return f"{answer['label']}\t{answer['probability']:.3f}"
 
     def metrics(self, rows: Table, answers: Mapping[int, Answer], spec: ClassifySpec) -> dict[str, Any]:
-        """accuracy, macro_f1 and confusion; see `classification`."""
-        targets = [rows.columns["label"][row] for row in answers]
-        return classification([answer["label"] for answer in answers.values()], targets, spec.labels.labels)
+        """See `elman.metrics.classification`."""
+        references = [rows.columns["label"][row] for row in answers]
+        return evaluate(self.kind, [answer["label"] for answer in answers.values()], references, spec.labels.labels)
 
 
 def _input(train: Table, options: ClassifyOptions) -> TextInput | ArrayInput | ImageInput:
@@ -255,7 +256,7 @@ def _input(train: Table, options: ClassifyOptions) -> TextInput | ArrayInput | I
         return ImageInput(options.image_size)
     if isinstance(values[0], np.ndarray):
         return ArrayInput.of(train)
-    return TextInput(KINDS[options.tokens or TOKENS].of_texts(values, options.vocab_size, options.lower))
+    return TextInput(registry.find(options.tokens or TOKENS).of_texts(values, options.vocab_size, options.lower))
 
 
 def _steps(rows: Table, features: tuple[int, ...]) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling
 from elman.decode.search import Hypothesis, Search, draw
 from elman.decode.search import search as beam_search
+from elman.log import Log
 from elman.nets.embedding import STD
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
@@ -28,7 +29,7 @@ from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
 from elman.tasks.row_prediction import RowPrediction
 from elman.tasks.tables import TableSpec
-from elman.tokenizers.tokenizer import Log, Tokenizer
+from elman.tokenizers.tokenizer import Tokenizer
 
 
 class ConditionalModel(Model, Previews):

@@ -27,7 +27,7 @@ from elman.tasks.model import Model
 from elman.tasks.network import NetworkOptions
 from elman.tasks.spec import AnyTokenizer, Spec
 from elman.tasks.task import Dataset, Reading, Task, entropy
-from elman.tokenizers.registry import TokenizerOptions
+from elman.tokenizers.options import TokenizerOptions
 from elman.tokenizers.tokenizer import Tokenizer
 
 SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
@@ -249,9 +249,7 @@ def streams(ids: np.ndarray, options: LMOptions, key: str) -> Windows | None:
     """The tokens as parallel streams; None where there are too few."""
     if len(ids) < 2:
         return None
-    made = Windows.of_tokens(ids, options.batch_size, options.seq_len, options.bptt)
-    made.key = key
-    return made
+    return Windows.of_tokens(ids, options.batch_size, options.seq_len, options.bptt, key)
 
 
 def first_token(text: Corpus) -> str:

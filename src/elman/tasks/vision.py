@@ -10,12 +10,13 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from elman.data.features import Features, Finder
+from elman.data.features import FeatureExtractor, Features
 from elman.data.image import LazyImage
 from elman.data.pixels import Pixels
 from elman.data.rows import Field
 from elman.data.table import Table
 from elman.errors import UserError
+from elman.log import Log
 from elman.nets import timm_grid
 from elman.nets.grid import Encoder, GridFeatures
 from elman.nets.residual import Residual
@@ -24,7 +25,6 @@ from elman.options import PositiveInt, at_most
 from elman.schema import to_json
 from elman.tasks.answer import Answer
 from elman.tasks.tables import TableTaskOptions
-from elman.tokenizers.tokenizer import Log
 
 RESIDUAL = "residual"
 SIZE = 64  # pixels
@@ -121,7 +121,7 @@ class TimmEncoder(ImageEncoder):
         if self.fine_tune:
             network.load_state_dict(TimmGrid(self.model, self.image_size, pretrained=True).state_dict())
 
-    def _finder(self) -> Finder:
+    def _finder(self) -> FeatureExtractor:
         name = f"timm:{self.model.name}"
 
         @cache
@@ -139,7 +139,7 @@ class TimmEncoder(ImageEncoder):
 
         version = timm_grid.timm(self.model.name).__version__
         key = json.dumps([to_json(self.model), self.image_size, self.weights, version])
-        return Finder(name, key, self.image_size, self.grid, find)
+        return FeatureExtractor(name, key, self.image_size, self.grid, find)
 
 
 @cache
