@@ -15,8 +15,9 @@ from elman.tasks.task import find
 from elman.tasks.translate import TranslateOptions, TranslateSpec
 from elman.tasks.vision import ResidualEncoder
 from elman.tasks.vqa import VqaOptions, VqaSpec
-from elman.tokenizers.registry import CharTokenizer, WordTokenizer
+from elman.tokenizers.char import CharTokenizer
 from elman.tokenizers.vocabulary import Vocabulary
+from elman.tokenizers.word import WordTokenizer
 
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 UNKNOWN = "<unk>"

@@ -14,7 +14,6 @@ from test_nets import pool, weights
 from torch.testing import assert_close
 
 from elman.errors import UserError
-from elman.metrics.classification import classification
 from elman.nets.pooling import POOLING
 from elman.tasks.classify import Classify, ClassifyOptions, TextInput
 from elman.training import loop
@@ -156,7 +155,9 @@ def test_class_weights_are_inverse_to_the_frequencies(tmp_path):
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=30))
 def test_metrics_equal_their_definitions(pairs):
     targets, predictions = zip(*pairs, strict=True)
-    found = classification(predictions, targets, "abc")
+    rows = specs.rows(text=[""] * len(pairs), label=list(targets))
+    answers = {row: specs.answer(row, label=label) for row, label in enumerate(predictions)}
+    found = Classify().metrics(rows, answers, specs.classify(3))
     scores = []
     for label in "abc":
         hits = sum(target == predicted == label for target, predicted in pairs)
@@ -173,11 +174,11 @@ def test_metrics_compare_each_answer_with_its_own_row(tmp_path):
     """Whatever the order of the batches."""
     data = Classify().prepare([str(table(tmp_path / "t.csv", ordered(90)))], ClassifyOptions(hidden=8, batch_size=7))
     module = specs.randomize(specs.build("classify", data.spec), 0.5)
-    rows = data.train.table
-    predicted = [answer["label"] for answer in Classify().predict(module, rows, print)]
-    expected = classification(predicted, rows.columns["label"], data.spec.labels.labels)
-    assert Classify().measure(module, data.train) == expected
-    assert 0 < expected["accuracy"] < 1
+    answers, targets = list(Classify().predict(module, data.train.table, print)), data.train.table.columns["label"]
+    correct = [answer["label"] == target for answer, target in zip(answers, targets, strict=True)]
+    assert Classify().measure(module, data.train)["accuracy"] == pytest.approx(np.mean(correct))
+    assert 0 < sum(correct) < len(correct)
+    assert np.sum(Classify().measure(module, data.train, limit=9)["confusion"]) == 9
 
 
 # it learns

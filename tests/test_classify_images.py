@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from runs import source, summary
 
-from elman.data.pixels import pixels
+from elman.data.pixels import to_pixels
 from elman.data.scanlines import Scanlines
-from elman.data.table import TableOptions, read
+from elman.data.table_reader import TableOptions, read
 from elman.errors import UserError
 from elman.tasks.classify import Classify, ClassifyOptions, ImageInput
 from elman.training.api import load
@@ -48,7 +48,7 @@ def test_an_image_is_read_line_by_line(folder):
     batch = field.take("input", np.array([3, 0, 3]))
     assert batch["input_lengths"].tolist() == [16, 16, 16]
     for row, number in enumerate((13, 10, 13)):
-        small = pixels(images[number].image(), 16).astype(float)
+        small = to_pixels(images[number].image(), 16).astype(float)
         for line in range(16):
             expected = np.concatenate([small[channel, line] for channel in range(3)]) / 127.5 - 1
             np.testing.assert_allclose(batch["input"][row, line], expected, atol=1e-6)

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from elman.data.windows import IGNORED
 from elman.errors import UserError
-from elman.metrics.tagging import tagging
+from elman.metrics.tagging import TAGGING
 from elman.schema import to_json
 from elman.tasks.tag import CHARACTERS, Tag, TagOptions
 from elman.training import loop
@@ -265,7 +265,7 @@ def test_entities_are_counted_as_a_whole():
         ("O O O O", "O O O O"),
     ]
     targets, predictions = ([each.split() for each in side] for side in zip(*pairs, strict=True))
-    found = tagging(predictions, targets, IOB)
+    found = TAGGING.compute(predictions, targets, IOB)
     correct, true, predicted = 2, 2 + 1 + 2, 2 + 2 + 1
     precision, recall = correct / predicted, correct / true
     assert found["entity_f1"] == pytest.approx(2 * precision * recall / (precision + recall))
@@ -280,16 +280,16 @@ def test_metrics_compare_lists_and_texts_and_truncated_rows():
 
 @pytest.mark.filterwarnings("error")
 def test_f1_is_0_without_entities():
-    assert tagging([["O", "O"]], [["O", "O"]], IOB) == {"accuracy": 1.0, "entity_f1": 0.0}
+    assert TAGGING.compute([["O", "O"]], [["O", "O"]], IOB) == {"accuracy": 1.0, "entity_f1": 0.0}
 
 
 def test_tags_that_are_not_entities_have_no_f1():
-    assert tagging([["N", "N"]], [["N", "V"]], ["N", "V"]) == {"accuracy": 0.5}
+    assert TAGGING.compute([["N", "N"]], [["N", "V"]], ["N", "V"]) == {"accuracy": 0.5}
 
 
 def test_without_seqeval_f1_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "seqeval.metrics", None)
-    found = tagging([["B-PER"]], [["B-PER"]], IOB)
+    found = TAGGING.compute([["B-PER"]], [["B-PER"]], IOB)
     assert found == {"accuracy": 1.0, "entity_f1": "needs seqeval: pip install 'elman[tag]'"}
 
 
