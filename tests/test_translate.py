@@ -375,7 +375,7 @@ def test_truncated_translations_are_marked_and_reported():
     assert [answer["truncated"] for answer in predict(model, ["a", "abc"], lines.append)] == [True, True]
     [line] = lines
     assert line.startswith("2 of 2 translations were truncated")
-    model.head.bias.data[END] = 2.0.0
+    model.head.bias.data[END] = 100.0
     answers = predict(model, ["a", "abc"], lines.append)
     assert [answer["translation"] for answer in answers] == ["", ""]
     assert not any("truncated" in answer.values for answer in answers)
