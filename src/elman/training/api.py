@@ -60,9 +60,8 @@ def begin(
     """A new run."""
     if out is not None and out.exists():
         raise UserError(f"{out} exists: choose another `out`, or resume it with `resume` {out}")
-    unit, amount = training.span() or loop.DEFAULT_SPAN
     find_device(training.device)  # before anything is read or made
-    data = task.prepare(paths, options, amount if unit == "for" else None, training.seed)
+    data = task.prepare(paths, options, _budget(training), training.seed)
     torch.manual_seed(training.seed)
     model = task.build(data.spec)
     model.load_pretrained()
@@ -77,6 +76,12 @@ def begin(
     )
     run = Run.create(out or free_path(f"{task.kind}-{_word(paths[0])}"), config)
     return _run(TrainedModel(task, model, run), data, training, reporter)
+
+
+def _budget(training: TrainOptions) -> float | None:
+    """The seconds that training takes, None where it is not bounded by time."""
+    unit, amount = training.span() or loop.DEFAULT_SPAN
+    return amount if unit == "for" else None
 
 
 def _word(path: str) -> str:
@@ -117,16 +122,15 @@ def go_on(
 def _same_data(task: Task, paths: list[str], spec: Any, run: Run, seed: int) -> Dataset:
     """The data of the run again, or the same given once more, read as it was then."""
     named = paths or run.data_paths("PATH")
-    data = task.prepare(named, spec.options, seed=seed)
+    data = task.prepare(named, spec.options, _budget(run.training(TrainOptions)), seed)
+    where = ", ".join(named)
     if data.key != run.config.key:
-        what = f"{', '.join(named)} is not the data that {run.path} was trained on"
+        what = f"{where} is not the data that {run.path} was trained on"
         raise UserError(f"{what}: a run is resumed with the same; for other data begin a new run")
-    # sizes were chosen for the time that there was; all else follows from the data and the options
-    ours, now = (to_json(replace(each, options=None)) for each in (spec, data.spec))
-    other = [name for name, value in ours.items() if not isinstance(value, int | float) and value != now[name]]
-    if other:
-        raise UserError(f"{', '.join(named)} does not give the {' and '.join(other)} of {run.path}: "
-                        "a run is resumed with the same; begin a new run")  # fmt: skip
+    ours, theirs = (to_json(replace(each, options=None)) for each in (data.spec, spec))
+    for name in theirs:
+        if ours[name] != theirs[name]:  # another version of a library may find other tokens
+            raise UserError(f"{where} now gives another {name} than {run.path} was trained with: begin a new run")
     return replace(data, spec=spec, notes=[])
 
 
