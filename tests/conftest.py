@@ -1,15 +1,17 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+import trainings
 
 from elman.cli import app
+from elman.training.api import train
 
 torch.set_num_threads(1)  # several tests at a time, and threads that wait for each other, only cost time
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
@@ -29,6 +31,28 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Runs made by the tests are not recorded among those of the user."""
     os.environ["ELMAN_STATE"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`trained(kind, path, **options)`: the folder of a run that is trained once for all tests. No test changes it."""
+    runs: dict[str, Path] = {}
+
+    def call(kind: str, path: str | Path, **options: Any) -> Path:
+        key = repr((kind, path, sorted(options.items())))
+        if key not in runs:
+            runs[key] = train(kind, path, out=tmp_path_factory.mktemp(kind) / "run", **options).path
+        return runs[key]
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def prose(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text of 400 characters. No test changes it."""
+    path = tmp_path_factory.mktemp("prose") / "text.txt"
+    path.write_text(trainings.prose(400))
+    return path
 
 
 @pytest.fixture(autouse=True)
