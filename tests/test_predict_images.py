@@ -13,8 +13,7 @@ import elman as library
 from elman.data.image_input import open_image
 from elman.metrics.unknown_words import unknown_words, with_suggestions
 from elman.tasks.tables import encoded
-from elman.tokenizers.word import WordTokenizer
-from elman.tokenizers.word import UNKNOWN
+from elman.tokenizers.word import UNKNOWN, WordTokenizer
 from elman.training.trained_model import load
 
 SMALL = {"steps": 4, "seed": 1, "hidden": 12, "embedding": 8, "precision": "float32", "device": "cpu", "preview": False,
