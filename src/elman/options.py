@@ -169,7 +169,6 @@ def _metadata(hint: Any, kind: type) -> Iterable[Any]:
         yield from _metadata(part, kind)
 
 
-
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
     """`kind(**values)`; an unknown key is an error that names the nearest field."""
     fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
