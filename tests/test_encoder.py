@@ -192,7 +192,7 @@ def test_only_an_encoder_of_timm_is_fine_tuned():
 
 
 @pytest.mark.parametrize("kind", ["caption", "vqa"])
-def test_without_timm_the_line_says_what_to_install(monkeypatch, tmp_path, kind):
+def test_without_timm_the_line_names_what_to_install(monkeypatch, tmp_path, kind):
     monkeypatch.setitem(sys.modules, "timm", None)
     data = "builtin:scenes:count=30" if kind == "caption" else "builtin:scene_questions:count=30"
     fails(
