@@ -102,7 +102,7 @@ class TrainedModel:
         num_samples: int = 1,
         log: Callable[[str], None] = lambda line: None,
         labels: tuple[str, ...] = (),
-    ) -> Iterator[list[str]]:
+    ) -> Generation:
         """Yields the next piece of text of each of `num_samples` streams, "" for one that has ended.
 
         Ends after `length` tokens, or when every stream has ended or contains `stop`. Without a prompt, generation
