@@ -1,15 +1,17 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+import trainings
 
 from elman.cli import app
+from elman.training.api import train
 
 torch.set_num_threads(1)  # several tests at a time, and threads that wait for each other, only cost time
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
@@ -29,6 +31,31 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Runs made by the tests are not recorded among those of the user."""
     os.environ["ELMAN_STATE"] = str(tmp_path_factory.mktemp("state"))
+    os.environ["ELMAN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def trained(own_state: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`trained(kind, paths, **options)`: the run folder of that training, made once for all tests. No test changes
+    it."""
+    runs = dict[str, Path]()
+
+    def run(kind: str, paths: str | Path, **options: Any) -> Path:
+        key = repr((kind, str(paths), sorted(options.items())))
+        if key not in runs:
+            runs[key] = tmp_path_factory.mktemp("trained") / "run"
+            train(kind, paths, out=runs[key], **options)
+        return runs[key]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def prose(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text of 400 characters. No test changes it."""
+    path = tmp_path_factory.mktemp("prose") / "text.txt"
+    path.write_text(trainings.prose(400))
+    return path
 
 
 @pytest.fixture(autouse=True)

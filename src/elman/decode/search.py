@@ -176,8 +176,11 @@ def draw(
     x = torch.full((count,), start, device=stepper.device)
     generated, score = x.new_empty(count, 0), torch.zeros(count, device=stepper.device)
     ended = torch.zeros(count, dtype=torch.bool, device=stepper.device)
+    attention = list[Tensor]()
     for length in range(1, limit + 1):
         logits, state = stepper.step(x, state)
+        weights = stepper.attention(state)
+        attention += [] if weights is None else [weights]
         is_end = _is_token(end, logits)
         # a row that has ended continues with the end token, of probability 1
         logits = torch.where(ended[:, None], torch.where(is_end, 0.0, -torch.inf), logits.float())
@@ -190,7 +193,9 @@ def draw(
         generated, ended = torch.cat((generated, token[:, None]), 1), token == end
         if ended.all():
             break
-    drawn = [_hypothesis(*each, end, options) for each in zip(generated.tolist(), score.tolist(), strict=True)]
+    recorded = torch.stack(attention, 1).float().cpu() if attention else [None] * count
+    samples = zip(generated.tolist(), score.tolist(), recorded, strict=True)
+    drawn = [_hypothesis(tokens, total, end, options, each) for tokens, total, each in samples]
     n_best = options.n_best
     return [_ranked(drawn[row * n_best : (row + 1) * n_best], n_best) for row in range(rows)]
 
@@ -208,7 +213,8 @@ def _is_token(token: int, logits: Tensor) -> Tensor:
 def _hypothesis(
     tokens: list[int], score: float, end: int, options: Search, attention: Tensor | None = None
 ) -> Hypothesis:
-    """The output that the tokens up to the first end token are."""
+    """The output that the tokens up to the first end token are, with the attention weights of their steps."""
     length = tokens.index(end) if end in tokens else len(tokens)
     ended = length < len(tokens)
+    attention = None if attention is None else attention[: length + ended]
     return Hypothesis(tokens[:length], score, options.normalize(score, length + ended), ended, attention)

@@ -111,5 +111,6 @@ def _rounded(value: Any) -> Any:
 
 def _cell(run: Run) -> Any:
     """The name of its cell."""
-    cell = run.config.spec.get("options", {}).get("cell")
-    return cell.get("name") if isinstance(cell, dict) else cell
+    options = run.config.spec.get("options")  # JSON that nothing has checked yet
+    cell = options.get("cell") if isinstance(options, dict) else None
+    return str(cell.get("name")) if isinstance(cell, dict) else ""

@@ -1,4 +1,4 @@
-"""Training from Python and from the command line: from a kind of task and data to a run folder."""
+"""Training, from Python and from the command line: a kind of task and data give a run folder."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ def train(
     if resume is not None and out is not None:
         raise UserError(f"`out` {out} and `resume` {resume} exclude each other: a run is resumed where it is")
     if resume is not None:
-        return go_on(task, named, options, Path(resume), reporter)
+        return resume_run(task, named, options, Path(resume), reporter)
     return begin(task, named, model, training, Path(out) if out else None, reporter)
 
 
@@ -60,14 +60,13 @@ def begin(
     """A new run."""
     if out is not None and out.exists():
         raise UserError(f"{out} exists: choose another `out`, or resume it with `resume` {out}")
-    unit, amount = training.span() or loop.DEFAULT_SPAN
     find_device(training.device)  # before anything is read or made
-    data = task.prepare(paths, options, amount if unit == "for" else None, training.seed)
+    data = task.prepare(paths, options, _budget(training), training.seed)
     torch.manual_seed(training.seed)
     model = task.build(data.spec)
     model.load_pretrained()
     for layer in model.layers():
-        layer.choose()  # a backend that refuses does so before anything is made
+        layer.choose()  # a backend that refuses does so before a folder is made
     config = RunConfig(
         kind=task.kind,
         spec=to_json(data.spec),
@@ -75,19 +74,25 @@ def begin(
         key=data.key,
         training=to_json(training),
     )
-    run = Run.create(out or free_path(f"{task.kind}-{_word(paths[0])}"), config)
+    run = Run.create(out or free_path(f"{task.kind}-{_name(paths)}"), config)
     return _run(TrainedModel(task, model, run), data, training, reporter)
 
 
-def _word(path: str) -> str:
-    """What a run on this is called by."""
-    return re.sub(r"[^\w.-]+", "-", Path(path).stem.strip(".")) or "data"
+def _budget(training: TrainOptions) -> float | None:
+    """The seconds that training takes, None where it is not bounded by time."""
+    unit, amount = training.span() or loop.DEFAULT_SPAN
+    return amount if unit == "for" else None
 
 
-def go_on(
+def _name(paths: list[str]) -> str:
+    """The name of a run on this data."""
+    return re.sub(r"[^\w.-]+", "-", Path(paths[0]).stem.strip(".") if paths else "") or "data"
+
+
+def resume_run(
     task: Task, paths: list[str], given: Mapping[str, Any], path: Path, reporter: Reporter | None
 ) -> TrainedModel:
-    """The run in a folder, resumed. What is `given` must not change what the run is."""
+    """Resumes the run in a folder. Options that are `given` must not contradict those of the run."""
     run = Run.open(path)
     if run.config.kind != task.kind:
         raise UserError(f"{path} is a run of '{run.config.kind}', not of '{task.kind}'")
@@ -100,7 +105,7 @@ def go_on(
             ours = "the default" if value is None else value
             raise UserError(f"`{name}` {given[name]} differs from {ours}, with which {path} was trained so far: "
                             "leave it out, or begin a new run")  # fmt: skip
-    # what is left of the old span is in resume/; a run that was killed before it had one starts again
+    # the rest of the old span is in resume/; a run that was killed before it had one starts again
     span = dict.fromkeys(("for_", "epochs", "steps") if run.begun() else ())
     names = [field.name for field in fields(TrainOptions)]
     training = replace(training, **(span | {name: given[name] for name in given if name in names}))
@@ -115,12 +120,17 @@ def go_on(
 
 
 def _same_data(task: Task, paths: list[str], spec: Any, run: Run, seed: int) -> Dataset:
-    """The data of the run again, or the same given once more, read as it was then."""
+    """The data of the run, read again with its options; `paths` where it has moved."""
     named = paths or run.data_paths("PATH")
-    data = task.prepare(named, spec.options, seed=seed)
+    data = task.prepare(named, spec.options, _budget(run.training(TrainOptions)), seed)
+    where = ", ".join(named)
     if data.key != run.config.key:
-        what = f"{', '.join(named)} is not the data that {run.path} was trained on"
+        what = f"{where} is not the data that {run.path} was trained on"
         raise UserError(f"{what}: a run is resumed with the same; for other data begin a new run")
+    ours, theirs = (to_json(replace(each, options=None)) for each in (data.spec, spec))
+    for name in theirs:
+        if ours[name] != theirs[name]:  # another version of a library may find other tokens
+            raise UserError(f"{where} now gives another {name} than {run.path} was trained with: begin a new run")
     return replace(data, spec=spec, notes=[])
 
 
