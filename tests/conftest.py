@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+import trainings
 
 from elman.cli import app
 from elman.training.api import train
@@ -35,18 +36,24 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def trained(own_state: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`trained(kind, paths, **options)`: the run folder of that training, made once for all tests. No test changes
-    it."""
-    runs = dict[str, Path]()
+    """`trained(kind, path, **options)`: the folder of a run that is trained once for all tests. No test changes it."""
+    runs: dict[str, Path] = {}
 
-    def run(kind: str, paths: str | Path, **options: Any) -> Path:
-        key = repr((kind, str(paths), sorted(options.items())))
+    def call(kind: str, path: str | Path, **options: Any) -> Path:
+        key = repr((kind, path, sorted(options.items())))
         if key not in runs:
-            runs[key] = tmp_path_factory.mktemp("trained") / "run"
-            train(kind, paths, out=runs[key], **options)
+            runs[key] = train(kind, path, out=tmp_path_factory.mktemp(kind) / "run", **options).path
         return runs[key]
 
-    return run
+    return call
+
+
+@pytest.fixture(scope="session")
+def prose(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text of 400 characters. No test changes it."""
+    path = tmp_path_factory.mktemp("prose") / "text.txt"
+    path.write_text(trainings.prose(400))
+    return path
 
 
 @pytest.fixture(autouse=True)

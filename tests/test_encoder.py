@@ -12,16 +12,16 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from PIL import Image
-from test_images import fails
 from torch import nn
 from torch.testing import assert_close
 
 import elman
-from elman.data.features import FEW, Features, FeatureExtractor
+from elman.data.features import FEW, FeatureExtractor, Features
 from elman.data.filesystem import Folder
 from elman.data.image import LazyImage
 from elman.data.image_file import ImageFile
 from elman.data.table import Table
+from elman.errors import UserError
 from elman.nets import timm_grid
 from elman.nets.grid import GridFeatures, with_coordinates
 from elman.nets.residual import Residual
@@ -31,7 +31,16 @@ from elman.tasks import vision
 from elman.tasks.caption import CaptionModel, CaptionOptions, CaptionSpec
 from elman.tasks.vision import ResidualEncoder, TimmEncoder
 from elman.tasks.vqa import VqaOptions
-from elman.tokenizers.registry import CharTokenizer
+from elman.tokenizers.char import CharTokenizer
+
+
+def fails(call, *words):
+    with pytest.raises(UserError) as raised:
+        call()
+    message = str(raised.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
 
 # grids
 
@@ -83,7 +92,7 @@ def test_a_position_lies_in_the_middle_of_its_receptive_field():
 
 
 class Painted(LazyImage):
-    """A picture of one colour, by default as good as a file."""
+    """An image of one colour, which counts as a file unless it has no origin."""
 
     def __init__(self, number, origin="here"):
         self.name, self.number, self._origin = str(number), number, origin
@@ -96,16 +105,16 @@ class Painted(LazyImage):
         return Image.new("RGB", (5, 7), (self.number, 1, 2))
 
 
-class Finding:
-    """A network that finds the first colour of a picture, and counts."""
+class Extracting:
+    """A network whose features are the first colour of an image; it records the images."""
 
     def __init__(self, key="a"):
-        self.finder, self.seen = FeatureExtractor("timm:some", key, 6, (4, 3), self.find), []
+        self.extractor, self.first = FeatureExtractor("timm:some", key, 6, (4, 3), self.extract), []
 
-    def find(self, pixels):
+    def extract(self, pixels):
         assert pixels.shape == (3, 6, 6)
         assert pixels.dtype == np.uint8
-        self.seen.append(int(pixels[0, 0, 0]))
+        self.first.append(int(pixels[0, 0, 0]))
         return np.full((4, 3), 1e9 if pixels[0, 0, 0] == 255 else float(pixels[0, 0, 0]))
 
 
@@ -115,8 +124,8 @@ def rows(*numbers, origin="here", more=FEW):
 
 
 def test_features_are_found_once_for_this_run_and_the_next(own_cache):
-    first, lines = Finding(), []
-    field = Features(rows(7, 8, 7, 9), first.finder, lines.append)
+    first, lines = Extracting(), []
+    field = Features(rows(7, 8, 7, 9), first.extractor, lines.append)
     assert field.workers == 0
     for batch in ([0, 2, 2], [1, 0, 3], [3, 1]):
         taken = field.take("image", np.array(batch))
@@ -124,31 +133,31 @@ def test_features_are_found_once_for_this_run_and_the_next(own_cache):
         assert found.shape == (len(batch), 4, 3)
         assert found.dtype == torch.float16
         assert found[:, 0, 0].tolist() == [[7, 8, 7, 9][row] for row in batch]
-    assert sorted(first.seen) == [7, 8, 9]
+    assert sorted(first.first) == [7, 8, 9]
     (file,) = (own_cache / "features").iterdir()
-    assert lines == [f"the features of {FEW + 3} pictures by timm:some are kept in {file} (0.0 GB)"]
-    second = Finding()
-    field = Features(rows(7, 8, 7, 9), second.finder, lines.append)
+    assert lines == [f"the features of {FEW + 3} images by timm:some are kept in {file} (0.0 GB)"]
+    second = Extracting()
+    field = Features(rows(7, 8, 7, 9), second.extractor, lines.append)
     assert field.select(np.array([3, 0])).take("image", np.array([0, 1]))["image"][:, 1, 2].tolist() == [7, 9]
-    assert second.seen == []
-    for other, pictures in ((Finding("b"), rows(7, 8, 7, 9)), (Finding(), rows(7, 8, 7, 9, origin="there"))):
-        Features(pictures, other.finder, lines.append).take("image", np.array([0, 1]))
-        assert other.seen == [7, 8]
+    assert second.first == []
+    for other, images in ((Extracting("b"), rows(7, 8, 7, 9)), (Extracting(), rows(7, 8, 7, 9, origin="there"))):
+        Features(images, other.extractor, lines.append).take("image", np.array([0, 1]))
+        assert other.first == [7, 8]
 
 
 @pytest.mark.parametrize(("origin", "more"), [(None, FEW), ("here", 0)])
 def test_features_of_what_is_drawn_or_few_are_kept_in_memory(own_cache, origin, more):
-    finding, lines = Finding(), []
-    field = Features(rows(7, 8, 7, origin=origin, more=more), finding.finder, lines.append)
+    extracting, lines = Extracting(), []
+    field = Features(rows(7, 8, 7, origin=origin, more=more), extracting.extractor, lines.append)
     for batch in ([0, 1], [2, 1]):
         assert field.take("image", np.array(batch))["image"][:, 0, 0].tolist() == [7, 8]
-    assert finding.seen == [7, 8]
+    assert extracting.first == [7, 8]
     assert lines == []
     assert not (own_cache / "features").exists()
 
 
 def test_a_feature_that_is_too_large_is_the_largest_number_there_is():
-    field = Features([Painted(255)], Finding().finder, print)
+    field = Features([Painted(255)], Extracting().extractor, print)
     assert field.take("image", np.array([0]))["image"].unique().tolist() == [np.finfo(np.float16).max]
 
 
@@ -183,7 +192,7 @@ def test_only_an_encoder_of_timm_is_fine_tuned():
 
 
 @pytest.mark.parametrize("kind", ["caption", "vqa"])
-def test_without_timm_the_line_says_what_to_install(monkeypatch, tmp_path, kind):
+def test_without_timm_the_line_names_what_to_install(monkeypatch, tmp_path, kind):
     monkeypatch.setitem(sys.modules, "timm", None)
     data = "builtin:scenes:count=30" if kind == "caption" else "builtin:scene_questions:count=30"
     fails(
@@ -210,7 +219,7 @@ FROZEN = TimmEncoder(SOME, 32, False, (9, 5), "x" * 32)
 
 def captioner(encoder):
     options = CaptionOptions(hidden=8).resolved()
-    tokenizer = CharTokenizer.of_parts(["abcdef"])
+    tokenizer = CharTokenizer.of_chunks(["abcdef"])
     spec = CaptionSpec(
         options=options,
         tokenizer=tokenizer,

@@ -1,4 +1,4 @@
-"""The layer over time: against torch's own networks, against itself row by row and piece by piece, and observed."""
+"""The layer over time: against torch's own networks, against itself row by row and piece by piece, and recorded."""
 
 from contextlib import contextmanager
 from itertools import pairwise
@@ -19,13 +19,14 @@ from elman.recurrent.backend import Span
 from elman.recurrent.fused import Fused
 from elman.recurrent.native import Native
 from elman.recurrent.state import detach, flatten, over, unflatten
+from elman.recurrent.token_stepper import RecurrentTokenStepper
 
 I, H, B, T = 3, 4, 4, 6
 UNSORTED, FULL, NONE = [0, 3, 6, 1], [T] * B, [0] * B
 ALL = slice(None)
 NOTHING = Span(torch.zeros(1, 1, I), (), ())
 CELLS = [*shipped()]
-DIFFERENT = ["lstm", "gru", "rhn", "layer_norm_lstm", "min_gru", "slstm"]  # one of each kind of equation
+DIFFERENT = ["lstm", "gru", "rhn", "slstm"]  # of different kinds of equation
 # every cell has a kernel to compile, which takes a second or two
 each_cell = pytest.mark.parametrize(
     "cell", [pytest.param(cell, marks=[] if cell in DIFFERENT else pytest.mark.slow) for cell in CELLS]
@@ -56,7 +57,7 @@ def case(cell="lstm", sizes=(I, H), dtype=torch.float64, **options):
 
 
 def pull(y, state, leaves):
-    """The gradients of the leaves when the output and the final state are pulled at random."""
+    """The gradients of the leaves when the output and the final state are weighted at random."""
     torch.manual_seed(1)
     total = sum((value * torch.randn(value.shape).to(value)).sum() for value in (y, *flatten(state).values()))
     return torch.autograd.grad(total, leaves, materialize_grads=True)
@@ -270,21 +271,21 @@ def test_a_learned_initial_state_is_the_start_and_gets_its_gradient():
 
 
 def by_hand(cell, x, prefix, holds):
-    """Every named value of the lstm over time, its equations written again."""
+    """Every named value of the lstm over time, its equations once more."""
     h = c = x.new_zeros(B, H)
-    seen = {name: [] for name in "ifgoch"}
+    recorded = {name: [] for name in "ifgoch"}
 
     def named(name, value):
         held = torch.tensor([holds.get(f"{prefix}.{name}.{unit}", torch.nan) for unit in range(H)], dtype=x.dtype)
-        seen[name].append(torch.where(held.isnan(), value, held))
-        return seen[name][-1]
+        recorded[name].append(torch.where(held.isnan(), value, held))
+        return recorded[name][-1]
 
     for t in range(T):
         i, f, g, o = (x[:, t] @ cell.W.T + h @ cell.U_i_f_g_o.T + cell.b).chunk(4, 1)
         i, f, g, o = named("i", i.sigmoid()), named("f", f.sigmoid()), named("g", g.tanh()), named("o", o.sigmoid())
         c = named("c", f * c + i * g)
         h = named("h", o * c.tanh())
-    return {f"{prefix}.{name}": torch.stack(values, 1) for name, values in seen.items()}
+    return {f"{prefix}.{name}": torch.stack(values, 1) for name, values in recorded.items()}
 
 
 def both_by_hand(model, x, holds):
@@ -295,38 +296,40 @@ def both_by_hand(model, x, holds):
 
 def test_record_keeps_every_named_value_in_the_order_of_time():
     model, x, state = case(layers=2, bidirectional=True)
-    with record() as seen:
+    with record() as recorded:
         model(x)
-    assert set(seen) == {f"{prefix}.{name}" for prefix in ("1", "1.backward", "2", "2.backward") for name in "ifgoch"}
-    assert_close({address: seen[address] for address in seen if address[0] == "1"}, both_by_hand(model, x, {}))
-    with record() as seen:
+    assert set(recorded) == {
+        f"{prefix}.{name}" for prefix in ("1", "1.backward", "2", "2.backward") for name in "ifgoch"
+    }
+    assert_close({address: recorded[address] for address in recorded if address[0] == "1"}, both_by_hand(model, x, {}))
+    with record() as recorded:
         model(x, state, torch.tensor(UNSORTED))
-    assert {tuple(seen[address].shape) for address in seen} == {(B, T, H)}
+    assert {tuple(recorded[address].shape) for address in recorded} == {(B, T, H)}
     with mistake(r"did you mean '1\.c'"):
-        seen["1.cc"]
+        recorded["1.cc"]
 
 
 @each_cell
 def test_recorded_states_are_those_of_the_step_repeated(cell):
     model, x, (state,) = case(cell)
-    with record() as seen:
+    with record() as recorded:
         y, after = model(x, (state,))
     steps, only = [], model.cells[0]
     for t in range(T):
         state = only.step(only.split(only.gates, only.project(x[:, t])), *state)
         steps.append(state)
     for number, name in enumerate(only.states):
-        assert_close(seen[f"1.{name}"], torch.stack([step[number] for step in steps], 1))
-    assert_close((y, after), (seen[f"1.{only.states[0]}"], (state,)))
+        assert_close(recorded[f"1.{name}"], torch.stack([step[number] for step in steps], 1))
+    assert_close((y, after), (recorded[f"1.{only.states[0]}"], (state,)))
 
 
 def test_calls_and_single_steps_append_to_the_record():
     model, x, _ = case()
-    with record() as seen:
+    with record() as recorded:
         y, state = model(x)
         z, state = model(x[:, :2], state)
         last, _ = model.step(x[:, 0], state)
-    assert_close(seen["1.h"], torch.cat((y, z, last[:, None]), 1))
+    assert_close(recorded["1.h"], torch.cat((y, z, last[:, None]), 1))
 
 
 def test_a_held_value_is_recorded_and_all_that_follows_is_computed_from_it():
@@ -335,15 +338,15 @@ def test_a_held_value_is_recorded_and_all_that_follows_is_computed_from_it():
     wanted = both_by_hand(model, x, units)
     with hold(units):
         y, state = model(x)
-        with record() as seen:
+        with record() as recorded:
             model(x)
-    assert_close({address: seen[address] for address in seen}, wanted)
+    assert_close({address: recorded[address] for address in recorded}, wanted)
     assert_close(y, torch.cat((wanted["1.h"], wanted["1.backward.h"]), -1))
     last = (wanted["1.h"][:, -1], wanted["1.c"][:, -1]), (wanted["1.backward.h"][:, 0], wanted["1.backward.c"][:, 0])
     assert_close(state, last)
-    with record() as seen:  # the hold has ended
+    with record() as recorded:  # the hold has ended
         model(x)
-    assert_close({address: seen[address] for address in seen}, both_by_hand(model, x, {}))
+    assert_close({address: recorded[address] for address in recorded}, both_by_hand(model, x, {}))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -371,12 +374,12 @@ class Branching(Cell):  # which cannot be traced
 
 def test_a_cell_that_cannot_be_traced_shows_its_taps_and_states():
     model, x, _ = case(Branching)
-    with record() as seen, hold({"1.h.2": 0.5}):
+    with record() as recorded, hold({"1.h.2": 0.5}):
         y, _ = model(x)
-    assert set(seen) == {"1.candidate", "1.h"}
+    assert set(recorded) == {"1.candidate", "1.h"}
     assert (y[..., 2] == 0.5).all()
-    assert_close(seen["1.h"], y)
-    assert_close(seen["1.candidate"][..., :2].abs(), y[..., :2].abs())
+    assert_close(recorded["1.h"], y)
+    assert_close(recorded["1.candidate"][..., :2].abs(), y[..., :2].abs())
 
 
 @pytest.mark.parametrize(
@@ -549,11 +552,11 @@ def test_a_state_of_another_size_is_refused(state):
 def test_a_stepper_that_was_made_before_the_recording_is_recorded():
     stepper = Recurrent(2, 3).stepper()
     state = stepper.begin(1)
-    with record() as seen:
+    with record() as recorded:
         stepper.step(torch.ones(1, 2), state)
     with hold({"1.h.0": 0.5}):
         y, _ = stepper.step(torch.ones(1, 2), state)
-    assert seen["1.c"].shape == (1, 1, 3)
+    assert recorded["1.c"].shape == (1, 1, 3)
     assert y[0, 0] == 0.5
     assert stepper.step(torch.ones(1, 2), state)[0][0, 0] != 0.5
 
@@ -584,6 +587,26 @@ def test_a_stepper_can_be_exported(cell):
     exported = torch.export.export(stepper, (x[:, 0], state))
     assert_close(follow(exported.module(), x, state), wanted)
     assert {name.removeprefix("layer.") for name in exported.state_dict} == set(model.state_dict())
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_token_stepper_gives_the_logits_of_embedding_layer_and_head(learned):
+    torch.manual_seed(0)
+    model, embedding, head = Recurrent(I, H, "gru", 2, learn_initial_state=learned), nn.Embedding(5, I), nn.Linear(H, 5)
+    tokens = torch.randint(5, (B, T))
+    for model.backend in ("loop", "fused"):
+        stepper = RecurrentTokenStepper(model, embedding.weight, head).eval().requires_grad_(False)
+        state = stepper.begin({"input": tokens})
+        y, after = model(embedding(tokens))
+        assert_close(follow(stepper, tokens, state), (head(y), after))
+        even = torch.full((B, 5), 0.2)
+        mean, _ = model(embedding.weight.mean(0).expand(B, 1, I))
+        assert_close(stepper.step(even, state)[0], head(mean[:, 0]))
+    model.backend = "loop"
+    stepper = RecurrentTokenStepper(model, embedding.weight, head).eval().requires_grad_(False)
+    assert stepper.block(tokens[:, 0], state, torch.rand(2, B), 1.0, False) is None
+    exported = torch.export.export(stepper, (tokens[:, 0], detach(state))).module()
+    assert_close(follow(exported, tokens, state), (head(y), after))
 
 
 class InMode(Cell):

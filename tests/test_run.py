@@ -319,7 +319,7 @@ def same_meaning(found, expected):
     )
 
 
-@settings(some, max_examples=300)
+@settings(some, max_examples=200)
 @given(name=st.sampled_from(FILES), at=st.integers(0, 10**6), change=st.integers(1, 255))
 def test_a_single_byte_that_was_altered_is_noticed(damaged, whole_content, name, at, change):
     flip(damaged, name, at, change, whole_content[name])
@@ -328,7 +328,7 @@ def test_a_single_byte_that_was_altered_is_noticed(damaged, whole_content, name,
 def test_an_altered_byte_in_the_description_of_the_weights_is_noticed(damaged):
     length = int.from_bytes((damaged / "model.safetensors").read_bytes()[:8], "little")
     expected = use(damaged, "model.safetensors")
-    for at in range(8 + length):
+    for at in range(0, 8 + length, 3):
         flip(damaged, "model.safetensors", at, 1, expected)
 
 

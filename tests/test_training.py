@@ -354,12 +354,14 @@ def test_validation_carries_the_state_however_it_is_cut(tmp_path):
     (tmp_path / "text.txt").write_text(prose(1000))
     model = fit(tmp_path / "text.txt", tmp_path / "run", steps=60, lr=0.02)
     ids = model.task.source(model.config, "valid", None, None).ids
-    pieces, one = Windows(ids, 1, 5), Windows(ids, 1, 50)
+    pieces, one = Windows.of_tokens(ids, 1, 5), Windows.of_tokens(ids, 1, 50)
     carried = evaluate(model.task, pieces, CPU, FLOAT)
     assert carried["loss"] == pytest.approx(evaluate(model.task, one, CPU, FLOAT)["loss"], rel=1e-5)
     assert carried["tokens"] == len(ids) - 1
     reset = evaluate(model.task, pieces, CPU, FLOAT, reset=True)
-    alone = [evaluate(model.task, Windows(ids[at : at + 6], 1, 5), CPU, FLOAT) for at in range(0, len(ids) - 1, 5)]
+    alone = [
+        evaluate(model.task, Windows.of_tokens(ids[at : at + 6], 1, 5), CPU, FLOAT) for at in range(0, len(ids) - 1, 5)
+    ]
     assert reset["nats"] == pytest.approx(sum(sums["nats"] for sums in alone), rel=1e-5)
     assert reset["loss"] > 1.01 * carried["loss"]
 

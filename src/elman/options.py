@@ -1,5 +1,5 @@
 """Options: frozen dataclasses whose fields carry their own constraints, so that the command line, a TOML file and
-Python are checked in one place and every invalid value is reported at once.
+Python are checked alike and every invalid value is reported at once.
 
     decoder: Annotated[str, Choices(decoders)] = "soft"
     entropy_weight: Annotated[CountFloat, OnlyWith("decoder", "hard")] = 0.01
@@ -81,8 +81,8 @@ class NotWith(OnlyWith):
 
 @dataclass(frozen=True)
 class OpensFile:
-    """An option whose value may name a file that is opened. Of a run that was made elsewhere, `instead` takes the place
-    of a value for which `is_file` holds."""
+    """An option whose value may name a file that is opened. For a run that was made elsewhere, a value for
+    which `is_file` holds is replaced by `instead`."""
 
     instead: Any
     is_file: Callable[[Any], bool]
@@ -167,7 +167,6 @@ def _metadata(hint: Any, kind: type) -> Iterable[Any]:
         yield from (item for item in hint.__metadata__ if isinstance(item, kind))
     for part in get_args(hint):
         yield from _metadata(part, kind)
-
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:

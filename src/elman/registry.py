@@ -11,8 +11,8 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """The objects of one kind by name: those that the modules of a package declare, imported when they are first asked
-    for, and those of any other module that was imported, such as a user's own file.
+    """The objects of one kind by name: those that the modules of a package declare, imported when they are first
+    needed, and those of any other module that was imported, such as a user's own file.
 
     - what: the kind, for messages
     - package: its modules call `add` when they are imported
@@ -21,7 +21,6 @@ class Registry(Generic[T]):
     def __init__(self, what: str, package: str):
         self.what, self.package = what, package
         self._found: dict[str, T] = {}
-        self._complete = False
 
     def add(self, name: str, value: T) -> T:
         """Registers a value, which replaces one of the same name, and returns it."""
@@ -30,11 +29,8 @@ class Registry(Generic[T]):
 
     def all(self) -> dict[str, T]:
         """All values by name, in the order of the names."""
-        if not self._complete:
-            package = importlib.import_module(self.package)
-            for info in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{self.package}.{info.name}")
-            self._complete = True
+        for info in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
+            importlib.import_module(f"{self.package}.{info.name}")
         return dict(sorted(self._found.items()))
 
     def names(self) -> Iterable[str]:

@@ -28,39 +28,12 @@ from elman.errors import UserError
 
 GRADIENT_MODES = (torch.enable_grad, torch.enable_grad, torch.no_grad, torch.inference_mode)
 RANDOM = "a step that draws random numbers"
-RANDOM_FUNCTIONS = frozenset(
-    [
-        "rand",
-        "randn",
-        "randint",
-        "randperm",
-        "rand_like",
-        "randn_like",
-        "randint_like",
-        "normal",
-        "bernoulli",
-        "multinomial",
-        "poisson",
-        "binomial",
-        "dropout",
-        "dropout_",
-        "alpha_dropout",
-        "alpha_dropout_",
-        "feature_dropout",
-        "feature_alpha_dropout",
-        "native_dropout",
-        "rrelu",
-        "rrelu_",
-        "normal_",
-        "uniform_",
-        "random_",
-        "bernoulli_",
-        "exponential_",
-        "geometric_",
-        "cauchy_",
-        "log_normal_",
-    ]
-)
+RANDOM_FUNCTIONS = {
+    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli",
+    "multinomial", "poisson", "binomial", "dropout", "dropout_", "alpha_dropout", "alpha_dropout_", "feature_dropout",
+    "feature_alpha_dropout", "native_dropout", "rrelu", "rrelu_", "normal_", "uniform_", "random_", "bernoulli_",
+    "exponential_", "geometric_", "cauchy_", "log_normal_",
+}  # fmt: skip
 FIXED = ("recur", "project", "split", "_matrix")  # methods that a graph takes to be those of `Cell`
 
 _traces: WeakKeyDictionary[Cell, dict[Any, ModeGraphs | str]] = WeakKeyDictionary()
@@ -101,7 +74,8 @@ def signature(cell: Cell) -> tuple[Any, ...]:
 
 
 def redefines(cell: Cell) -> str | None:
-    """The method besides `step` that makes this cell's equation another than a backend takes it to be, if any."""
+    """A method besides `step` that this cell overrides, so that a backend would compute another equation; None if
+    there is none."""
     return next((name for name in FIXED if getattr(type(cell), name) is not getattr(Cell, name)), None)
 
 
@@ -112,7 +86,7 @@ def _trace_modes(cell: Cell) -> ModeGraphs:
     with _numpy_numbers_kept():
         for training in (True, False):
             try:
-                graphs[training] = _trace_mode(_copy(cell).train(training))
+                graphs[training] = _trace_mode(_copy(cell, training))
             except NotTraceable as reason:
                 reasons[training] = str(reason)
         if len(reasons) == 1:
@@ -121,7 +95,7 @@ def _trace_modes(cell: Cell) -> ModeGraphs:
         if reasons:
             raise NotTraceable(reasons[True])
         with torch.no_grad():
-            if _traced(_copy(cell)) != graphs[cell.training]:
+            if _traced(_copy(cell, None)) != graphs[cell.training]:
                 raise NotTraceable("a step that is another now than after train() or eval()")
     for parameter in {"_".join(matrix) for matrix in graphs[False].matrices} | graphs[False].vectors:
         if parameter not in dict(cell.named_parameters()):
@@ -129,12 +103,15 @@ def _trace_modes(cell: Cell) -> ModeGraphs:
     return ModeGraphs(graphs[True], graphs[False])
 
 
-def _copy(cell: Cell) -> Cell:
-    """A cell of its own with the same parameters and buffers, whose mode can be set."""
+def _copy(cell: Cell, training: bool | None) -> Cell:
+    """A copy with the same parameters and buffers, in this mode; None: as it is."""
     try:
-        return copy.deepcopy(cell, {id(value): value for value in (*cell.parameters(), *cell.buffers())})
+        copied = copy.deepcopy(cell, {id(value): value for value in (*cell.parameters(), *cell.buffers())})
+        if training is not None:
+            copied.train(training)  # as `Recurrent.train` calls it, and `Recurrent.eval`
     except Exception as error:
         raise NotTraceable(f"it cannot be copied: {type(error).__name__}: {error}") from error
+    return copied
 
 
 def _trace_mode(cell: Cell) -> Graph:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from elman.cli.answer_file import SEPARATORS, encoded
 from elman.cli.log import log
-from elman.cli.output import as_json, for_line, for_terminal
+from elman.cli.output import as_json, for_line
 from elman.cli.parameters import command
 from elman.data import table, table_reader
 from elman.data.content import content, encoding_name
@@ -21,6 +21,7 @@ from elman.decode.search import Search
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT, write
 from elman.options import CountInt, OnlyWith, check
+from elman.printable import printable
 from elman.tasks.answer import Answer
 from elman.tasks.capabilities import Predicts
 from elman.tasks.tables import TableSpec
@@ -87,11 +88,11 @@ def predict_(
     task = _predicting(model)
     decoding = _decoding(task, model, options, search, sampling)
     if options.file is None:
-        rows = asked = _lines(task, model, list(inputs), options.encoding)
+        rows = given = _lines(task, model, list(inputs), options.encoding)
     else:
         rows = _file(model, options.file, options)
-        asked = rows.renamed(_columns(task, model, rows, options.column))
-    kept = table.complete(asked, task.inputs, options.skip_bad)
+        given = rows.renamed(_columns(task, model, rows, options.column))
+    kept = table.complete(given, task.inputs, options.skip_bad)
     log(*kept.notes)
     answers = _joined(rows, kept, model.predict(kept, log, **decoding))
     if options.out is not None:
@@ -151,7 +152,7 @@ def _printed(task: Predicts, answer: Answer | None, json: bool, alone: bool) -> 
         return ""
     if json:
         return as_json(answer.values)
-    return for_terminal(task.text(answer)) if alone else for_line(task.line(answer))
+    return printable(task.text(answer)) if alone else for_line(task.line(answer))
 
 
 def _lines(task: Predicts, model: TrainedModel, inputs: list[str], encoding: str) -> Table:

@@ -56,7 +56,7 @@ def load(key: str) -> Corpus | None:
 
 def save(key: str, tokens: Tokenizer, blocks: Iterable[tuple[bool, np.ndarray]], reason: str) -> Corpus:
     """Stores a text, block by block, each with whether it belongs to the training split. The share of unknown tokens
-    becomes a note; `reason` says which tokens are unknown."""
+    becomes a note; `reason` is which tokens are unknown."""
     path = cache_path(FOLDER, key)
     aside = path.with_suffix(f".{os.getpid()}")
     dtype, sizes, unknown = token_dtype(len(tokens)), {True: 0, False: 0}, {True: 0, False: 0}
@@ -72,7 +72,7 @@ def save(key: str, tokens: Tokenizer, blocks: Iterable[tuple[bool, np.ndarray]],
         aside.replace(path.with_suffix(".ids"))
         stored: dict[str, Any] = {"length": sum(sizes.values()), "tokens": tokens.to_json()}
         if tokens.learned:
-            stored |= {"train": sizes[True], "notes": _unknown_shares(tokens, sizes, unknown, reason)}
+            stored |= {"train": sizes[True], "notes": _unknown_fractions(tokens, sizes, unknown, reason)}
         write(path.with_suffix(".json"), json.dumps(stored).encode())
     except OSError as error:
         raise cannot_write(path.with_suffix(".ids"), error) from error
@@ -89,9 +89,9 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-def _unknown_shares(tokens: Tokenizer, sizes: dict[bool, int], unknown: dict[bool, int], reason: str) -> list[str]:
+def _unknown_fractions(tokens: Tokenizer, sizes: dict[bool, int], unknown: dict[bool, int], reason: str) -> list[str]:
     if not any(unknown.values()):
         return []
     names = {True: f"of the {tokens.unit}s of the training split", False: "of the rest"}
-    shares = [f"{unknown[split] / sizes[split]:.1%} {name}" for split, name in names.items() if sizes[split]]
-    return [f"{' and '.join(shares)} are {tokens.decode([tokens.unknown or 0])}: {reason}"]
+    fractions = [f"{unknown[split] / sizes[split]:.1%} {name}" for split, name in names.items() if sizes[split]]
+    return [f"{' and '.join(fractions)} are {tokens.decode([tokens.unknown or 0])}: {reason}"]

@@ -23,9 +23,9 @@ HELD_OUT = ("valid", "test")
 def split(table: Table, by: str, options: TableOptions, wanted: Sequence[str] = ()) -> dict[str, Table]:
     """The splits train, valid and test; valid and test may be empty.
 
-    A column or a file may define a split. Any other is a share of the remaining rows, chosen by the hash of their value
-    in column `by`: it does not depend on their order, and equal values are in one split. `wanted` are the columns that
-    a file must have without a missing value. Notes are on the training split, after those of the table.
+    A column or a file may define a split. Any other is a fraction of the remaining rows, chosen by the hash of their
+    value in column `by`: it does not depend on their order, and equal values are in one split. `wanted` are the columns
+    that a file must have without a missing value. Notes are on the training split, after those of the table.
     """
     notes, given = list[str](), {name: _given(name, getattr(options, name)) for name in HELD_OUT}
     rest, found = _by_column(table, options, given, notes)
@@ -33,26 +33,26 @@ def split(table: Table, by: str, options: TableOptions, wanted: Sequence[str] = 
     for name, part in files.items():
         notes += part.notes
         found[name] = replace(part, notes=[])
-    shares = {n: share for n, share in given.items() if not isinstance(share, str) and n not in found}
-    found |= _by_hash(rest, by, shares)
+    fractions = {n: share for n, share in given.items() if not isinstance(share, str) and n not in found}
+    found |= _by_hash(rest, by, fractions)
     if not len(found["train"]):
         sizes = ", ".join(f"{name} {len(found[name]):,}" for name in HELD_OUT)
         raise UserError(
             f"none of the {len(table):,} rows of {table.name} is left to train on ({sizes}): give more rows"
         )
-    notes += _overlaps(found, by, [name for name in HELD_OUT if name not in shares])
+    notes += _overlaps(found, by, [name for name in HELD_OUT if name not in fractions])
     return {"train": found["train"].noted(*notes), **{name: found[name] for name in HELD_OUT}}
 
 
 def _given(name: str, text: str) -> float | str:
-    """A share, or the name of a file."""
+    """A fraction, or the name of a file."""
     try:
-        share = float(text)
+        fraction = float(text)
     except ValueError:
         return _existing(name, text)
-    if not 0 <= share < 1:
+    if not 0 <= fraction < 1:
         raise UserError(f"`{name}` {text} must be from 0 up to, not including, 1, or a file")
-    return share
+    return fraction
 
 
 def _existing(name: str, text: str) -> str:
@@ -64,7 +64,7 @@ def _existing(name: str, text: str) -> str:
         hint = similar(Path(text)) if text else ""
     except OSError:  # a name that is too long, for example
         hint = ""
-    raise UserError(f"`{name}` {text[:80]} is neither a share such as 0.1 nor a file{hint}")
+    raise UserError(f"`{name}` {text[:80]} is neither a fraction such as 0.1 nor a file{hint}")
 
 
 def _by_column(
@@ -105,20 +105,20 @@ def _read(path: str, table: Table, columns: list[str], options: TableOptions) ->
     return deduplicated(part, columns) if options.deduplicate else part
 
 
-def _by_hash(table: Table, by: str, shares: dict[str, Any]) -> dict[str, Table]:
-    """Splits of the table with these shares; the rest is train."""
-    if sum(shares.values()) >= 1:
-        text = " and ".join(f"`{name}` {share:g}" for name, share in shares.items())
+def _by_hash(table: Table, by: str, fractions: dict[str, Any]) -> dict[str, Table]:
+    """Splits of the table with these fractions; the rest is train."""
+    if sum(fractions.values()) >= 1:
+        text = " and ".join(f"`{name}` {share:g}" for name, share in fractions.items())
         raise UserError(f"{text} leave nothing to train on: together they must be below 1")
-    test = shares.get("test", 0.0)
-    held_out = test + shares.get("valid", 0.0)
+    test = fractions.get("test", 0.0)
+    held_out = test + fractions.get("valid", 0.0)
     hashes = [_hash(value) for value in table.column(by)]
     rows = {
         "train": [row for row, value in enumerate(hashes) if value >= held_out],
         "valid": [row for row, value in enumerate(hashes) if test <= value < held_out],
         "test": [row for row, value in enumerate(hashes) if value < test],
     }
-    found = {name: table.take(own) for name, own in rows.items() if name == "train" or name in shares}
+    found = {name: table.take(own) for name, own in rows.items() if name == "train" or name in fractions}
     return {name: part if name == "train" else replace(part, notes=[]) for name, part in found.items()}
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-
 from elman.data.bad_rows import BadRows
 from elman.data.builtin import PREFIX as BUILTIN
 from elman.data.builtin import generate
@@ -15,7 +14,7 @@ from elman.data.hub import PREFIX as HUB
 from elman.data.hub import read_hub
 from elman.data.table import Table
 from elman.errors import UserError
-from elman.options import Choices
+from elman.options import Choices, OpensFile
 
 AUTO = "auto"
 
@@ -35,7 +34,7 @@ class TableOptions:
     annotations of images. auto: by the content of the file, and its suffix."""
     encoding: str = "utf-8"
     """Character encoding of text: utf-8, latin-1, cp1252, utf-16, ..."""
-    images: str | None = None
+    images: Annotated[str | None, OpensFile(None, lambda name: name is not None)] = None
     """Folder or zip of the images that a table names. Default: searched next to the table."""
     header: bool | None = None
     """Whether the first row names the columns. Default: yes in csv and tsv, no in pairs."""
@@ -45,10 +44,19 @@ class TableOptions:
     """Keep the first of identical rows."""
     split: str | None = None
     """The column with the split of each row: train, valid or test. Default: a column named split."""
-    valid: str = "0.1"
+    valid: Annotated[str, OpensFile("0", lambda text: not _is_share(text))] = "0.1"
     """Share of the rows for validation, or a file with such rows."""
-    test: str = "0.1"
+    test: Annotated[str, OpensFile("0", lambda text: not _is_share(text))] = "0.1"
     """Share of the rows held out for testing, or a file with such rows."""
+
+
+def _is_share(text: str) -> bool:
+    """Whether the text is a number, and no name of a file."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read(paths: list[str], options: TableOptions, like: Table | None = None) -> Table:

@@ -75,7 +75,8 @@ class Sampling:
         Probabilities need not sum to 1."""
         cumulative = probabilities.cumsum(-1)
         # scaled by the sum, so that neither rounding nor a filter selects a token of probability 0
-        return torch.searchsorted(cumulative, uniform * cumulative[..., -1:], right=True).squeeze(-1)
+        token = torch.searchsorted(cumulative, uniform * cumulative[..., -1:], right=True).squeeze(-1)
+        return token.clamp(max=probabilities.shape[-1] - 1)  # beyond the last where probabilities are NaN
 
 
 def sample(

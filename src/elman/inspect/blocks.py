@@ -109,4 +109,4 @@ class ImageStrip(Drawn):
     @cached_property
     def thumbnail(self) -> Image.Image:
         """The image, small; opened once."""
-        return self.image.small(THUMBNAIL)
+        return self.image.thumbnail(THUMBNAIL)

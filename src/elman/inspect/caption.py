@@ -2,10 +2,12 @@
 captions."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from elman.data.image import LazyImage
 from elman.inspect.attention_strip import PAGE, strip
 from elman.inspect.blocks import Block, Chart, ImageStrip, Table
 from elman.inspect.chart import COLOURS, axes, styled
@@ -14,9 +16,9 @@ from elman.inspect.display import shortened
 from elman.inspect.panel import Panel
 from elman.inspect.predictions import Predictions
 from elman.inspect.report_options import ReportOptions
-from elman.metrics.captions import Described, pointed_captions
-from elman.metrics.pointing import Pointed, figures
-from elman.tasks.answer import Answer
+from elman.metrics.captions import CaptionScores
+from elman.metrics.pointing import Pointing, pointing_metrics
+from elman.tasks.caption import pointings
 from elman.training.trained_model import TrainedModel
 
 TAKES = ("text", "length")
@@ -29,7 +31,7 @@ def panels(model: TrainedModel, options: ReportOptions) -> Iterator[Panel]:
     here = Predictions(model, options)
     captioned = CaptionedImages(here)
     yield scores_panel(here, captioned)
-    if found := captioned.pointed():
+    if found := captioned.pointings():
         yield attention_panel(found, options.no_text)
     if not options.no_text:
         ordered = hardest(captioned)
@@ -38,7 +40,7 @@ def panels(model: TrainedModel, options: ReportOptions) -> Iterator[Panel]:
     yield from training(model.run, options.log)
 
 
-class CaptionedImages(Described):
+class CaptionedImages(CaptionScores):
     """Each image once, with its caption and all references in the whole table. Rows are of the whole table.
 
     - answers: by row
@@ -47,18 +49,16 @@ class CaptionedImages(Described):
     def __init__(self, here: Predictions):
         first = {image.name: row for row, image in reversed(list(enumerate(here.whole.columns["image"])))}
         chosen = {image.name: row for row, image in reversed(list(enumerate(here.column("image"))))}
-        self.answers: dict[int, Answer] = {first[name]: here.answers[row] for name, row in sorted(
-            chosen.items(), key=lambda each: each[1])}  # fmt: skip
-        self.words = here.spec.tokenizer.unit == "word"
+        ordered = sorted(chosen.items(), key=lambda each: each[1])
+        self.answers = {first[name]: replace(here.answers[row], row=first[name]) for name, row in ordered}
+        self.spec = here.spec
         super().__init__(here.whole, {row: answer["caption"] for row, answer in self.answers.items()})
 
-    def pointed(self) -> list[Pointed]:
-        """The attention on the object that each noun names, where the images know their objects and tokens are
-        words."""
-        attended = {row: answer.attention for row, answer in self.answers.items()} if self.words else {}
-        return [each for some in pointed_captions(self.rows, self.said, attended).values() for each in some]
+    def pointings(self) -> list[Pointing]:
+        """The attention on the object that each noun names, where images know their objects and tokens are words."""
+        return [each for some in pointings(self.rows, self.answers.values(), self.spec).values() for each in some]
 
-    def image(self, row: int):
+    def image(self, row: int) -> LazyImage:
         """The image of a row."""
         return self.rows.columns["image"][row]
 
@@ -76,16 +76,16 @@ class CaptionedImages(Described):
 
 def hardest(captioned: CaptionedImages) -> list[int]:
     """The rows, those with a caption known to be false first, then by CIDEr-D."""
-    return sorted(captioned.said, key=lambda row: (captioned.true(row) is not False, captioned.cider(row)))
+    return sorted(captioned.predictions, key=lambda row: (captioned.is_true(row) is not False, captioned.cider(row)))
 
 
 def scores_panel(here: Predictions, captioned: CaptionedImages) -> Panel:
     """BLEU, CIDEr-D and the fraction of true captions; and the loss with teacher forcing."""
-    scores = captioned.figures()
+    scores = captioned.metrics()
     total, tokens = here.loss(list(range(len(here))))
     unit = here.spec.tokenizer.unit
     summary = (
-        f"BLEU-4 is {scores['bleu4']:.1f} and CIDEr-D {scores['cider']:.2f} over {scores['pictures']:,} images, "
+        f"BLEU-4 is {scores['bleu4']:.1f} and CIDEr-D {scores['cider']:.2f} over {scores['images']:,} images, "
         "decoded greedily, against all captions of each image"
     )
     summary += f"; {scores['true']:.0%} of the captions are true. " if "true" in scores else ". "
@@ -115,20 +115,20 @@ def scores_chart(captioned: CaptionedImages, groups: dict[str, dict]) -> Figure:
     left.grid(False, axis="x")
     if len(groups) > 1:
         left.legend()
-    found = [captioned.cider(row) for row in captioned.said]
+    found = [captioned.cider(row) for row in captioned.predictions]
     right.hist(found, bins=np.linspace(0, max(1.0, *found), 31), color=COLOURS[0])
     right.set(xlabel="CIDEr-D of a caption", ylabel="images")
     return figure
 
 
-def attention_panel(found: Sequence[Pointed], no_text: bool) -> Panel:
+def attention_panel(found: Sequence[Pointing], no_text: bool) -> Panel:
     """How much of the attention is on the object that a noun names, when it is generated."""
-    scores = figures(list(found))
-    on_object, uniform, hits = (scores[name] for name in ("attention", "attention_chance", "attention_hits"))
-    by_word: dict[str, list[Pointed]] = {}
+    scores = pointing_metrics(list(found))
+    on_object, uniform, hits = scores.values()
+    by_word: dict[str, list[Pointing]] = {}
     for each in found:
         by_word.setdefault(each.word, []).append(each)
-    rows = [[word, len(some), *figures(some).values()] for word, some in sorted(by_word.items())]
+    rows = [[word, len(some), *pointing_metrics(some).values()] for word, some in sorted(by_word.items())]
     summary = (
         f"When a noun is generated that names an object of the image, {on_object:.0%} of the attention is on that "
         f"object, {on_object / uniform:.1f} times that of uniform attention ({uniform:.0%}). The position of the "
@@ -157,7 +157,7 @@ def attention_chart(rows: list[list]) -> Figure:
 
 def strips_panel(captioned: CaptionedImages, ordered: Sequence[int], seed: int) -> Panel:
     """The attention of some captions: a few at random, then the worst."""
-    drawn = np.random.default_rng(seed).permutation(sorted(captioned.said))[:DRAWN].tolist()
+    drawn = np.random.default_rng(seed).permutation(sorted(captioned.predictions))[:DRAWN].tolist()
     worst = [row for row in ordered if row not in drawn][:DRAWN]
     strips = [captioned.strip(number, row) for number, row in enumerate((*drawn, *worst), 1)]
     about = f"{len(drawn)} random images" + (f", then the {len(worst)} with the worst captions" if worst else "")
@@ -174,15 +174,16 @@ def strips_panel(captioned: CaptionedImages, ordered: Sequence[int], seed: int) 
 def hardest_panel(captioned: CaptionedImages, ordered: Sequence[int]) -> Panel:
     """The images with captions that are false, or of the lowest CIDEr-D."""
     worst = ordered[:HARDEST]
-    known = captioned.true(worst[0]) is not None
+    known = captioned.is_true(worst[0]) is not None
     marks = {True: "yes", False: "no", None: ""}
     rows = [
-        [captioned.image(row).small(PAGE), captioned.cider(row), *([marks[captioned.true(row)]] if known else []),
-         shortened(captioned.said[row]), shortened(captioned.reference(row))] for row in worst
+        [captioned.image(row).thumbnail(PAGE), captioned.cider(row),
+         *([marks[captioned.is_true(row)]] if known else []),
+         shortened(captioned.predictions[row]), shortened(captioned.reference(row))] for row in worst
     ]  # fmt: skip
     what = "captions that are false, then of the lowest CIDEr-D" if known else "captions of the lowest CIDEr-D"
     summary = f"The {len(rows)} of {len(ordered):,} images with {what}."
-    found = [{"image": captioned.names[row], "cider": captioned.cider(row), "caption": captioned.said[row],
+    found = [{"image": captioned.names[row], "cider": captioned.cider(row), "caption": captioned.predictions[row],
               "references": captioned.references[captioned.names[row]]} for row in worst]  # fmt: skip
     head = ["", "CIDEr\u2011D", *(["true"] if known else []), "caption", "reference"]
     return Panel("hardest", "Worst captions", summary, {"images": found}, [Table(head, rows)])

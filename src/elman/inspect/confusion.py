@@ -20,7 +20,7 @@ CORRECT, WRONG = (79, 168, 96), (224, 82, 90)
 class Confusion:
     """Counts (K, K): rows are targets, columns predictions. Precision, recall and F1 are (K,), NaN where undefined."""
 
-    labels: Sequence[str]
+    labels: tuple[str, ...]
     counts: np.ndarray
     unit: str
 
@@ -137,7 +137,7 @@ def confusion(targets: Sequence[str], predictions: Sequence[str], labels: Sequen
     counts = np.zeros((len(labels), len(labels)), int)
     for target, prediction in zip(targets, predictions, strict=True):
         counts[indices[target], indices[prediction]] += 1
-    return Confusion(labels, counts, unit)
+    return Confusion(tuple(labels), counts, unit)
 
 
 def draw_matrix(axis: Any, fractions: np.ndarray, names: Sequence[str], straight: int, aspect: str = "auto") -> list:

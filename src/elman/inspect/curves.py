@@ -51,11 +51,11 @@ def training(run: Run, log: Log) -> Iterator[Panel]:
 @styled
 def curves(runs: Sequence[Run]) -> Panel:
     """Loss, gradient norm, learning rate, throughput and clipping over the seconds of training."""
-    logs = {str(run.path): columns(run) for run in runs}
+    logs = [columns(run) for run in runs]
     unit, nats = _units(runs)
     figure, grid = axes(10.0, 7.2, 3, 2)
     losses, *others = grid.ravel()
-    for number, (run, log) in enumerate(zip(runs, logs.values(), strict=True)):
+    for number, (run, log) in enumerate(zip(runs, logs, strict=True)):
         kept, colour = thin(log["seconds"]), COLOURS[number % len(COLOURS)]
         label = {} if len(runs) > 1 else {"label": "training"}
         losses.plot(log["seconds"][kept], log["loss"][kept], color=colour, alpha=0.55, linewidth=1, **label)
@@ -70,10 +70,10 @@ def curves(runs: Sequence[Run]) -> Panel:
                 axis.set_ylim(-0.02, 1.02)
     losses.set(title=f"loss, {nats}per {unit}", xlabel="seconds")
     losses.legend()
-    if any((log["grad_norm"] > 0).any() for log in logs.values()):
+    if any((log["grad_norm"] > 0).any() for log in logs):
         others[0].set_yscale("log")
     rows, metrics = [], {}
-    for run, log in zip(runs, logs.values(), strict=True):
+    for run, log in zip(runs, logs, strict=True):
         summary = run.summary()
         metrics[run.path.name] = {"summary": summary} | {name: values[thin(values)] for name, values in log.items()}
         rows.append([run.path.name, _cell(run), *(summary.get(name, "") for name in ("parameters", LOSS, "val_bits")),
@@ -90,7 +90,7 @@ def _units(runs: Sequence[Run]) -> tuple[str, str]:
     return " or ".join(dict.fromkeys(task.unit for task in tasks)), "nats " * all(task.nats for task in tasks)
 
 
-def summary_of(runs: Sequence[Run], logs: dict[str, Columns], unit: str) -> str:
+def summary_of(runs: Sequence[Run], logs: Sequence[Columns], unit: str) -> str:
     """The last losses of one run, or the best of several, in a sentence."""
     best = {run.path.name: run.summary().get(LOSS) for run in runs}
     known = {name: loss for name, loss in best.items() if loss is not None}
@@ -98,7 +98,7 @@ def summary_of(runs: Sequence[Run], logs: dict[str, Columns], unit: str) -> str:
         first = min(known, key=lambda name: known[name])
         rest = ", ".join(f"{name} {known[name]:.4f}" for name in known if name != first)
         return f"{first} has the lowest validation loss, {known[first]:.4f} {unit}" + (f"; {rest}." if rest else ".")
-    log = next(iter(logs.values()))
+    log = logs[0]
     clipped = float(np.nanmean(log["clipped"])) if "clipped" in log else math.nan
     text = f"The last training loss is {log['loss'][-1]:.3f} {unit}"
     text += f", the best validation loss {min(known.values()):.3f}" if known else ""
@@ -111,5 +111,6 @@ def _rounded(value: Any) -> Any:
 
 def _cell(run: Run) -> Any:
     """The name of its cell."""
-    cell = run.config.spec.get("options", {}).get("cell")
-    return cell.get("name") if isinstance(cell, dict) else cell
+    options = run.config.spec.get("options")  # JSON that nothing has checked yet
+    cell = options.get("cell") if isinstance(options, dict) else None
+    return str(cell.get("name")) if isinstance(cell, dict) else ""

@@ -103,7 +103,7 @@ def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (left * singular)[:, :2], singular[:2] ** 2 / max(float((singular**2).sum()), 1e-30)
 
 
-def states_panel(column: str, role: str, labels: Sequence[str], vectors: np.ndarray) -> Panel:
+def states_panel(column: str, role: str, labels: tuple[str, ...], vectors: np.ndarray) -> Panel:
     """What each label adds to the initial state, (K, N), on two axes."""
     points, variance = principal_components(vectors)
     distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)

@@ -1,7 +1,7 @@
 """Properties of the characters of any text: lines, words, letters.
 
-Each is a function of the text that returns the values and where they are known; its docstring is the meaning. A text may
-have been cut out of another, so that its first line, its first word and its end are not known.
+Each is a function of the text that returns the values and where they are known; its docstring is the meaning. A text
+may have been cut out of another, so that its first line, its first word and its end are not known.
 """
 
 import re

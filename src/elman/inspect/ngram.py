@@ -82,8 +82,8 @@ class NGram:
             self.highest.append(Discounted.of(counts, context, contexts))
 
     def nats(self, ids: np.ndarray) -> np.ndarray:
-        """(order, T): -log of the probability of each token given the n - 1 before it, for each order n. Where there are
-        only k before it, the orders above k + 1 have the value of order k + 1."""
+        """(order, T): -log of the probability of each token given the n - 1 before it, for each order n. Where only k
+        are before it, the orders above k + 1 have the value of order k + 1."""
         ids = self._checked(ids)
         nats = np.zeros((self.order, len(ids)))
         history, below = np.zeros(len(ids) + 1, np.int64), np.full(len(ids) + 1, 1 / self.vocabulary)
@@ -110,7 +110,7 @@ class NGram:
         return drawn
 
     def _draw(self, histories: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-        """A token for each row: with the probability that an order keeps, one of its own, else one of the order below."""
+        """A token for each row: with the probability that an order keeps, one of its own, else one of a lower order."""
         tokens = rng.integers(self.vocabulary, size=len(histories[0]))
         rows = np.arange(len(tokens))  # those without a token from an order above
         for k in reversed(range(len(histories))):

@@ -1,5 +1,5 @@
-"""Spans of plain text: quotations and brackets, paragraph by paragraph, so that an unmatched quote affects no other; and
-lines that are labels, such as the name of a speaker."""
+"""Spans of plain text: quotations and brackets, by paragraph, so that an unmatched quote affects no other; and lines
+that are labels, such as the name of a speaker."""
 
 import re
 

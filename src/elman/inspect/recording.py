@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from elman.cells.tap import record
+from elman.errors import UserError
 
 TOP = 5  # predictions kept per step
 CHUNK = 1000  # steps computed together
@@ -63,6 +64,8 @@ def read(network: Any, ids: np.ndarray, keep: Callable[[str], bool] = lambda add
             values = {address: _empty((steps, value.shape[-1]), size) for address, value in wanted.items()}
         for address, value in wanted.items():
             torch.from_numpy(values[address])[begin:end] = value.cpu()
+    if not nats[1:].isfinite().all():
+        raise UserError("the loss of the model on this text is not finite: there is nothing to inspect")
     return Recording(
         np.asarray(ids), values, nats.numpy(), torch.cat(top).numpy(), torch.cat(probabilities).numpy()
     )  # fmt: skip

@@ -57,12 +57,12 @@ class Brackets:
         elif (opener := OPENED_BY[char]) in self._kinds:
             if self._counts[opener]:
                 self._close(opener, at)
-            else:  # it was opened before the text began
+            else:  # opened before the start of the text
                 self._found.doubt(self._start, at + 1, self._kinds[opener])
                 self._start = at + 1
 
     def reset(self, at: int, closes: bool = False) -> None:
-        """No bracket is open at this position: open ones are unmatched, but with `closes` the outermost is closed here."""
+        """At this position no bracket is open: open ones are unmatched; with `closes` the outermost is closed here."""
         for number, (char, start) in enumerate(self._open):
             if closes and number == 0:
                 self._found.add(self._kinds[char], start, at)

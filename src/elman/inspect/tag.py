@@ -69,9 +69,9 @@ def confusion_panel(here: Predictions, sentences: Sequence[TaggedSentence], foun
     vocabulary: Vocabulary = here.spec.words
     correct: dict[bool, list[bool]] = {True: [], False: []}
     for each in sentences:
-        numbers = vocabulary.numbers(each.words)
-        for number, target, other in zip(numbers.tolist(), each.targets, each.predictions, strict=True):
-            correct[number != 0].append(target == other)
+        indices = vocabulary.indices(each.words)
+        for index, target, other in zip(indices.tolist(), each.targets, each.predictions, strict=True):
+            correct[index != 0].append(target == other)
     groups = (("known words", correct[True]), ("words with at most one occurrence in training", correct[False]))
     accuracies = [f"{sum(marks) / len(marks):.1%} for {len(marks):,} {name}" for name, marks in groups if marks]
     metrics = {"known": [sum(correct[True]), len(correct[True])], "unknown": [sum(correct[False]), len(correct[False])]}

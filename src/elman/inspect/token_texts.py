@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 
-from elman.tokenizers.tokenizer import Tokenizer, lowered
+import numpy as np
+
+from elman.tokenizers.tokenizer import Tokenizer, lowercase
 from elman.tokenizers.vocabulary_tokenizer import VocabularyTokenizer
 
 
-def token_texts(tokenizer: Tokenizer, text: str, ids: Sequence[int]) -> list[str]:
+def token_texts(tokenizer: Tokenizer, text: str, ids: Sequence[int] | np.ndarray) -> list[str]:
     """The tokens (T,) of a text as they stand in it, unknown ones included."""
     if isinstance(tokenizer, VocabularyTokenizer):
-        alone = tokenizer.alone(text)
-        found = list(tokenizer.pieces(lowered(alone) if tokenizer.lower else alone))[: len(ids)]
+        own = tokenizer.with_lead(text)
+        found = list(tokenizer.split(lowercase(own) if tokenizer.lower else own))[: len(ids)]
     else:
         decode = tokenizer.decoder()
         found = [decode(int(token)) for token in ids]

@@ -88,14 +88,14 @@ def hardest_panel(scored: ScoredTranslations) -> Panel:
     """The translations of lowest chrF."""
     every = sorted((scored.sentence(source), source) for source in scored.sources)
     worst, median = every[:HARDEST], every[len(every) // 2][0]
-    rows = [[score, *(shortened(text) for text in (source, scored.translations[source], scored.references[source][0]))]
+    rows = [[score, *(shortened(text) for text in (source, scored.predictions[source], scored.references[source][0]))]
             for score, source in worst]  # fmt: skip
     summary = (
         f"The {len(rows)} of {len(every):,} sources whose translations have the lowest chrF (0 to 100, the F-score of "
         f"character n-grams of order 1 to 6). The median is {median:.0f}."
     )
     metrics = {"sentences": [
-        {"chrf": score, "source": source, "translation": scored.translations[source],
+        {"chrf": score, "source": source, "translation": scored.predictions[source],
          "references": scored.references[source]} for score, source in worst
     ]}  # fmt: skip
     return Panel("hardest", "Worst translations", summary, metrics,

@@ -1,9 +1,9 @@
 """Scores of units for properties of the text, such as being inside a string.
 
-Binary properties are scored by the area under the ROC curve (AUC; 0.5 for an uninformed unit), numeric ones by Spearman's
-rank correlation. A unit is chosen on the first half of a text and scored on the second. Baselines are the best unit of
-an untrained network, chosen in the same way, and the best for labels shifted along the text; a linear probe over all
-units finds what is distributed over them.
+Binary properties are scored by the area under the ROC curve (AUC; 0.5 for an uninformed unit), numeric ones by the rank
+correlation of Spearman. A unit is chosen on the first half of a text and scored on the second. Baselines are the best
+unit of an untrained network, chosen in the same way, and the best for labels shifted along the text; a linear probe
+over all units finds what is distributed over them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ def concatenated(values: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """The ranks (T, U) of each column of float16 values (T, U), from 0 to 1; tied values have the mean of their ranks."""
+    """The ranks (T, U) of each column of float16 values (T, U), from 0 to 1; ties have their mean rank."""
     found = np.empty(values.shape[::-1], np.float32)
     for unit, column in enumerate(np.ascontiguousarray(values.astype(np.float16, copy=False).T)):
         bits = column.view(np.int16).astype(np.int64)

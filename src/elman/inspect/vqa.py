@@ -15,7 +15,7 @@ from elman.inspect.display import quoted, shortened
 from elman.inspect.panel import Panel
 from elman.inspect.predictions import Predictions
 from elman.inspect.report_options import ReportOptions
-from elman.metrics.groups import parted
+from elman.metrics.grouping import grouped
 from elman.training.trained_model import TrainedModel
 
 TAKES = ("text", "length")
@@ -51,7 +51,7 @@ def accuracy_panel(here: Predictions) -> Panel:
         low, high = (f"“{shortened(kind, 40)}” ({kinds[kind]['accuracy']:.0%})" for kind in (ordered[0], ordered[-1]))
         summary += f" It is highest for questions of the kind {high}, lowest for {low}."
     counts = {name: len(rows) for column in here.task.metrics_by
-              for name, rows in parted(here.table, column, range(len(here))).items()}  # fmt: skip
+              for name, rows in grouped(here.table, column, range(len(here))).items()}  # fmt: skip
     groups = {"all": found} | kinds | {f"{pair} pairs": each for pair, each in pairs.items()}
     sizes = {"all": len(here)} | counts | {f"{pair} pairs": counts[pair] for pair in pairs}
     rows = [[shortened(name, 40), sizes[name], *(each[given] for given in INPUTS)] for name, each in groups.items()]
@@ -79,7 +79,7 @@ def accuracy_chart(groups: dict[str, dict[str, float]]) -> Figure:
 def confusions(here: Predictions) -> dict[str, Confusion]:
     """Of each kind of question, or of all under ""."""
     targets, predictions = here.column("answer"), [answer["answer"] for answer in here.answers]
-    kinds = parted(here.table, "kind", range(len(here))) or {"": range(len(here))}
+    kinds = grouped(here.table, "kind", range(len(here))) or {"": range(len(here))}
     found = {}
     for kind, rows in kinds.items():
         some, predicted = [targets[row] for row in rows], [predictions[row] for row in rows]
@@ -145,8 +145,10 @@ def hardest_panel(here: Predictions) -> Panel:
     wrong.sort(key=lambda row: -here.answers[row]["probability"])
     worst = wrong[:HARDEST]
     questions, targets, answers = here.column("question"), here.column("answer"), here.answers
-    rows = [[here.column("image")[row].small(PAGE), shortened(questions[row]), shortened(answers[row]["answer"], 40),
-             answers[row]["probability"], shortened(targets[row], 40)] for row in worst]  # fmt: skip
+    rows = [
+        [here.column("image")[row].thumbnail(PAGE), *(shortened(text) for text in (questions[row], answers[row].first)),
+         answers[row]["probability"], shortened(targets[row])] for row in worst
+    ]  # fmt: skip
     summary = f"{len(wrong):,} of {len(here):,} answers are wrong"
     summary += f"; these are the {len(worst)} of highest probability." if worst else "."
     found = [{"image": here.column("image")[row].name, "question": questions[row], "answer": targets[row],

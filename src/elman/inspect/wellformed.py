@@ -14,8 +14,8 @@ BRACKET = r"(?P<open>[(\[{])|(?P<close>[)\]}])"
 ENDING = r"(?:\\[\s\S]|(?!(?P=quote))[^\\\n])*(?P<end>(?P=quote)|\\?\Z)?"
 STRING = rf"(?P<quote>[\"']){ENDING}"
 TRIPLE = r"(?P<triple>\"\"\"|''')(?:\\[\s\S]|[\s\S])*?(?:(?P=triple)|\Z)"
-# patterns, each matched in one pass over the text, so that nothing is found inside a comment or a string; plain text has
-# neither, and so a pass for brackets and one for quotes
+# patterns, each matched in one pass over the text, so that nothing is found inside a comment or a string; plain text
+# has neither, and so a pass for brackets and one for quotes
 LANGUAGES = {
     **dict.fromkeys(("text", "markdown"), (BRACKET, rf"(?P<quote>\"){ENDING}")),
     "python": (rf"#[^\n]*|{TRIPLE}|{STRING}|{BRACKET}",),

@@ -15,11 +15,11 @@ from elman.data.image import Box
 @dataclass(frozen=True)
 class Pointing:
     """A noun of a caption: the share of its attention on the objects that it mentions, that of uniform attention
-    (`chance`), and whether the centre of the position with the largest weight is on them."""
+    (`uniform`), and whether the centre of the position with the largest weight is on them."""
 
     word: str
     share: float
-    chance: float
+    uniform: float
     hit: bool
 
 
@@ -53,12 +53,12 @@ def pointing(weights: np.ndarray, tokens: Sequence[str], boxes: Iterable[tuple[i
 
 
 def pointing_metrics(found: list[Pointing]) -> dict[str, float]:
-    """attention, attention_chance and attention_hits: the means of share, chance and hit."""
+    """attention, attention_uniform and attention_hits: the means of share, uniform and hit."""
     if not found:
         return {}
     return {
         "attention": float(np.mean([each.share for each in found])),
-        "attention_chance": float(np.mean([each.chance for each in found])),
+        "attention_uniform": float(np.mean([each.uniform for each in found])),
         "attention_hits": float(np.mean([each.hit for each in found])),
     }
 

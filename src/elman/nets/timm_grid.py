@@ -144,7 +144,7 @@ def _check(name: str) -> None:
 
 
 def _cached(library: Any, name: str) -> dict[str, Any] | None:
-    """The file of the registry's weights if it was fetched before: the Hub is then not asked for a newer one."""
+    """The file of the registry's weights if it was fetched before: the Hub is then not queried for a newer one."""
     about = library.get_pretrained_cfg(name)
     where, file = about.hf_hub_id, about.hf_hub_filename or "model.safetensors"
     if not where or about.source or about.custom_load:

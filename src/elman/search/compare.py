@@ -45,7 +45,7 @@ def compare(
         raise UserError(f"{folder} exists: choose another `out`")
     unit, amount = training.span() or DEFAULT_SPAN
     first = replace(options, cell=cells[0])
-    spec = task.prepare(list(paths), first, amount if unit == "for" else None, training.seed).spec
+    spec: Any = task.prepare(list(paths), first, amount if unit == "for" else None, training.seed).spec
     chosen = replace(options, hidden=spec.hidden, embedding=spec.embedding, dropout=spec.dropout)
     wanted, trained = parameters(task, spec, cells[0], spec.hidden), []
     for cell in cells:

@@ -143,7 +143,7 @@ class Caption(ConditionalGeneration, kind="caption", summary="captions: an image
     accepts = {"image": (LazyImage,)}
     inputs = ("image",)
     metrics_by = ("pair",)
-    bucket_by = None  # the batch norms of a batch of one length would tell it
+    bucket_by = None  # the batch norms of a batch of one length would reveal it
     target = "caption"
     answer_name = "caption"
 

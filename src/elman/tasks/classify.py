@@ -183,9 +183,13 @@ class Classify(
     def wanted(self, read: Table, options: ClassifyOptions) -> dict[str, str | None]:
         """The images are the input where all else there is may be the label."""
         found = super().wanted(read, options)
-        seen = [name for name, values in read.columns.items() if any(isinstance(value, LazyImage) for value in values)]
-        others = {name for name in read.columns if name not in (SPLIT, options.split, *seen)}
-        return found | ({"text": seen[0]} if found["text"] is None and len(seen) == 1 >= len(others) else {})
+        image_columns = [
+            name for name, values in read.columns.items() if any(isinstance(value, LazyImage) for value in values)
+        ]
+        others = {name for name in read.columns if name not in (SPLIT, options.split, *image_columns)}
+        return found | (
+            {"text": image_columns[0]} if found["text"] is None and len(image_columns) == 1 >= len(others) else {}
+        )
 
     def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> ClassifySpec:
         train, options = splits["train"], common["options"]

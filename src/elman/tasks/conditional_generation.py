@@ -81,9 +81,9 @@ class ConditionalModel(Model, Previews):
         loss = mean
         if self.training:
             of_tokens = nats.new_zeros(target.shape).masked_scatter(mask, nats)
-            smoothing = self.label_smoothing
-            if smoothing:
-                loss = (1 - smoothing) * mean - smoothing * log_probabilities.mean()
+            epsilon = self.label_smoothing
+            if epsilon:
+                loss = (1 - epsilon) * mean - epsilon * log_probabilities.mean()
             loss = loss + self.penalty(decoded, of_tokens, mask)
         return Loss(loss, count, {"loss": mean * count})
 
@@ -170,7 +170,7 @@ class ConditionalGeneration(RowPrediction):
         self, model: TiedModel, batch: Batch, search: Search = Search(), sampling: Sampling = Sampling(),
         drawn: bool = False, seed: int = 0, **_: Any,
     ) -> list[Answer]:  # fmt: skip
-        """The generated text; score, by which texts are compared; `candidates` where more than one is asked for; and
+        """The generated text; score, by which texts are compared; `candidates` where more than one is wanted; and
         `truncated` where no end was reached. By beam search, or `drawn` by sampling."""
         limits = self.limits(batch)
         arguments = (model.stepper(), batch, len(limits), model.boundary, model.boundary, search)

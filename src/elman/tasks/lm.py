@@ -30,7 +30,7 @@ from elman.tasks.task import Dataset, Reading, Task, entropy
 from elman.tokenizers.options import TokenizerOptions
 from elman.tokenizers.tokenizer import Tokenizer
 
-SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
+SMALLEST_SPLIT = 64  # tokens: a loss over fewer is noise
 TOKENS = "char"  # unless given
 FIRST = 1000  # tokens among which is one that samples begin with
 COUNTED = 1_000_000  # tokens over which the unigram entropy is taken
@@ -205,7 +205,7 @@ def sizes(tokens: int, budget: float | None) -> tuple[int, float]:
     hidden, dropout = next((hidden, dropout) for limit, hidden, dropout in SIZES if budget <= limit)
     hidden = min([hidden, *(most for limit, most in SMALL_TEXTS if tokens < limit)])
     if tokens < SMALL_TEXTS[0][0] or tokens > budget * TOKENS_PER_SECOND / 2:
-        dropout = 0.0  # overfitted on purpose, or read so seldom that it cannot be overfitted
+        dropout = 0.0  # overfitted on purpose, or read so rarely that it cannot be overfitted
     return hidden, dropout
 
 

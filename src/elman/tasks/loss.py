@@ -30,11 +30,12 @@ class Loss:
 
 @dataclass(frozen=True)
 class Context:
-    """Where training is, for what depends on it.
+    """The position of a training, for what depends on it.
 
     - progress: from 0 to 1
     - step: updates so far
-    - generator: for random numbers that must not disturb those of training, or None for torch's own
+    - generator: of the random numbers of a validation or preview, on the CPU, so that they are the same each time and
+      on every device, and leave those of training as they are; None in training, for torch's own
     - batch: the first batch of the validation split, for a preview
     """
 

@@ -18,7 +18,7 @@ class NetworkOptions:
     """The recurrence: a name of `elman list cells`, with options as in lstm:forget_bias=0, or my_cell.py:MyCell."""
     hidden: PositiveInt | None = None
     """Units per layer."""
-    layers: Annotated[PositiveInt, at_most(1000)] = 1
+    layers: Annotated[PositiveInt, at_most(100)] = 1
     """Recurrent layers on top of each other."""
     embedding: PositiveInt | None = None
     """Size of a token's embedding."""

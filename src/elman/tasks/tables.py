@@ -54,7 +54,7 @@ class TableSpec(Spec):
 class TableTask(Task):
     """A task whose examples are the rows of a table.
 
-    A subclass names the `roles` that columns play, the first being the input by which rows are split, and says how a
+    A subclass names the `roles` that columns play, the first being the input by which rows are split, and defines how a
     row is encoded: `specify`, `encode_inputs`, `encode_targets`.
 
     - accepts: the types that a value of a role may have, where not text alone
@@ -78,7 +78,7 @@ class TableTask(Task):
 
     @abstractmethod
     def encode_targets(self, rows: Table, spec: Any, log: Log) -> dict[str, Field]:
-        """The fields that the loss needs besides."""
+        """The further fields that the loss needs."""
 
     def unigram_entropy(self, train: Rows) -> float | None:
         """See `Dataset`."""

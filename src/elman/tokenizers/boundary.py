@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 # the last end of a word for all tokenizers here: none has a token that continues from another character than a space
-# into a space or a line feed, or looks further ahead
+# into a space or a line feed, or depends on what follows
 BOUNDARY = re.compile(r".*\S(?=[ \n])", re.DOTALL)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as HFTokenizer
 
 SIZE = 4000
-MIN_FREQUENCY = 2  # of a pair that is merged
+MIN_FREQUENCY = 2  # of pairs
 CHUNK = 10_000  # characters passed to the library at once
 
 
@@ -110,7 +110,9 @@ def _check_model(model: Any) -> None:
         or len(merges) > stored.MAX_SYMBOLS
         or not all(_is_merge(pair, vocab) for pair in merges)
     ):
-        raise UserError("merges of a stored bpe tokenizer must be pairs of its vocab, merged in its vocab")
+        raise UserError(
+            "merges of a stored bpe tokenizer must be pairs of its vocab whose concatenation is in its vocab"
+        )
 
 
 def _is_merge(pair: Any, vocab: dict[str, Any]) -> bool:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-
 from elman.options import Choices, PositiveInt
 from elman.tokenizers import registry
 

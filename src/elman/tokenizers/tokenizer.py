@@ -27,7 +27,7 @@ class Tokenizer(ABC):
     - unit: what one token is, for messages
     - lead: prefix of a text of its own, so that its first word is encoded like the same word inside a text
     - learned: whether the vocabulary is learned from training text, so that other text may have unknown symbols
-    - min_size: smallest vocabulary that can be asked for, where it is learned
+    - min_size: smallest size of the vocabulary, where it is learned
     - lowercases: whether text can be lowercased
     - unknown: id of the token of all unknown symbols, None where there is none
     """

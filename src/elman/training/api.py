@@ -1,4 +1,4 @@
-"""Training from Python and from the command line: from a kind of task and data to a run folder."""
+"""Training, from Python and from the command line: a kind of task and data give a run folder."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ def train(
     if resume is not None and out is not None:
         raise UserError(f"`out` {out} and `resume` {resume} exclude each other: a run is resumed where it is")
     if resume is not None:
-        return go_on(task, named, options, Path(resume), reporter)
+        return resume_run(task, named, options, Path(resume), reporter)
     return begin(task, named, model, training, Path(out) if out else None, reporter)
 
 
@@ -66,7 +66,7 @@ def begin(
     model = task.build(data.spec)
     model.load_pretrained()
     for layer in model.layers():
-        layer.choose()  # a backend that refuses does so before anything is made
+        layer.choose()  # a backend that refuses does so before a folder is made
     config = RunConfig(
         kind=task.kind,
         spec=to_json(data.spec),
@@ -74,7 +74,7 @@ def begin(
         key=data.key,
         training=to_json(training),
     )
-    run = Run.create(out or free_path(f"{task.kind}-{_word(paths[0])}"), config)
+    run = Run.create(out or free_path(f"{task.kind}-{_name(paths)}"), config)
     return _run(TrainedModel(task, model, run), data, training, reporter)
 
 
@@ -84,15 +84,15 @@ def _budget(training: TrainOptions) -> float | None:
     return amount if unit == "for" else None
 
 
-def _word(path: str) -> str:
-    """What a run on this is called by."""
-    return re.sub(r"[^\w.-]+", "-", Path(path).stem.strip(".")) or "data"
+def _name(paths: list[str]) -> str:
+    """The name of a run on this data."""
+    return re.sub(r"[^\w.-]+", "-", Path(paths[0]).stem.strip(".") if paths else "") or "data"
 
 
-def go_on(
+def resume_run(
     task: Task, paths: list[str], given: Mapping[str, Any], path: Path, reporter: Reporter | None
 ) -> TrainedModel:
-    """The run in a folder, resumed. What is `given` must not change what the run is."""
+    """Resumes the run in a folder. Options that are `given` must not contradict those of the run."""
     run = Run.open(path)
     if run.config.kind != task.kind:
         raise UserError(f"{path} is a run of '{run.config.kind}', not of '{task.kind}'")
@@ -105,7 +105,7 @@ def go_on(
             ours = "the default" if value is None else value
             raise UserError(f"`{name}` {given[name]} differs from {ours}, with which {path} was trained so far: "
                             "leave it out, or begin a new run")  # fmt: skip
-    # what is left of the old span is in resume/; a run that was killed before it had one starts again
+    # the rest of the old span is in resume/; a run that was killed before it had one starts again
     span = dict.fromkeys(("for_", "epochs", "steps") if run.begun() else ())
     names = [field.name for field in fields(TrainOptions)]
     training = replace(training, **(span | {name: given[name] for name in given if name in names}))
@@ -120,7 +120,7 @@ def go_on(
 
 
 def _same_data(task: Task, paths: list[str], spec: Any, run: Run, seed: int) -> Dataset:
-    """The data of the run again, or the same given once more, read as it was then."""
+    """The data of the run, read again with its options; `paths` where it has moved."""
     named = paths or run.data_paths("PATH")
     data = task.prepare(named, spec.options, _budget(run.training(TrainOptions)), seed)
     where = ", ".join(named)

@@ -1,4 +1,4 @@
-"""Where to compute, and how exactly."""
+"""Device and precision."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ def find_device(name: str) -> torch.device:
         return accelerator if accelerator is not None and accelerator.type == "cuda" else torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).cpu()  # not every word that torch knows is a place for numbers
+        torch.zeros(1, device=device).cpu()  # not every device that torch can name holds data
     except (RuntimeError, AssertionError, NotImplementedError):
         usable = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
         raise UserError(f"no device '{name}' here: there is {', '.join(usable)}") from None
@@ -25,7 +25,7 @@ def find_device(name: str) -> torch.device:
 
 @dataclass(frozen=True)
 class Precision:
-    """In what the products are computed, and why."""
+    """The number type of the matrix products, and why it was chosen."""
 
     dtype: torch.dtype
     why: str
@@ -37,6 +37,6 @@ class Precision:
 def find_precision(name: str, device: torch.device) -> Precision:
     """The precision of that name; `auto` takes bfloat16 where the hardware has it."""
     if name != "auto":
-        return Precision(getattr(torch, name), "asked for")
+        return Precision(getattr(torch, name), "as given")
     has = bfloat16_hardware(device)
     return Precision(torch.bfloat16, has) if has else Precision(torch.float32, "no bfloat16 hardware")

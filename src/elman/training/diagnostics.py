@@ -1,4 +1,4 @@
-"""Diagnostics: what is wrong with a training, logged once each."""
+"""Diagnostics: warnings of a training that does not learn, each logged once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ EQUAL = 1e-3  # standard deviation over the rows below which a unit is the same 
 
 @dataclass
 class Diagnostics:
-    """Watches a training. unigram_entropy: see `Dataset`."""
+    """The warnings of a training. unigram_entropy: see `Dataset`."""
 
     unigram_entropy: float | None
     reported: set[str] = field(default_factory=set)

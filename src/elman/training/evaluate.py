@@ -1,4 +1,4 @@
-"""The means of a model's sums over a split."""
+"""Evaluation: the means of a model's sums over a split."""
 
 import math
 from dataclasses import dataclass
@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 
 from elman.data.source import Source, to
+from elman.tasks.loss import Context
 from elman.tasks.model import Model
 from elman.training.device import Precision
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """count: what the means are over; means: sum / count of every named sum, NaN where count is 0."""
+    """count: units (tokens, rows) that were evaluated; means: sum / count of every named sum, NaN where count is 0."""
 
     count: int
     means: dict[str, float]
@@ -27,17 +28,19 @@ class Evaluation:
 def evaluate(
     model: Model, source: Source, precision: Precision, batches: int | None = None, reset: bool = False
 ) -> Evaluation:
-    """Evaluates the first `batches` of a source, all when None. The state is carried from batch to batch; with `reset`
-    it is reset at each."""
+    """Evaluates the first `batches` of a source, all if None. The state is carried from batch to batch; with `reset` it
+    is reset before each. A model that draws random numbers from the context draws the same at every evaluation."""
     was_training = model.training
     model.eval()
     device, state, total = model.device, None, dict[str, torch.Tensor]()
+    context = Context(progress=1.0, generator=torch.Generator().manual_seed(0))
+    dtype = torch.float32 if device.type == "mps" else torch.float64  # which Metal has not
     for index in range(len(source) if batches is None else min(batches, len(source))):
         with torch.autocast(device.type, precision.dtype, enabled=precision.dtype != torch.float32):
-            loss = model.loss(to(source.batch(0, index), device), state)
+            loss = model.loss(to(source.batch(0, index), device), state, context)
         state = None if reset else loss.state
         for name, value in {"": loss.count, **loss.sums}.items():
-            total[name] = total.get(name, 0) + value.double()
+            total[name] = total.get(name, 0) + value.to(dtype)
     model.train(was_training)
     totals = {name: float(value) for name, value in total.items()}
     count = totals.pop("")

@@ -1,4 +1,4 @@
-"""What ends a training before its time: a signal, a loss that is not finite, data that cannot be read."""
+"""Early ends of a training: a signal, a loss that is not finite, data that cannot be read."""
 
 import shlex
 import signal
@@ -12,7 +12,7 @@ from elman.training.run import Run
 
 
 class Interrupted(Stopped):
-    """Training was asked to stop (Ctrl-C, SIGTERM) and is saved. `code` is the exit code that belongs to the signal."""
+    """Training was stopped by a signal (Ctrl-C, SIGTERM) and is saved. `code` is the exit code for this signal."""
 
     def __init__(self, number: int, task: Task, run: Run, step: int):
         command = f"elman train {task.kind} --resume {shlex.quote(str(run.path))}"
@@ -21,7 +21,7 @@ class Interrupted(Stopped):
 
 
 class Diverged(Stopped):
-    """The loss, its gradient or a weight is not finite; the message says at which step and what is kept."""
+    """The loss, its gradient or a weight is not finite; the message gives the step and the weights that are kept."""
 
     def __init__(self, step: int, what: str, kept: int, run: Run, lr: float, clip: float):
         super().__init__(
@@ -32,13 +32,13 @@ class Diverged(Stopped):
 
 @contextmanager
 def unreadable(save: Callable[[], None], run: Run) -> Iterator[None]:
-    """Data that cannot be read ends training; what was learned is kept."""
+    """Saves before an error of unreadable data ends training."""
     try:
         yield
     except Unreadable as error:
         save()
         raise UserError(
-            f"{error}; `skip_bad` leaves such rows out of a new run. What was learned is kept in {run.path}"
+            f"{error}; `skip_bad` leaves such rows out of a new run. the weights so far are kept in {run.path}"
         ) from None
 
 
@@ -54,7 +54,7 @@ def signals() -> Iterator[list[int]]:
 
     try:
         old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are another's business
+    except ValueError:  # only the main thread handles signals
         yield received
         return
     try:

@@ -1,13 +1,14 @@
-"""The training loop: one function, for every task."""
+"""The training loop, the same for every task. It knows `Loss`, and nothing else of a batch."""
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from elman.data.source import to
+from elman.data.source import Batch, Source, to
 from elman.errors import UserError
 from elman.recurrent.state import State, flatten, over, unflatten
 from elman.tasks.capabilities import Images, Measures, Previews
@@ -29,20 +30,20 @@ from elman.training.schedule import Schedule, Unit
 from elman.training.validation import Validation, due
 
 BETAS = (0.9, 0.99)
-ADAM = ("step", "exp_avg", "exp_avg_sq")  # its state of a parameter
+ADAM = ("step", "exp_avg", "exp_avg_sq")  # its state for a parameter
 DEFAULT_SPAN: tuple[Unit, float] = ("for", 300.0)
 INTERVAL = 1.0  # seconds between two lines of the log
 PREVIEWS = 8  # in a whole training
-MEASURED = 500  # rows whose answers are measured at the end
+MEASURED = 500  # rows whose metrics are computed at the end
 
 
 def train(
     task: Task, model: Model, data: Dataset, options: TrainOptions, run: Run, reporter: Reporter | None = None
 ) -> dict[str, Any]:
-    """Trains the model and fills the run folder; resumes where the folder has a resumable state.
+    """Trains the model and writes the run folder; resumes where the folder has a resumable state.
 
-    Returns the summary; the model then has its best weights. Raises Interrupted and Diverged; nothing that is not
-    finite is ever saved.
+    Returns the summary; the model then has its best weights. Raises Interrupted, and Diverged where a loss, gradient or
+    weight is not finite; no such weight is ever saved.
     """
     reporter, device = reporter or Silent(), find_device(options.device)
     precision = find_precision(options.precision, device)
@@ -51,7 +52,7 @@ def train(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr, BETAS, weight_decay=options.weight_decay, fused=device.type in ("cpu", "cuda")
     )
-    progress, state = _begin(model, optimizer, len(data.train), options, run, device)
+    progress, state = _begin(model, optimizer, data.train, options, run, device)
     schedule, diagnostics = progress.schedule, Diagnostics(data.unigram_entropy)
     workers = data.train.workers if options.workers is None else options.workers
     source = Prefetch(data.train, workers) if workers else data.train
@@ -64,7 +65,7 @@ def train(
         return schedule.progress(progress.seconds, progress.epoch + progress.index / len(source), progress.step)
 
     def check() -> None:
-        """Reads from the device whether all was finite since the beginning."""
+        """Raises Diverged where a loss, gradient or weight was not finite. Reads from the device."""
         step = meter.bad_step()
         if step is not None:
             raise Diverged(step, "the loss or the norm of its gradient", progress.best_step, run, lr, clip)
@@ -76,7 +77,7 @@ def train(
         run.save_resume(Checkpoint(dict(model.state_dict()), *tensors, progress, RandomStates.record()))
 
     def save_all() -> None:
-        """Saves everything, and the weights as the best if there are none."""
+        """Saves the resumable state, and the weights as the best where there are none."""
         check()
         meter.count_units(progress)
         save()
@@ -84,7 +85,7 @@ def train(
             run.save_model(model.state_dict(), {"step": progress.step, "val_loss": None})
 
     def validate() -> Evaluation | None:
-        """Evaluates the validation split; saves everything, and the weights as the best if they are."""
+        """Evaluates the validation split; saves the resumable state, and the weights where they are the best."""
         check()
         found = None
         if validation is not None:
@@ -98,7 +99,7 @@ def train(
         progress.validated = {
             "step": progress.step, "epoch": progress.epoch, "seconds": progress.seconds, "units": progress.units
         }  # fmt: skip
-        save()  # first: it says which weights are the best, should the next line not be reached
+        save()  # first: it records which weights are the best, in case the process ends before the next line
         if better:
             run.save_model(model.state_dict(), {"step": progress.step, "val_loss": loss})
         return found
@@ -110,17 +111,16 @@ def train(
             factor = schedule.factor(done(), progress.step, options.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = lr * factor
-            loss = torch.zeros((), device=device)
             for _ in range(options.accumulate):
                 if progress.index == 0:
                     state = None
-                asked = time.perf_counter()
+                requested = time.perf_counter()
                 batch = source.batch(progress.epoch, progress.index)
-                progress.waited += time.perf_counter() - asked
+                progress.waited += time.perf_counter() - requested
                 with torch.autocast(device.type, precision.dtype, enabled=precision.dtype != torch.float32):
                     result = model(to(batch, device), state, Context(done(), progress.step))
-                loss, state = result.mean, result.state
-                (loss / options.accumulate).backward()
+                state = result.state
+                (result.mean / options.accumulate).backward()
                 meter.add(result)
                 progress.index += 1
                 if progress.index == len(source):
@@ -133,7 +133,7 @@ def train(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             progress.step += 1
-            meter.update(progress.step, loss, norm, clip)
+            meter.update(progress.step, norm, clip)
             progress.busy += time.perf_counter() - started
 
             found, now = None, done()
@@ -149,7 +149,7 @@ def train(
                 for line in diagnostics.check(status) if validates else ():
                     reporter.log(line)
             if validates and options.preview and now >= next_preview:
-                _preview(model, data, progress, run, reporter)
+                _preview(model, data, Context(now, progress.step), run, reporter)
                 next_preview = now + 1 / PREVIEWS
             if received:
                 save_all()
@@ -167,9 +167,15 @@ def train(
 
 
 def _begin(
-    model: Model, optimizer: torch.optim.Optimizer, batches: int, options: TrainOptions, run: Run, device: torch.device
+    model: Model,
+    optimizer: torch.optim.Optimizer,
+    source: Source,
+    options: TrainOptions,
+    run: Run,
+    device: torch.device,
 ) -> tuple[Progress, State]:
-    """A new training, or the one in the folder with all it had."""
+    """Progress and carried state of a new training, or of the one in the folder, whose weights, optimizer and random
+    states are restored."""
     span = options.span()
     if not run.begun():
         progress = Progress(Schedule(*(span or DEFAULT_SPAN)))
@@ -177,30 +183,44 @@ def _begin(
         run.save_model(model.state_dict(), {"step": 0, "val_loss": None})
         return progress, None
     saved = run.load_resume()
-    progress = saved.progress
+    progress, batches = saved.progress, len(source)
     if progress.finished and span is None and run.summary().get("steps") == progress.step:
-        raise UserError(f"{run.path} is finished: say how much more with `for_`, `epochs` or `steps`")
+        raise UserError(f"{run.path} is finished: train it further with `for_`, `epochs` or `steps`")
     if progress.index >= batches:
         raise UserError(
             f"{run.path}/resume/training.json: progress.index {progress.index} is beyond the {batches} batches"
         )
     run.put_model(model, "last")
     _set_optimizer_tensors(optimizer, saved.optimizer, run)
+    if saved.state:
+        _check_state(model, to(source.batch(progress.epoch, progress.index), device), saved.state, run)
     saved.random.restore(f"{run.path}/resume/training.json")
     if span is not None:
         epochs = progress.epoch + progress.index / batches
         reached = {"for": progress.seconds, "epochs": epochs, "steps": progress.step}[span[0]]
         progress.schedule = Schedule(*span, start=reached, start_step=progress.step)
         progress.finished, progress.worse = False, 0
-    if progress.best_step == progress.step:  # should it have been killed between the two files
+    if progress.best_step == progress.step:  # the process may have ended between the two files
         run.save_model(saved.model, {"step": progress.step, "val_loss": progress.best})
     run.trim_log(progress.step)
-    # copied: where a tensor lies in memory decides how a product rounds, and a loaded one lies as in its file
+    # copied: the alignment in memory affects how a product rounds, and a loaded tensor is aligned as in its file
     return progress, over(unflatten(saved.state), lambda value: value.to(device, copy=True))
 
 
+@torch.no_grad()
+def _check_state(model: Model, batch: Batch, state: dict[str, Tensor], run: Run) -> None:
+    """Raises a UserError where a state is not of the shapes of the model's own. Runs the model, hence before the random
+    states are restored."""
+    model.eval()
+    own = flatten(model.loss(batch).state)
+    model.train()
+    forms = [{name: (value.shape, value.is_floating_point()) for name, value in each.items()} for each in (own, state)]
+    if forms[0] != forms[1]:
+        raise UserError(f"{run.path}/resume/state.safetensors does not fit the model of config.json")
+
+
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state by number of the parameter and name: `3.exp_avg`."""
+    """The state of the optimizer by parameter number and name: `3.exp_avg`."""
     state = optimizer.state_dict()["state"]
     return {f"{number}.{name}": value for number, values in state.items() for name, value in values.items()}
 
@@ -223,22 +243,24 @@ def _set_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
 
 
 def _backends(model: Model) -> str:
-    """What runs each recurrent layer, and why."""
+    """The backend of each recurrent layer, and why it was chosen."""
     chosen = dict.fromkeys(f"backend {layer.choose()}" for layer in model.layers())
     return "; ".join(chosen) or "no recurrent layer"
 
 
 @torch.no_grad()
-def _preview(model: Model, data: Dataset, progress: Progress, run: Run, reporter: Reporter) -> None:
+def _preview(model: Model, data: Dataset, context: Context, run: Run, reporter: Reporter) -> None:
+    """Reports a preview of the model; images are also written into the run folder."""
     if not isinstance(model, Previews):
         return
     batch = to((data.valid or data.train).batch(0, 0), model.device)
     model.eval()
-    preview = model.preview(Context(step=progress.step, batch=batch))
+    generator = torch.Generator().manual_seed(0)  # of its own: a preview does not change training
+    preview = model.preview(replace(context, batch=batch, generator=generator))
     model.train()
     path = None
     if isinstance(preview, Images):
-        path = run.save_preview(f"step-{progress.step:08d}.png", preview.png())
+        path = run.save_preview(f"step-{context.step:08d}.png", preview.png())
     if preview is not None:
         reporter.preview(preview, path)
 
@@ -247,8 +269,8 @@ def _summary(
     task: Task, model: Model, data: Dataset, validation: Validation | None, progress: Progress, device: torch.device,
     precision: Precision,
 ) -> dict[str, Any]:  # fmt: skip
-    """The final figures, of the best weights on the whole validation split, or on as much as takes a twentieth of the
-    time that training took."""
+    """The final values: those of the best weights on the validation split, or on the part of it that
+    `Validation.final_part` allows."""
     found, metrics = None, dict[str, Any]()
     if validation is not None:
         found = evaluate(model, validation.source, precision, validation.final_part(progress))

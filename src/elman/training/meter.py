@@ -1,4 +1,4 @@
-"""Counts what training reports, on the device of the model."""
+"""Sums over updates, kept on the device of the model."""
 
 import math
 
@@ -14,14 +14,14 @@ from elman.training.reporter import Status
 
 
 class Meter:
-    """Sums of the losses and updates since the last reading. Nothing is read back from the device in between.
+    """Sums of losses and updates since the last status. Nothing is read back from the device in between.
 
-    - unit: the name of what losses are the mean over
+    - unit: what losses are the mean over
     """
 
     def __init__(self, unit: str, device: torch.device, progress: Progress, done: float):
         self.unit, self.device, self.began, self.before = unit, device, progress.seconds, done
-        self.norm = self._zero()
+        self.norm, self.means = self._zero(), self._zero()  # means: of the batches of the next update
         self.first_bad = torch.full((), -1, device=device)
         self._restart(progress)
 
@@ -35,16 +35,19 @@ class Meter:
 
     def add(self, loss: Loss) -> None:
         """Adds the loss of a batch."""
+        self.means += loss.mean.detach()
         self.count += loss.count
         self.uncounted += loss.count.long()
         for name, value in loss.sums.items():
             self.sums[name] = self.sums.get(name, self._zero()) + value.detach()
 
-    def update(self, step: int, loss: Tensor, norm: Tensor, clip: float) -> None:
-        """Counts an update, whether its gradient was clipped, and the first whose loss or gradient is not finite."""
+    def update(self, step: int, norm: Tensor, clip: float) -> None:
+        """Counts an update with the batches added since the last, whether its gradient was clipped, and whether it is
+        the first whose loss or gradient is not finite."""
         self.norm, self.updates = norm, self.updates + 1
         self.clipped += norm > clip
-        bad = ~torch.isfinite(norm + loss.detach()) & (self.first_bad < 0)
+        bad = ~torch.isfinite(norm + self.means) & (self.first_bad < 0)
+        self.means = self._zero()
         self.first_bad = torch.where(bad, step, self.first_bad)
 
     def bad_step(self) -> int | None:
@@ -60,14 +63,14 @@ class Meter:
         progress.units += units
 
     def seconds(self, progress: Progress) -> float:
-        """Seconds since the last reading."""
+        """Seconds since the last status."""
         return progress.seconds - self.since
 
     def read(
         self, progress: Progress, batches: int, done: float, validation: Evaluation | None, lr: float,
         state: State = None,
     ) -> Status:  # fmt: skip
-        """The status; the next reading starts here. Reads from the device."""
+        """The status; sums restart. Reads from the device."""
         spent, gone = progress.seconds - self.began, done - self.before
         self.count_units(progress)
         count, units, busy = float(self.count), self.counted, max(progress.busy - self.busy, 1e-9)

@@ -1,4 +1,4 @@
-"""Batches made in other processes, so that the network need not wait for pictures to be decoded."""
+"""Batches prepared in other processes, so that training need not wait for images to be decoded."""
 
 import os
 import signal
@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from elman.data.source import Batch, Source
 from elman.errors import UserError
 
-QUEUED = 4  # batches that each process makes ahead
-PATIENCE = 5.0  # seconds
-PLENTY = 2**62  # batches: there is no end
+QUEUED = 4  # batches that each process prepares ahead
+GRACE = 5.0  # seconds for the training process to save before its workers end
+ENDLESS = 2**62  # batches
 
 
 class Prefetch(Source):
@@ -32,15 +32,15 @@ class Prefetch(Source):
         return str(self.source)
 
     def batch(self, epoch: int, index: int) -> Batch:
-        """See `Source`. Those after that are being made meanwhile."""
+        """See `Source`. The batches after it are prepared meanwhile."""
         if (epoch, index) != self._next:
             self._batches = self._from(epoch, index)
         try:
             made = next(self._batches)
-        except RuntimeError as error:  # torch's word for a process that is gone
+        except RuntimeError as error:  # raised by torch where a worker has died
             line = str(error).splitlines()[0]
-            raise UserError(f"a process that made batches has ended ({line}): was there memory left for it? "
-                            "What was saved is kept; go on with `resume`, and `workers` 0") from None  # fmt: skip
+            raise UserError(f"a process that prepared batches has ended ({line}), perhaps for lack of memory: what was "
+                            "saved is kept; resume it with `workers` 0") from None  # fmt: skip
         if isinstance(made, UserError):
             raise made
         self._next = (epoch, index + 1) if index + 1 < len(self.source) else (epoch + 1, 0)
@@ -49,44 +49,45 @@ class Prefetch(Source):
     def _from(self, epoch: int, index: int) -> Iterator[Any]:
         order = _Order(len(self.source), epoch, index)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "This DataLoader will create")  # more than cores: it was asked for
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores, as given
             return iter(DataLoader(
-                _Made(self.source), batch_size=None, sampler=order, num_workers=self.workers, prefetch_factor=QUEUED,
-                worker_init_fn=_own, generator=torch.Generator(),  # its own: the model's draws stay as they are without
+                _Batches(self.source), batch_size=None, sampler=order, num_workers=self.workers, prefetch_factor=QUEUED,
+                worker_init_fn=_handle_signals,
+                generator=torch.Generator(),  # its own: random numbers of training are the same without workers
             ))  # fmt: skip
 
 
 class _Order(Sampler):
-    """Epoch and index of every batch from one on, without end."""
+    """Epoch and index of every batch, from a first one, without end."""
 
     def __init__(self, batches: int, epoch: int, index: int):
         self.batches, self.first = batches, epoch * batches + index
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        for number in range(self.first, PLENTY):
+        for number in range(self.first, ENDLESS):
             yield divmod(number, self.batches)
 
 
-class _Made(Dataset):
+class _Batches(Dataset):
     def __init__(self, source: Source):
         self.source = source
 
-    def __getitem__(self, place: Any) -> Batch | UserError:
+    def __getitem__(self, position: tuple[int, int]) -> Batch | UserError:
         try:
-            return self.source.batch(*place)
-        except UserError as error:  # as it is: torch would wrap it in a traceback
+            return self.source.batch(*position)
+        except UserError as error:  # returned: torch would wrap it in a traceback
             return error
 
 
-def _own(worker: int) -> None:
-    """Signals, which may come to all processes of a group, are for the one that trains, which then ends this one."""
+def _handle_signals(worker: int) -> None:
+    """Signals may reach all processes of a group; the training process handles them, and then ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _later)
+    signal.signal(signal.SIGTERM, _end_later)
 
 
-def _later(number: int, frame: Any) -> None:
-    """Leaves the one that trains some time to save: it would not go on without this one."""
+def _end_later(number: int, frame: Any) -> None:
+    """Leaves the training process time to save, which it could not do without its workers."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end = Timer(PATIENCE, os._exit, (1,))
+    end = Timer(GRACE, os._exit, (1,))
     end.daemon = True
     end.start()

@@ -1,4 +1,4 @@
-"""Where a training is."""
+"""The progress of a training."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -13,12 +13,12 @@ Times = Annotated[dict[str, CountFloat], Bound(f"numbers for {', '.join(TIMES)}"
 
 @dataclass
 class Progress:
-    """Where a training is: all of it that is no tensor. Times are in seconds.
+    """The state of a training apart from its tensors. Times are in seconds.
 
-    - schedule: how long it is
-    - step: updates; epoch, index: of the next batch
-    - units: what the loss was the mean over, so far
-    - seconds: of training, validation included; busy: without it; waited: of these, without a batch to train on
+    - schedule: its length
+    - step: updates so far; epoch, index: of the next batch
+    - units: units (tokens, rows) trained on so far
+    - seconds: of training, validation included; busy: without validation; waited: spent waiting for a batch
     - part: batches of the validation split that are evaluated while training
     - best, best_step: the lowest validation loss; worse: validations since
     - validated: step, epoch, seconds and units at the last validation

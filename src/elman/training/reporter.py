@@ -1,4 +1,4 @@
-"""What training reports while it runs; the command line shows it, a program may listen."""
+"""Reports of a training while it runs, for the command line or a program."""
 
 import math
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from elman.tasks.capabilities import Images
 
 @dataclass(frozen=True)
 class Status:
-    """Where training is.
+    """The position of a training, and its means since the last status.
 
     - means: of every sum of the loss since the last status; val_means: over the validation split, empty if it was not
       evaluated
-    - units_per_s: of what the loss is the mean over; unit: its name
-    - grad_norm: of the last update, before clipping; clipped: fraction of the updates since the last status that were
+    - units_per_s: units trained on per second, without validation; unit: what the loss is the mean over
+    - grad_norm: of the last update, before clipping; clipped: fraction of the updates that were clipped
     - saturated: fraction of the units whose state is the same in all rows
-    - lr: learning rate; waiting: fraction of the time without a batch to train on
+    - lr: learning rate; waiting: fraction of the time spent waiting for a batch
     """
 
     step: int
@@ -47,7 +47,7 @@ class Status:
         return self.val_means.get("loss")
 
     def line(self) -> dict[str, Any]:
-        """As a line of log.jsonl: every mean under its own name, validation means with `val_` before it."""
+        """The line of log.jsonl: every mean under its own name, validation means with the prefix `val_`."""
         names = ("step", "epoch", "progress", "seconds", "seconds_left")
         more = ("units_per_s", "grad_norm", "clipped", "saturated", "lr", "waiting")
         values: dict[str, Any] = {name: getattr(self, name) for name in names} | {"val_loss": None} | dict(self.means)
@@ -58,14 +58,14 @@ class Status:
 
 
 class Reporter(Protocol):
-    """Listens to a training."""
+    """Receives the reports of a training."""
 
     def log(self, line: str) -> None:
         """One line for the user."""
         ...
 
     def status(self, status: Status) -> None:
-        """Where training is, about once a second."""
+        """The status, about once a second."""
         ...
 
     def preview(self, preview: str | Images, path: Path | None) -> None:

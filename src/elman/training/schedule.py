@@ -12,10 +12,10 @@ FINAL = 0.02  # of the learning rate, at the end
 
 @dataclass(frozen=True)
 class Schedule:
-    """What one command trains: so much time, so many epochs, or so many updates.
+    """The length of one training: a span of time, epochs, or updates.
 
-    - unit: for (seconds), epochs or steps; amount: of it
-    - start: what had been reached of it before, and start_step the updates: more training of a finished run has a
+    - unit: for (seconds), epochs or steps; amount: in this unit
+    - start: the amount that was reached before, start_step the updates: further training of a finished run has a
       schedule of its own, with its own warm-up
     """
 
@@ -25,7 +25,7 @@ class Schedule:
     start_step: CountInt = 0
 
     def progress(self, seconds: float, epochs: float, steps: int) -> float:
-        """How much is done, 0 to 1."""
+        """The fraction that is done, from 0 to 1."""
         reached = {"for": seconds, "epochs": epochs, "steps": float(steps)}[self.unit]
         return min(1.0, round((reached - self.start) / self.amount, 12))  # epochs are sums of fractions
 

@@ -13,10 +13,10 @@ from elman.data.source import Source
 from elman.data.table import Table
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
-from elman.options import without_files
 from elman.tasks.answer import Answer
 from elman.tasks.capabilities import Generates, Predicts, Prompt
 from elman.tasks.model import Model
+from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Reading, Task, find
 from elman.tokenizers.tokenizer import Tokenizer, Unknown
 from elman.training.device import find_device
@@ -42,11 +42,11 @@ class Generation:
 
 @dataclass
 class TrainedModel:
-    """What `elman.load` and `elman.train` return.
+    """The result of `elman.load` and `elman.train`.
 
-    - task: its kind of task
+    - task: the kind of task
     - model: the network
-    - run: its folder
+    - run: the run folder
     """
 
     task: Task
@@ -55,7 +55,7 @@ class TrainedModel:
 
     @property
     def spec(self) -> Any:
-        """What the network is built from."""
+        """The specification that the network is built from."""
         return self.model.spec
 
     @property
@@ -65,12 +65,12 @@ class TrainedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.model.device
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """That of the text it generates."""
+        """The tokenizer of the generated text."""
         return self._generates().tokenizer(self.spec)
 
     def source(
@@ -88,7 +88,7 @@ class TrainedModel:
 
     def _generates(self) -> Generates:
         if not isinstance(self.task, Generates):
-            raise UserError(f"a {self.task.kind} model generates no text of its own: elman predict {self.path}")
+            raise UserError(f"a {self.task.kind} model generates no text: elman predict {self.path}")
         return self.task
 
     def stream(
@@ -102,10 +102,11 @@ class TrainedModel:
         num_samples: int = 1,
         log: Callable[[str], None] = lambda line: None,
         labels: tuple[str, ...] = (),
-    ) -> Generation:
-        """What each of `num_samples` streams generates, until `length` tokens are generated or every stream has ended
-        or contains `stop`. Without a prompt, generation starts as the texts of training do; `labels` condition it,
-        where the model was trained with some."""
+    ) -> Iterator[list[str]]:
+        """Yields the next piece of text of each of `num_samples` streams, "" for one that has ended.
+
+        Ends after `length` tokens, or when every stream has ended or contains `stop`. Without a prompt, generation
+        starts like the texts of training; `labels` condition it, where the model was trained with labels."""
         task = self._generates()
         given = task.prompt(self.spec, prompt, labels, Reading(unknown=unknown, log=log))
         batch = {name: value.expand(num_samples, *value.shape[1:]) for name, value in given.batch.items()}
@@ -113,12 +114,12 @@ class TrainedModel:
         generator.manual_seed(seed) if seed is not None else generator.seed()
         self.model.eval()
         if observed():
-            log("generated step by step, not in blocks, which takes many times as long: units are recorded or held")
+            log("generated step by step instead of in blocks, which is many times slower: units are recorded or held")
         drawn = sample(
             task.stepper(self.model), given.tokens, length, sampling or Sampling(), generator, num_samples, batch
         )
-        lead = "" if prompt or given.end is None else self.tokenizer.lead  # of a text of its own, not part of it
-        return Generation(given, _decoded(drawn, self.tokenizer, stop, given.end, num_samples, lead))
+        lead = "" if prompt or given.end is None else self.tokenizer.lead  # begins a text without being part of it
+        return _decoded(drawn, self.tokenizer, stop, given.end, num_samples, lead)
 
     def sample(self, prompt: str = "", length: int = 500, **options: Any) -> str:
         """The text of one stream; `options` are those of `stream`."""
@@ -130,7 +131,7 @@ class TrainedModel:
         """The answer to each row: of texts, paths of images, arrays (T, F) or lists of words, or of a table whose
         columns are the task's `inputs`. `decoding`: for a translator `search=Search(beam=5)`, see `elman.decode`."""
         if not isinstance(self.task, Predicts):
-            raise UserError(f"a {self.task.kind} model answers nothing: elman sample {self.path}")
+            raise UserError(f"a {self.task.kind} model predicts nothing for rows: elman sample {self.path}")
         if decoding and not self.task.decodes:
             raise UserError(f"a {self.task.kind} model does not decode token by token: leave out {', '.join(decoding)}")
         if not isinstance(rows, Table):
@@ -150,13 +151,13 @@ def _decoded(
 
 
 class Stream:
-    """The text of one stream, up to the token that ends it, or to its stop text, which is part of it."""
+    """Decodes one stream, up to its end token, or to its stop text, which is part of it."""
 
     def __init__(self, decode: Callable[[int], str], stop: str | None, end: int | None, lead: str = ""):
         self.decode, self.stop, self.end, self.lead, self.tail, self.ended = decode, stop, end, lead, "", False
 
     def add(self, token: int) -> str:
-        """Takes the next token; returns its text, "" once the stream has ended."""
+        """The text of the next token, "" once the stream has ended."""
         self.ended = self.ended or token == self.end
         if self.ended:
             return ""
@@ -170,7 +171,8 @@ class Stream:
 
 
 def load(path: str | Path, device: str = "cpu", weights: Which = "best", cell: CellSpec | None = None) -> TrainedModel:
-    """The model in a run folder, on any device. Needs config.json and model.safetensors only; runs no code from it.
+    """The model in a run folder, on any device. Needs config.json and model.safetensors only; no
+    code of the folder is run.
 
     - cell: the class, or FILE.py:NAME, of a cell that could not be traced into an equation
     """
@@ -185,8 +187,8 @@ def read_spec(task: Task, run: Run, cell: CellSpec | None = None) -> Any:
     """The specification that config.json holds, every field checked. The options of a run that was made elsewhere name
     no files."""
     spec = run.spec(task.Spec)
-    if not run.trusted():
-        spec = replace(spec, options=without_files(spec.options))
-    if cell is None and not hasattr(spec.options, "cell"):
-        return spec
-    return replace(spec, options=replace(spec.options, cell=resolve(spec.options.cell, cell)))
+    if isinstance(spec.options, NetworkOptions):
+        return replace(spec, options=replace(spec.options, cell=resolve(spec.options.cell, cell)))
+    if cell is not None:
+        raise UserError(f"`cell` {cell} has no effect: a {task.kind} model has no cell to choose")
+    return spec

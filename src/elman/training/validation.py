@@ -1,4 +1,4 @@
-"""How often the validation split is evaluated while training, and how much of it."""
+"""Validation while training: when, and on how much of the split."""
 
 from elman.data.source import Source
 from elman.tasks.model import Model
@@ -9,18 +9,18 @@ from elman.training.progress import Progress
 from elman.training.reporter import Reporter
 from elman.training.schedule import Schedule
 
-TIMES = 20  # validations in a whole training
+TIMES = 20  # validations of a training
 LONGEST = 60.0  # seconds between two
 FRACTION = 0.1  # units evaluated for each unit trained on since the last validation: 3 to 7 % of the time
-MOST = 0.09  # of a timed training that is not training
-LEAST = 100_000  # units evaluated at the end of even the shortest training
+MOST = 0.09  # fraction of a timed training that is not spent on updates
+LEAST = 100_000  # units evaluated at the end of the shortest training
 FEW = 5  # batches from which the size of all is estimated
 
 
 class Validation:
-    """The validation split of a training, evaluated as far as the time allows.
+    """The validation split of a training. The part that is evaluated is limited by time.
 
-    - units: of an average batch, estimated from the first few
+    - units: units of an average batch, estimated from the first few
     """
 
     def __init__(self, model: Model, source: Source, precision: Precision, reporter: Reporter):
@@ -29,15 +29,15 @@ class Validation:
         self.units = max(1, evaluate(model, source, precision, few).count) / few
 
     def choose_part(self, progress: Progress) -> None:
-        """Sets how many batches a validation takes: what the units since the last one pay for. Where training turns out
-        to be faster, its first steps being slow, the part grows, and the best is searched again."""
+        """Sets the number of batches of a validation in proportion to the units trained on since the last one. Where
+        training turns out to be faster than in its first steps, the part grows, and the best loss is reset."""
         part = self._affordable(FRACTION * (progress.units - progress.validated["units"]))
         if progress.part is None or part >= 2 * progress.part:
             progress.part, progress.best, progress.worse = part, None, 0
             self._report(part, "while training")
 
     def final_part(self, progress: Progress) -> int:
-        """How many batches are evaluated at the end."""
+        """The number of batches that are evaluated at the end."""
         part = self._affordable(max(FRACTION * progress.units, LEAST))
         self._report(part, "at the end")
         return part
@@ -52,8 +52,8 @@ class Validation:
 
 
 def due(progress: Progress, schedule: Schedule, options: TrainOptions) -> bool:
-    """Whether it is time to validate. Counted in updates where training is, so that a resumed run validates where an
-    unbroken one does."""
+    """Whether to validate now. Counted in updates where the training is, so that a resumed run validates at the same
+    updates as an unbroken one."""
     steps = progress.step - progress.validated["step"]
     if options.eval_every is not None:
         return steps >= options.eval_every
@@ -61,6 +61,6 @@ def due(progress: Progress, schedule: Schedule, options: TrainOptions) -> bool:
         return steps >= max(1, schedule.amount / TIMES)
     if schedule.unit == "epochs":
         return progress.epoch - progress.validated["epoch"] >= max(1, schedule.amount / TIMES)
-    idle = progress.seconds - progress.busy  # validations that turn out slow are made less often
+    idle = progress.seconds - progress.busy  # slow validations are made less often
     since = progress.seconds - progress.validated["seconds"]
     return since >= min(schedule.amount / TIMES, LONGEST) and idle < MOST * progress.seconds

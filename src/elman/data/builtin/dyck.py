@@ -1,4 +1,4 @@
-"""Brackets of two kinds, balanced or nearly so (the Dyck language D2): a model needs a stack to tell them apart."""
+"""Brackets of two kinds, balanced or nearly so (the Dyck language D2): a model needs a stack."""
 
 from typing import Annotated
 

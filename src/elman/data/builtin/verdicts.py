@@ -28,13 +28,13 @@ SUBJECTS = [
 ]  # fmt: skip
 GOOD = ["good", "brilliant", "clever", "moving", "funny", "convincing", "original", "charming", "fresh", "gripping"]
 BAD = ["bad", "dull", "silly", "boring", "clumsy", "tedious", "predictable", "lifeless", "stale", "awful"]
-# whether the first clause agrees with the verdict, and the sentence
+# whether the first clause agrees with the sentence, and the sentence
 SENTENCES = (
-    (None, "{verdict}"),
-    (True, "{first} , and {verdict}"),
-    (False, "{first} , but {verdict}"),
-    (False, "although {first} , {verdict}"),
-    (False, "{verdict} , although {first}"),
+    (None, "{main}"),
+    (True, "{first} , and {main}"),
+    (False, "{first} , but {main}"),
+    (False, "although {first} , {main}"),
+    (False, "{main} , although {first}"),
 )
 
 
@@ -52,7 +52,7 @@ def rows(seed: CountInt = 0, count: PositiveInt = 10_000) -> Columns:
 
 def _sentence(rng: Rng, good: bool) -> str:
     agrees, sentence = rng.choice(SENTENCES)
-    return sentence.format(first=_clause(rng, good == agrees), verdict=_clause(rng, good))
+    return sentence.format(first=_clause(rng, good == agrees), main=_clause(rng, good))
 
 
 def _clause(rng: Rng, good: bool) -> str:

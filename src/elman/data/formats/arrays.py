@@ -18,10 +18,11 @@ SUFFIX, ZIP = ".npy", b"PK"
 def sequence(content: Content) -> np.ndarray:
     """An .npy of shape (T,) or (T, F) as (T, F) float32."""
     value = _load(content)
-    if not isinstance(value, np.ndarray) or value.ndim not in (1, 2) or value.dtype.kind not in NUMBERS:
-        found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else "several arrays"
-        raise UserError(f"{content.name} has {found}: expected numbers of shape (T,) or (T, F)")
-    return np.ascontiguousarray(value.reshape(len(value), -1 if value.size else 1), np.float32)
+    if not isinstance(value, np.ndarray):
+        raise UserError(f"{content.name} has several arrays: expected numbers of shape (T,) or (T, F)")
+    if value.ndim not in (1, 2) or 0 in value.shape[1:] or value.dtype.kind not in NUMBERS:
+        raise UserError(f"{content.name} has {value.dtype} {value.shape}: expected numbers of shape (T,) or (T, F)")
+    return np.ascontiguousarray(value.reshape(len(value), *value.shape[1:] or (1,)), np.float32)
 
 
 def _load(content: Content) -> Any:
@@ -44,7 +45,7 @@ def _load(content: Content) -> Any:
 
 def _array(file: IO[bytes], size: int) -> np.ndarray:
     """An array of a file with `size` bytes. ValueError where its header does not fit: NumPy would first allocate, or
-    read, whatever the header says."""
+    read, the size in the header."""
     version = np.lib.format.read_magic(file)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in read_header:

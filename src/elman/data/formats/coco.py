@@ -18,7 +18,7 @@ EXPECTED = "file of COCO captions: expected images (id, file_name) and annotatio
 
 
 def _detects(content: Content, encoding: str) -> bool:
-    """Also annotation files without captions: the error then says what was expected."""
+    """Also annotation files without captions: the error then names what was expected."""
     return {"id", "file_name"} <= first_record(content.document(encoding), "images").keys()
 
 

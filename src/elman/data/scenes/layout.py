@@ -36,7 +36,7 @@ def scene_about(rng: Rng, phrase: Phrase, number: int, held_out: bool) -> Scene:
 
 def _arranged(rng: Rng, chosen: list[Thing]) -> Scene:
     """The objects at random positions without overlap."""
-    # large ones first, as they are harder to place; otherwise the order is random
+    # large ones first, as they find a position less easily; otherwise the order is random
     chosen = sorted(rng.shuffled(chosen), key=lambda each: -SIZES[each.size])
     while True:
         things = list[Thing]()
