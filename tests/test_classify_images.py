@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import source, summary
+from runs import source
+from trainings import summary
 
 from elman.data.pixels import to_pixels
 from elman.data.scanlines import Scanlines

@@ -28,7 +28,7 @@ FLOAT = Precision(torch.float32, "in a test")
 SIZES = {"hidden": 8, "embedding": 8, "batch_size": 4, "seq_len": 8, "valid": 0.25}
 TINY = SIZES | {"steps": 20, "eval_every": 6, "precision": "float32", "device": "cpu", "preview": False}
 SAVED = ("model.safetensors", *(f"resume/{name}.safetensors" for name in ("model", "optimizer", "state")))
-FINAL = ("val_loss", "val_bits", "val_count", "units", "steps", "epochs", "best_step", "parameters")
+FINAL = ("val_loss", "val_bits", "val_count", "val_metrics", "units", "steps", "epochs", "best_step", "parameters")
 OWN_CELLS = """
 import random
 import numpy as np
@@ -129,7 +129,7 @@ class Recorder(Silent):
     def status(self, status: Status) -> None:
         self.statuses.append(status)
 
-    def preview(self, preview: str | Images) -> None:
+    def preview(self, preview: str | Images, path: Path | None = None) -> None:
         self.previews.append(preview)
 
 
