@@ -1,7 +1,8 @@
 # make demo            train a character model for 90 seconds and let it write
 # make demo TEXT=f.txt the same on your own file
 # make test            what CI runs
-# make test-all        the same and the tests that take minutes
+# make test-all        everything, slow tests included
+# make mutation        300 small faults, each of which must fail a test (hours)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,15 +11,20 @@ TEXT ?=
 demo: .venv/installed
 	$(BIN)/elman demo $(if $(TEXT),--text "$(TEXT)")
 
-test: .venv/tested
+checks: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+test: checks
 	$(BIN)/pytest -n auto --dist worksteal
 
-test-all: .venv/tested
+test-all: checks
 	$(BIN)/pytest -n auto --dist worksteal -m "slow or not slow"
+
+mutation: .venv/tested
+	$(BIN)/python tests/mutation.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("elman needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -30,4 +36,4 @@ test-all: .venv/tested
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-.PHONY: demo test test-all
+.PHONY: demo checks test test-all mutation

@@ -31,20 +31,23 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Runs made by the tests are not recorded among those of the user."""
     os.environ["ELMAN_STATE"] = str(tmp_path_factory.mktemp("state"))
+    os.environ["ELMAN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`trained(kind, path, **options)`: the folder of a run that is trained once for all tests. No test changes it."""
-    runs: dict[str, Path] = {}
+def trained(own_state: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`trained(kind, paths, **options)`: the run folder of that training, made once for all tests. No test changes
+    it."""
+    runs = dict[str, Path]()
 
-    def call(kind: str, path: str | Path, **options: Any) -> Path:
-        key = repr((kind, path, sorted(options.items())))
+    def run(kind: str, paths: str | Path, **options: Any) -> Path:
+        key = repr((kind, str(paths), sorted(options.items())))
         if key not in runs:
-            runs[key] = train(kind, path, out=tmp_path_factory.mktemp(kind) / "run", **options).path
+            runs[key] = tmp_path_factory.mktemp("trained") / "run"
+            train(kind, paths, out=runs[key], **options)
         return runs[key]
 
-    return call
+    return run
 
 
 @pytest.fixture(scope="session")

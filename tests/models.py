@@ -8,7 +8,7 @@ from elman.data.source import Batch
 from elman.recurrent.state import State
 from elman.recurrent.token_stepper import TokenStepper
 from elman.tasks.lm import LMModel, LMOptions, LMSpec
-from elman.tokenizers.registry import CharTokenizer
+from elman.tokenizers.char import CharTokenizer
 
 
 def language_model(

@@ -1,7 +1,7 @@
-"""The equations of the papers in plain NumPy: what the cells must compute, said a second time.
+"""The equations of the papers in plain NumPy: what the cells must compute, in an independent form.
 
 Each oracle is one step of one sequence, vectors and no batch, one line a gate as the paper prints it. It returns every
-value that the equation names, the new states among them. Nothing here looks at how a cell computes.
+value that the equation names, the new states among them. Nothing here depends on how a cell computes.
 
 A cell's own weights reach an oracle through `weights`, where each gate has its own:
 
@@ -78,8 +78,8 @@ def lstm(weights, x, h, c) -> Values:
 
 
 def layer_norm_lstm(weights, x, h, c) -> Values:
-    """Ba, Kiros & Hinton 2016, equations 20 to 22, the statistics of each gate by itself. Gains ix (input's share) and
-    iu (state's share), bias i; cc and c are gain and bias of the cell state."""
+    """Ba, Kiros & Hinton 2016, equations 20 to 22, the statistics of each gate by itself. Gains ix (input projection)
+    and iu (recurrent projection), bias i; cc and c are gain and bias of the cell state."""
     W, U, b, p = weights["W"], weights["U"], weights["b"], weights["p"]
     i = sigmoid(p["iu"] * layer_norm(U["U", "i"] @ h) + p["ix"] * layer_norm(W["i"] @ x + b["i"]) + p["i"])
     f = sigmoid(p["fu"] * layer_norm(U["U", "f"] @ h) + p["fx"] * layer_norm(W["f"] @ x + b["f"]) + p["f"])
@@ -91,7 +91,7 @@ def layer_norm_lstm(weights, x, h, c) -> Values:
 
 
 def multiplicative_lstm(weights, x, h, c) -> Values:
-    """Krause et al. 2016: the LSTM with m = (W_m x) (U_m h) in the place of h. Here W_m x has a bias."""
+    """Krause et al. 2016: the LSTM with m = (W_m x) (U_m h) in place of h. Here W_m x has a bias."""
     W, U, b = weights["W"], weights["U"], weights["b"]
     m = (W["m"] @ x + b["m"]) * (U["U", "m"] @ h)
     i = sigmoid(W["i"] @ x + U["U", "i"] @ m + b["i"])
@@ -103,8 +103,8 @@ def multiplicative_lstm(weights, x, h, c) -> Values:
     return {"m": m, "i": i, "f": f, "o": o, "g": g, "c": c_new, "h": h_new}
 
 
-# Greff et al. 2017. The paper's R is U here and its y is h; the input and forget gate see the old cell state through
-# their peepholes, the output gate the new one.
+# Greff et al. 2017. The paper's R is U here and its y is h; through their peepholes the input and forget gate depend on
+# the old cell state, the output gate on the new one.
 
 
 def peephole_lstm(weights, x, h, c) -> Values:
@@ -238,7 +238,7 @@ def mgu(weights, x, h) -> Values:
 
 
 # Jozefowicz et al. 2015, section 3.2: z multiplies the candidate. The paper's bare x is W x + b here; MUT1 has the
-# paper's b_h, outside the inner tanh, besides.
+# paper's b_h, outside the inner tanh.
 
 
 def mut1(weights, x, h) -> Values:

@@ -1,4 +1,4 @@
-"""Data that is generated: what each row says is worked out again in another way, and no row comes twice."""
+"""Data that is generated: what is true of each row is computed again in another way, and no row occurs twice."""
 
 import hashlib
 import json
@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 
 from elman.data import builtin
 from elman.data.builtin import datasets, generate
-from elman.data.builtin.chance import Chance
 from elman.data.image import LazyImage
+from elman.data.rng import Rng
 from elman.errors import UserError
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
@@ -49,7 +49,7 @@ def part(spec, split):
 
 
 def inputs(columns):
-    """What each row is about. Rows about one picture stand together and count once."""
+    """What each row is about. Rows about one image are consecutive and count once."""
     first = next(iter(columns.values()))
     if isinstance(first[0], LazyImage):
         return [name for name, _ in groupby(map(str, first))]
@@ -194,7 +194,7 @@ def judged(row):
 
 
 def things(row):
-    """Of each thing in the picture its words, and where it stands."""
+    """The words of each object in the image, and its position."""
     found = [text.split() for text in row["image"].name.removeprefix("scene: ").split("; ")]
     return [(words, *map(int, place.split(","))) for *words, place in found]
 
@@ -215,7 +215,7 @@ SIDES = "left of|right of|above|below"
 
 
 def sentence(row):
-    """Whether some choice of things for the nouns makes all that is said true."""
+    """Whether some choice of things for the nouns makes the caption true."""
 
     def meant(noun):
         number, words = noun.split(" ", 1)
@@ -270,7 +270,7 @@ ORACLES = {
 
 
 @pytest.mark.parametrize("name", datasets())
-def test_rows_say_what_is_true_of_them(name):
+def test_targets_are_true_of_their_inputs(name):
     wrong = [row for row in rows(name) if not ORACLES[name](row)]
     assert wrong == []
 
@@ -278,7 +278,7 @@ def test_rows_say_what_is_true_of_them(name):
 @pytest.mark.parametrize("name", datasets())
 @some
 @given(seed=seeds, count=st.integers(20, 60))
-def test_as_many_different_rows_as_asked_for(name, seed, count):
+def test_as_many_different_rows_as_requested(name, seed, count):
     data = datasets()[name]
     options = {"max_length": 10} if name in WITH_PARTS else {}
     found = data.rows(seed, count, **options)
@@ -298,7 +298,7 @@ def test_another_seed_gives_other_rows(name):
 
 
 @pytest.mark.parametrize("name", WITH_PARTS)
-def test_parts_have_nothing_in_common_and_the_test_part_is_longer(name):
+def test_splits_have_nothing_in_common_and_the_test_split_is_longer(name):
     parts = {split: {row["text"] for row in part(name, split)} for split in ("train", "valid", "test")}
     assert all(parts.values())
     assert sum(map(len, parts.values())) == len(set.union(*parts.values()))
@@ -324,7 +324,7 @@ def test_half_the_rows_have_either_label(name, count):
     assert abs(2 * labels.most_common()[0][1] - count) <= pairs_cut
 
 
-def test_dyck_cannot_be_told_by_counting():
+def test_dyck_cannot_be_decided_by_counting():
     missed = [row["text"] for row in rows("dyck") if row["label"] == "unbalanced"]
     assert all(2 * len(re.findall(r"[(\[]", text)) == len(text) for text in missed)
 
@@ -362,8 +362,8 @@ def test_dates_come_in_many_spellings():
 
 
 @some
-@given(max_length=st.integers(1, 40), more=st.integers(0, 100), letters=st.integers(2, 26), seed=seeds)
-def test_anbn_has_every_n_in_one_part(longest, more, letters, seed):
+@given(longest=st.integers(1, 40), more=st.integers(0, 100), letters=st.integers(2, 26), seed=seeds)
+def test_anbn_has_every_n_in_one_split(longest, more, letters, seed):
     found = datasets()["anbn"].rows(seed, 2 * longest + more, longest, letters)
     sizes = {"train": [], "valid": [], "test": []}
     for text, split in zip(found["text"], found["split"], strict=True):
@@ -377,7 +377,7 @@ def test_anbn_has_every_n_in_one_part(longest, more, letters, seed):
     assert max(often) - min(often) <= 1
 
 
-def test_names_are_told_by_what_stands_around_them():
+def test_names_are_decided_by_their_context():
     tags = {}
     for row in rows("tagged"):
         for word, tag in zip(row["words"], row["tags"], strict=True):
@@ -397,16 +397,16 @@ def test_no_word_by_itself_gives_a_verdict():
     assert any(" but " in row["text"] for row in rows("verdicts"))
 
 
-def test_chance_is_the_mersenne_twister_and_nothing_else():
+def test_rng_is_the_mersenne_twister_and_nothing_else():
     # NumPy's own, seeded in the same way; what Python makes of it in randrange or shuffle may change with its version
-    chance, oracle = Chance(12345), np.random.RandomState([12345])
+    rng, oracle = Rng(12345), np.random.RandomState([12345])
     for end in [*range(1, 200), 2**31, 2**40 + 1]:
-        assert chance.below(end) == int(oracle.random_sample() * end)
+        assert rng.below(end) == int(oracle.random_sample() * end)
 
 
 def test_all_orders_are_as_likely():
-    chance = Chance(0)
-    orders = Counter("".join(chance.shuffled("abcd")) for _ in range(24_000))
+    rng = Rng(0)
+    orders = Counter("".join(rng.shuffled("abcd")) for _ in range(24_000))
     assert len(orders) == 24
     assert all(850 < count < 1150 for count in orders.values())
 
@@ -430,7 +430,7 @@ def test_options_are_taken():
     assert len(rows("dates:count=7,seed=3")) == 7
     assert rows("dates:count=7,seed=3") == rows("dates:seed=3,count=7")
     assert rows("dates:seed=0") == rows("dates") == rows("dates:")
-    assert max(len(row["source"]) for row in rows("copy:longest=30")) == 30
+    assert max(len(row["source"]) for row in rows("copy:max_length=30")) == 30
     assert {len(row["text"]) for row in part("dyck:count=200,max_length=8", "test")} == {10, 12, 14, 16}
     assert {len(row["text"]) for row in part("parity:count=60,max_length=8", "train")} <= set(range(1, 9))
     assert rows("anbn:count=6,max_length=1,letters=3")[-1] == {"text": "aabbcc", "split": "test"}
@@ -450,12 +450,13 @@ def test_every_data_is_described(name):
 
 def test_a_new_file_is_found(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
-        "from elman.data.builtin import Builtin\n"
+        "from elman.data.builtin import builtin\n"
+        "@builtin('mine', 'my own', 'generate')\n"
         "def rows(seed: int = 0, count: int = 2, more: int = 1):\n"
         "    return {'text': [str(seed + more)] * count}\n"
-        "MINE = Builtin('mine', 'my own', 'generate', rows)\n"
     )
     monkeypatch.setattr(builtin, "__path__", [*builtin.__path__, str(tmp_path)])
+    monkeypatch.setattr(builtin.DATASETS, "_found", dict(builtin.DATASETS._found))
     try:
         assert "mine" in datasets()
         assert generate("builtin:mine:more=4,seed=2") == {"text": ["6", "6"]}
@@ -469,29 +470,29 @@ def test_a_new_file_is_found(tmp_path, monkeypatch):
         ("builtin:revers", "unknown built-in data 'revers': did you mean 'reverse'?"),
         ("builtin:", "unknown built-in data '': there is anbn, copy, dates"),
         ("builtin:dates:cuont=5", "unknown option of builtin:dates 'cuont': did you mean 'count'?"),
-        ("builtin:dates:longest=5", "unknown option of builtin:dates 'longest'"),
+        ("builtin:dates:max_length=5", "unknown option of builtin:dates 'max_length'"),
         ("builtin:dates:count", "'count' is not an option of builtin:dates: write name=number"),
-        ("builtin:dates:count=many", "builtin:dates has count=many: write a whole number, as in count=20000"),
-        ("builtin:dates:count=2.5", "builtin:dates has count=2.5: write a whole number"),
-        ("builtin:dates:count=", "builtin:dates has count=: write a whole number"),
+        ("builtin:dates:count=many", "builtin:dates has count=many: write an integer, as in count=20000"),
+        ("builtin:dates:count=2.5", "builtin:dates has count=2.5: write an integer"),
+        ("builtin:dates:count=", "builtin:dates has count=: write an integer"),
         ("builtin:dates:count=0", "builtin:dates has count=0: count must be a number above 0, as in count=20000"),
         ("builtin:dates:seed=-1", "builtin:dates has seed=-1: seed must be 0 or more"),
-        ("builtin:dates:count=5,count=6", "builtin:dates is given count twice, 5 and 6: say it once"),
-        ("builtin:copy:longest=2", "builtin:copy has max_length=2: longest must be 3 or more, as in max_length=10"),
-        ("builtin:dyck:longest=7", "builtin:dyck has max_length=7: longest must be an even number above 0"),
-        ("builtin:dyck:longest=0", "builtin:dyck has max_length=0: longest must be an even number above 0"),
-        ("builtin:parity:longest=0", "builtin:parity has max_length=0: longest must be a number above 0"),
+        ("builtin:dates:count=5,count=6", "builtin:dates has count twice, 5 and 6: give it once"),
+        ("builtin:copy:max_length=2", "builtin:copy has max_length=2: max_length must be 3 or more, as in"),
+        ("builtin:dyck:max_length=7", "builtin:dyck has max_length=7: max_length must be an even number above 0"),
+        ("builtin:dyck:max_length=0", "builtin:dyck has max_length=0: max_length must be an even number above 0"),
+        ("builtin:parity:max_length=0", "builtin:parity has max_length=0: max_length must be a number above 0"),
         ("builtin:anbn:letters=27", "builtin:anbn has letters=27: letters must be from 2 to 26, as in letters=2"),
         ("builtin:anbn:letters=1", "builtin:anbn has letters=1: letters must be from 2 to 26"),
         ("builtin:anbn:count=199", "builtin:anbn:count=199: 199 rows are too few for n up to 200: give a count of 200"),
         (
-            "builtin:parity:longest=3",
-            "builtin:parity:longest=3: no other rows were found after 14: give a smaller count",
+            "builtin:parity:max_length=3",
+            "builtin:parity:max_length=3: only 14 different rows were found: give a smaller count",
         ),
     ],
 )
-def test_a_mistake_is_told_in_a_line(spec, message):
-    with pytest.raises(UserError) as told:
+def test_a_mistake_is_reported_in_a_line(spec, message):
+    with pytest.raises(UserError) as raised:
         generate(spec)
-    assert str(told.value).startswith(message)
-    assert "\n" not in str(told.value)
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""Cells: their equations against the papers, where their weights start, their graphs, and what a mistake is told."""
+"""Cells: their equations against the papers, where their weights start, their graphs, and errors."""
 
 import json
 import random
@@ -33,7 +33,7 @@ SHIPPED = shipped()
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """These tensors are too small to share: on a busy machine the threads would only wait for one another."""
+    """These tensors are too small for several threads: on a busy machine they would only wait for one another."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -70,18 +70,18 @@ def inputs(cell, steps=STEPS, batch=BATCH, seed=3):
     return torch.randn(steps, batch, cell.input_size, generator=generator, dtype=cell.W.dtype)
 
 
-def shares(cell, x):
+def projected(cell, x):
     return cell.split(cell.gates, cell.project(x))
 
 
 @torch.no_grad()
 def run(cell, step=None):
     """The states after each of some steps from states that are not zero: a list of tuples."""
-    states, seen = starting_states(cell), []
+    states, found = starting_states(cell), []
     for x in inputs(cell):
-        states = (step or cell.step)(shares(cell, x), *states)
-        seen.append(states)
-    return seen
+        states = (step or cell.step)(projected(cell, x), *states)
+        found.append(states)
+    return found
 
 
 def through_json(cell):
@@ -99,7 +99,7 @@ def oracle_values(spec, named_weights, x, states):
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
-def told(call, *words):
+def refused(call, *words):
     """The call raises a UserError: one line, with these words."""
     with pytest.raises(UserError) as caught:
         call()
@@ -167,7 +167,7 @@ def test_the_stabilised_slstm_computes_what_the_plain_exponentials_do():
 
 def test_the_slstm_survives_gates_whose_exponentials_overflow():
     cell = randomised(make("slstm", I, H))
-    x = shares(cell, inputs(cell)[0])
+    x = projected(cell, inputs(cell)[0])
     h, c, n, m = starting_states(cell)
     # so strong an input gate forgets all else: the state is the new input alone, and exp(2000) is beyond any float
     new_h, *_ = cell.step(x._replace(i=x.i + 2000), h, c, n, m)
@@ -184,9 +184,9 @@ def test_the_gradients_of_a_step_are_those_of_finite_differences(spec):
 
     # gradcheck moves the entries of the leaves in place, and the cell reads the same parameters
     def step(x, *others):
-        return cell.step(shares(cell, x), *others[: len(states)])
+        return cell.step(projected(cell, x), *others[: len(states)])
 
-    # gradcheck is silent about a leaf that asks for no gradient
+    # gradcheck ignores a leaf that requires no gradient
     assert all(leaf.requires_grad for leaf in leaves)
     assert torch.autograd.gradcheck(step, leaves)
 
@@ -225,7 +225,7 @@ def test_the_minimal_cells_have_no_recurrent_weights():
         assert set(cell.state_dict()) == {"W", "b"}
 
 
-def test_the_update_gate_of_mut1_sees_no_state():
+def test_the_update_gate_of_mut1_depends_on_no_state():
     assert set(weights(make("mut1", I, H))["U"]) == {("U", "r"), ("U", "n")}
 
 
@@ -313,7 +313,7 @@ STARTING_BIASES = {
     "rhn:depth=2:transform_bias=-4": {"t": -4.0, "p_t2": -4.0},
     # the forget bias is the one outside of the normalisation, which would take a constant away again
     "layer_norm_lstm:forget_bias=2": {
-        **dict.fromkeys([f"p_{gate}{share}" for gate in "ifgo" for share in "xu"], 1.0),
+        **dict.fromkeys([f"p_{gate}{source}" for gate in "ifgo" for source in "xu"], 1.0),
         "p_cc": 1.0,
         "p_f": 2.0,
     },
@@ -340,7 +340,7 @@ def test_a_start_for_something_that_the_cell_does_not_have_is_refused():
         def start(self):
             return {"g": 1.0}
 
-    told(lambda: Misspelt(I, H), "Misspelt", "'g'", "f, n")
+    refused(lambda: Misspelt(I, H), "Misspelt", "'g'", "f, n")
 
 
 # ---- graphs
@@ -419,7 +419,7 @@ def test_the_named_values_of_a_graph_are_those_of_the_papers_equation(spec):
     expected = oracle_values(spec, weights(cell), x.numpy(), [state.numpy() for state in states])
     graph, observer = trace(cell), Observer({})
     with torch.no_grad(), observing(observer):
-        graph.run(cell, shares(cell, x), *states)
+        graph.run(cell, projected(cell, x), *states)
     assert expected.keys() <= observer.values.keys() == graph.names.keys()
     for name, value in expected.items():
         assert_allclose(observer.values[name].numpy(), value, rtol=1e-10, atol=1e-12, err_msg=name)
@@ -466,7 +466,7 @@ def test_every_way_to_write_an_operation_is_traced(spelling, dtype):
     kind = type("Spelled", (Cell,), {"gates": ("a",), "step": lambda self, x, h: (SPELLINGS[spelling](x.a, h),)})
     cell = randomised(kind(I, H), dtype)
     graph = Graph.from_json(json.loads(json.dumps(trace(cell).to_json())))
-    x, states = shares(cell, inputs(cell)[0]), starting_states(cell)
+    x, states = projected(cell, inputs(cell)[0]), starting_states(cell)
     assert torch.equal(graph.run(cell, x, *states)[0], cell.step(x, *states)[0])
 
 
@@ -714,8 +714,8 @@ def test_only_the_name_of_a_cell_without_a_graph_is_stored_and_its_code_must_be_
     spec = f"{theirs}:Untraceable"
     assert stored(spec).to_json() == {"name": "Untraceable", "untraceable": True}
     again = through_json(stored(spec))
-    told(lambda: make(again, I, H), "Untraceable of this run could not be traced", "--cell FILE.py:Untraceable")
-    told(lambda: resolve(again, "lstm"), "--cell lstm", "FILE.py:Untraceable")
+    refused(lambda: make(again, I, H), "Untraceable of this run could not be traced", "--cell FILE.py:Untraceable")
+    refused(lambda: resolve(again, "lstm"), "--cell lstm", "FILE.py:Untraceable")
     cell = randomised(make(resolve(again, spec), I, H))
     assert equal_to_the_bit(run(cell), run(cell))
 
@@ -724,7 +724,7 @@ def test_the_cell_of_a_run_that_holds_it_cannot_be_replaced():
     lstm = stored("lstm")
     assert resolve(lstm, None) is lstm
     assert resolve(lstm, "lstm:forget_bias=1") == lstm
-    told(lambda: resolve(lstm, "gru"), "--cell gru", "lstm", "leave it out")
+    refused(lambda: resolve(lstm, "gru"), "--cell gru", "lstm", "leave it out")
 
 
 def test_a_users_file_may_postpone_its_annotations(theirs):
@@ -735,7 +735,7 @@ def test_an_option_that_is_true_or_false_can_be_switched_off_in_a_name(theirs):
     assert make(f"{theirs}:Switched:kept=false", I, H).options == {"kept": False}
 
 
-# ---- what a mistake is told
+# ---- errors
 
 
 @pytest.mark.parametrize(
@@ -758,21 +758,21 @@ def test_an_option_that_is_true_or_false_can_be_switched_off_in_a_name(theirs):
         ("rhn:depth=1000000000", ["rhn:depth=1000000000", "from 1 to 32"]),
     ],
 )
-def test_a_wrong_name_or_option_is_told_in_one_line_with_the_right_word(spec, words):
-    told(lambda: make(spec, I, H), *words)
+def test_a_wrong_name_or_option_is_refused_in_one_line_with_the_right_word(spec, words):
+    refused(lambda: make(spec, I, H), *words)
 
 
 def test_a_number_that_is_no_whole_number_is_no_depth():
-    told(lambda: SHIPPED["rhn"](I, H, depth=2.5), "rhn:depth=2.5", "int")
+    refused(lambda: SHIPPED["rhn"](I, H, depth=2.5), "rhn:depth=2.5", "int")
 
 
 @pytest.mark.parametrize("wrong", [3, None, int, nn.LSTM, make("lstm", I, H)], ids=lambda wrong: str(wrong)[:20])
 def test_what_is_no_cell_is_refused(wrong):
-    told(lambda: find(wrong), "name", "class", "file.py:Class")
+    refused(lambda: find(wrong), "name", "class", "file.py:Class")
 
 
 def test_a_cell_file_that_is_missing_is_named(tmp_path):
-    told(lambda: find(f"{tmp_path}/absent.py:Leaky"), "absent.py", "does not exist")
+    refused(lambda: find(f"{tmp_path}/absent.py:Leaky"), "absent.py", "does not exist")
 
 
 def test_nothing_is_left_beside_a_cell_file(leaky, monkeypatch):
@@ -781,16 +781,16 @@ def test_nothing_is_left_beside_a_cell_file(leaky, monkeypatch):
     assert list(leaky.parent.iterdir()) == [leaky]
 
 
-def test_a_class_that_the_cell_file_lacks_is_told_with_the_nearest_one(leaky):
-    told(lambda: find(f"{leaky}:Leeky"), "mine.py", "'Leeky'", "did you mean 'Leaky'")
+def test_a_class_that_the_cell_file_lacks_is_refused_with_the_nearest_one(leaky):
+    refused(lambda: find(f"{leaky}:Leeky"), "mine.py", "'Leeky'", "did you mean 'Leaky'")
 
 
 def test_a_class_in_a_file_that_is_no_cell_is_refused(leaky):
-    told(lambda: find(f"{leaky}:Plain"), "mine.py", "Plain", "no Cell")
+    refused(lambda: find(f"{leaky}:Plain"), "mine.py", "Plain", "no Cell")
 
 
-def test_an_unknown_option_of_a_users_cell_is_told_with_the_nearest_one(leaky):
-    told(lambda: make(f"{leaky}:Leaky:leek=1", I, H), "Leaky", "'leek'", "did you mean 'leak'")
+def test_an_unknown_option_of_a_users_cell_is_refused_with_the_nearest_one(leaky):
+    refused(lambda: make(f"{leaky}:Leaky:leek=1", I, H), "Leaky", "'leek'", "did you mean 'leak'")
 
 
 @pytest.mark.parametrize(
@@ -804,7 +804,7 @@ def test_an_unknown_option_of_a_users_cell_is_told_with_the_nearest_one(leaky):
 )
 def test_a_cell_file_that_fails_is_named_with_the_line(tmp_path, text, words):
     (tmp_path / "broken.py").write_text(text)
-    told(lambda: find(f"{tmp_path}/broken.py:A"), "broken.py", *words)
+    refused(lambda: find(f"{tmp_path}/broken.py:A"), "broken.py", *words)
     assert shipped()["lstm"] is SHIPPED["lstm"]
 
 
@@ -824,11 +824,11 @@ def returns_another_width(self, x, h):
     return (torch.cat([x.a, h], -1),)
 
 
-def asks_for_a_gate_that_is_not_there(self, x, h):
+def uses_a_gate_that_is_not_there(self, x, h):
     return (x.q,)
 
 
-def asks_for_a_product_that_is_not_there(self, x, h):
+def uses_a_product_that_is_not_there(self, x, h):
     return (x.a + self.recur("a", of=h).q,)
 
 
@@ -839,20 +839,20 @@ def asks_for_a_product_that_is_not_there(self, x, h):
         (returns_a_list, ["tuple", "(h)"]),
         (returns_too_many, ["tuple", "1 new state", "(h)"]),
         (returns_another_width, ["(B, hidden_size)"]),
-        (asks_for_a_gate_that_is_not_there, ["'q'", "gates are a"]),
-        (asks_for_a_product_that_is_not_there, ["'q'", "gates are a"]),
+        (uses_a_gate_that_is_not_there, ["'q'", "gates are a"]),
+        (uses_a_product_that_is_not_there, ["'q'", "gates are a"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_step_that_breaks_the_contract_is_told_when_the_cell_is_made(step, words):
+def test_a_step_that_breaks_the_contract_is_refused_when_the_cell_is_made(step, words):
     kind = type("Broken", (Cell,), {"gates": ("a",), "step": step})
-    told(lambda: kind(I, H), "Broken", *words)
+    refused(lambda: kind(I, H), "Broken", *words)
 
 
 @pytest.mark.parametrize("names", [{"gates": ()}, {"gates": ("a b",)}, {"gates": ("_a",)}, {"states": ("1",)}], ids=str)
 def test_gates_and_states_that_are_no_names_are_refused(names):
     kind = type("Broken", (Cell,), {"gates": ("a",), "step": returns_a_tensor, **names})
-    told(lambda: kind(I, H), "Broken", "gates and the states")
+    refused(lambda: kind(I, H), "Broken", "gates and the states")
 
 
 def test_two_cells_cannot_have_one_name():
@@ -1064,6 +1064,29 @@ def test_a_step_that_depends_on_more_than_the_mode_is_refused_with_the_reason(ki
     with pytest.raises(NotTraceable, match=NOT_BY_MODE[kind]):
         trace(kind(I, H))
     assert not stored(kind).traceable
+
+
+class FlaggedByEval(Cell):
+    """Its own `eval` is called by nobody but the user: a layer calls `train(False)`."""
+
+    gates = ("a",)
+    noisy: bool = True
+
+    def eval(self):
+        self.noisy = False
+        return super().eval()
+
+    def step(self, x, h):
+        return (tanh(x.a * 2 if self.noisy else x.a) + 0.5 * h,)
+
+
+def test_a_flag_that_eval_alone_changes_counts_only_where_it_is_called():
+    layer = nn.Sequential(FlaggedByEval(I, H)).eval()
+    before = trace_modes(layer[0])
+    assert before.same
+    layer[0].eval()
+    for graph in (trace(layer[0]), trace(layer.train()[0])):
+        assert graph != before.training
 
 
 def test_a_cell_between_its_modes_is_refused():

@@ -1,23 +1,25 @@
-"""Damaged pictures: found when the table is read where that costs little, all of them when they are to be left out, and
+"""Damaged images: found when the table is read where that costs little, all of them when they are to be skipped, and
 told in a line where one is met in training."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
-from test_pictures import coded, fails, header, in_zip, put
+from test_images import coded, fails, header, in_zip, put
 from torch.testing import assert_close
 
-from elman.data import table
+from elman.data import table_reader
 from elman.data.rows import Rows
-from elman.data.table import TableOptions
+from elman.data.table_reader import TableOptions
 from elman.errors import UserError
 from elman.training.api import load, train
 from elman.training.run import Run
 
-TINY = {"hidden": 8, "embedding": 8, "batch_size": 4, "image_size": 16, "steps": 30, "warmup": 0, "precision": "float32",
-        "device": "cpu", "preview": False, "backend": "native", "valid": "0", "test": "0"}  # fmt: skip
+TINY = {"hidden": 8, "embedding": 8, "batch_size": 4, "image_size": 16, "steps": 30, "warmup": 0,
+        "precision": "float32", "device": "cpu", "preview": False, "backend": "native", "valid": "0",
+        "test": "0"}  # fmt: skip
 
 
 def noise(kind, **how):
@@ -36,7 +38,7 @@ SEEN_AT_ONCE = {
     "a JPEG that lacks a little": JPEG[:-40],
     "a PNG that was cut off": PNG[: len(PNG) * 6 // 10],
     "nothing": b"",
-    "a text": b"no picture\n",
+    "a text": b"no image\n",
     "a bomb": header(60_000, 60_000),
 }
 SEEN_WHEN_DECODED = {
@@ -47,7 +49,7 @@ GOOD = {"jpeg": JPEG, "png": PNG, "a JPEG with more behind it": JPEG + bytes(100
 
 
 def album(where, count=12, **files):
-    """A table of so many captions of pictures, and its pictures; those of `files` are as they say."""
+    """A table of so many captions of images, and its images; those of `files` have the given content."""
     rows = ["image,caption"]
     for number in range(count):
         put(where, coded(Image.new("RGB", (3, 2), (20 * number, 0, 0)), "PNG"), f"{number}.jpg")
@@ -59,28 +61,28 @@ def album(where, count=12, **files):
 
 
 def read(path, **options):
-    return table.read([str(path)], TableOptions(**options))
+    return table_reader.read([str(path)], TableOptions(**options))
 
 
 @pytest.mark.parametrize("damage", SEEN_AT_ONCE)
 def test_what_was_cut_off_is_a_bad_row(tmp_path, damage):
     path = album(tmp_path, n3=SEEN_AT_ONCE[damage])
-    fails(lambda: read(path), "t.csv row 5 has a picture", str(tmp_path / "3.jpg"), "--skip-bad")
+    fails(lambda: read(path), "t.csv row 5 has an image", str(tmp_path / "3.jpg"), "`skip_bad`")
 
 
 @pytest.mark.parametrize("damage", SEEN_WHEN_DECODED)
-def test_what_shows_only_when_it_is_decoded_is_not_looked_for(tmp_path, damage):
-    picture = read(album(tmp_path, n3=SEEN_WHEN_DECODED[damage])).columns["image"][3]
-    fails(picture.image, "3.jpg", "cannot be read as a picture")
+def test_what_shows_only_when_it_is_decoded_is_not_searched_for(tmp_path, damage):
+    image = read(album(tmp_path, n3=SEEN_WHEN_DECODED[damage])).columns["image"][3]
+    fails(image.image, "3.jpg", "cannot be read as an image")
 
 
-def test_all_that_are_damaged_are_left_out_at_once(tmp_path):
+def test_all_that_are_damaged_are_skipped_at_once(tmp_path):
     damaged = list((SEEN_AT_ONCE | SEEN_WHEN_DECODED).values())
     got = read(album(tmp_path, **{f"n{number}": data for number, data in enumerate(damaged)}), skip_bad=True)
-    assert [str(picture) for picture in got.columns["image"]] == [f"{n}.jpg" for n in range(len(damaged), 12)]
-    assert any(f"{len(damaged)} bad rows left out, the first: " in note for note in got.notes)
-    for picture in got.columns["image"]:
-        picture.image()
+    assert [str(image) for image in got.columns["image"]] == [f"{n}.jpg" for n in range(len(damaged), 12)]
+    assert any(f"{len(damaged)} bad rows skipped, the first: " in note for note in got.notes)
+    for image in got.columns["image"]:
+        image.image()
 
 
 @pytest.mark.parametrize("good", GOOD)
@@ -90,16 +92,16 @@ def test_what_is_whole_stays(tmp_path, good, skip_bad):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_zip_is_not_unpacked_to_look_at_the_ends_of_its_pictures(tmp_path, whole):
-    picture = in_zip(tmp_path, SEEN_AT_ONCE["a JPEG that was cut off"])
+def test_a_zip_is_not_unpacked_for_the_ends_of_its_images(tmp_path, whole):
+    image = in_zip(tmp_path, SEEN_AT_ONCE["a JPEG that was cut off"])
     if whole:
-        fails(lambda: picture.check(whole=True), "deep/x.png cannot be read")
+        fails(lambda: image.check(whole=True), "deep/x.png cannot be read")
     else:
-        picture.check()
+        image.check()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_one_that_is_met_in_training_ends_it_and_what_was_learnt_is_kept(tmp_path, workers, elman):
+def test_one_that_is_met_in_training_ends_it_and_the_weights_are_kept(tmp_path, workers, elman):
     path = album(tmp_path)
     read(path)
     options = TINY | {"workers": workers, "steps": 200}
@@ -109,20 +111,20 @@ def test_one_that_is_met_in_training_ends_it_and_what_was_learnt_is_kept(tmp_pat
     message = str(raised.value)
     assert "\n" not in message
     assert str(tmp_path / "5.jpg") in message
-    assert "--skip-bad" in message
+    assert re.search("skip.bad", message)
     assert str(tmp_path / "run") in message
     assert raised.value.code == 2
-    assert Run.open(tmp_path / "run").load_resume().progress["step"] <= 3
-    words = [word for name, value in options.items() if name != "show" for word in (f"--{name}", value)]
-    code, _, err = elman("train", "caption", path, "--out", tmp_path / "again", *words)
+    assert Run.open(tmp_path / "run").load_resume().progress.step <= 3
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if name != "preview"]
+    code, _, err = elman("train", "caption", path, "--out", tmp_path / "again", "--no-preview", *words)
     assert code == 2
-    assert err.splitlines()[-1].startswith(f"elman: {tmp_path / '5.jpg'} cannot be read as a picture")
+    assert err.splitlines()[-1].startswith(f"elman: {tmp_path / '5.jpg'} cannot be read as an image")
     train("caption", path, out=tmp_path / "without", **TINY, skip_bad=True)
     assert json.loads((tmp_path / "without" / "summary.json").read_text())["steps"] == 30
 
 
 def test_the_weights_of_the_moment_are_kept(tmp_path, monkeypatch):
-    """One of the third batch is damaged, before the first look at anything."""
+    """One of the third batch is damaged, before the first validation."""
     path, seen, real = album(tmp_path), [], Rows.take
     monkeypatch.setattr(Rows, "take", lambda self, chosen: seen.append(chosen.tolist()) or real(self, chosen))
     options = TINY | {"steps": 2000, "workers": 0}
@@ -131,6 +133,6 @@ def test_the_weights_of_the_moment_are_kept(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="cannot be read"):
         train("caption", path, out=tmp_path / "run", **options)
     saved = Run.open(tmp_path / "run").load_resume()
-    assert saved.progress["step"] == 2
-    assert saved.progress["best_step"] == 0
-    assert_close(dict(load(tmp_path / "run").task.state_dict()), saved.model, rtol=0, atol=0)
+    assert saved.progress.step == 2
+    assert saved.progress.best_step == 0
+    assert_close(dict(load(tmp_path / "run").model.state_dict()), saved.model, rtol=0, atol=0)

@@ -5,7 +5,8 @@ import math
 from dataclasses import replace
 
 import pytest
-from trainings import assert_same, at_each_update, fit, learning_rates
+from runs import assert_same, at_each_update
+from trainings import fit, learning_rates
 
 from elman.tasks.lm import LMModel
 from elman.training.api import load, train

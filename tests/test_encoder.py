@@ -1,52 +1,65 @@
-"""What sees pictures: a network of our own, or a model of timm, whose features are kept or which is trained further."""
+"""Image encoders: the residual network, or a model of timm that is frozen, its features cached, or fine-tuned."""
 
 import json
 import shutil
 import sys
+import types
 import warnings
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from PIL import Image
-from test_pictures import fails
 from torch import nn
 from torch.testing import assert_close
 
 import elman
-from elman.data.features import FEW, Features, Finder
+from elman.data.features import FEW, FeatureExtractor, Features
 from elman.data.filesystem import Folder
 from elman.data.image import LazyImage
 from elman.data.image_file import ImageFile
 from elman.data.table import Table
+from elman.errors import UserError
 from elman.nets import timm_grid
-from elman.nets.grid import Placed, placed
+from elman.nets.grid import GridFeatures, with_coordinates
 from elman.nets.residual import Residual
-from elman.nets.timm_grid import TimmGrid
-from elman.tasks import vision as vision
-from elman.tasks.caption import Caption
+from elman.nets.timm_grid import TimmGrid, TimmModel
+from elman.schema import from_json, to_json
+from elman.tasks import vision
+from elman.tasks.caption import CaptionModel, CaptionOptions, CaptionSpec
+from elman.tasks.vision import ResidualEncoder, TimmEncoder
 from elman.tasks.vqa import VqaOptions
+from elman.tokenizers.char import CharTokenizer
+
+
+def fails(call, *words):
+    with pytest.raises(UserError) as raised:
+        call()
+    message = str(raised.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
 
 # grids
 
 
-def test_each_place_of_a_grid_says_where_it_is():
+def test_each_position_of_a_grid_has_its_coordinates():
     grid = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0))
-    found = placed(grid)
+    found = with_coordinates(grid)
     for row in range(2):
-        for place in range(9):
-            values = grid[row, place].numpy()
-            even = (values - values.mean()) / np.sqrt(values.var() + 1e-5)
-            assert_allclose(found[row, place, :4], even, atol=1e-6)
-            assert found[row, place, 4:].tolist() == [4 * (place % 3 - 1), 4 * (place // 3 - 1)]
-    assert_close(Placed(4)(grid.half()), placed(grid.half().float()), rtol=0, atol=0)
-    assert Placed(4).size == 6
+        for position in range(9):
+            values = grid[row, position].numpy()
+            normal = (values - values.mean()) / np.sqrt(values.var() + 1e-5)
+            assert_allclose(found[row, position, :4], normal, atol=1e-6)
+            assert found[row, position, 4:].tolist() == [4 * (position % 3 - 1), 4 * (position // 3 - 1)]
+    assert_close(GridFeatures(4)(grid.half()), with_coordinates(grid.half().float()), rtol=0, atol=0)
+    assert GridFeatures(4).size == 6
 
 
 @pytest.mark.parametrize(("corner", "across", "down"), [((0, 0), -1, -1), ((0, 1), 1, -1), ((1, 0), -1, 1)])
-def test_a_residual_network_sees_what_is_where_it_says(corner, across, down):
+def test_a_change_of_the_image_changes_the_grid_at_its_coordinates(corner, across, down):
     torch.manual_seed(0)
     net, pixels = Residual().eval(), torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     other = pixels.clone()
@@ -57,29 +70,29 @@ def test_a_residual_network_sees_what_is_where_it_says(corner, across, down):
     assert before.dtype == torch.float32
     changed = (before - after).abs().amax(-1) > 1e-6
     assert not changed[0].any()
-    where = before[1, changed[1], -2:]
-    assert 0 < len(where) < 32
-    assert [4 * across, 4 * down] in where.tolist()
-    assert (where * torch.tensor([across, down])).sum(-1).min() > 0
+    coordinates = before[1, changed[1], -2:]
+    assert 0 < len(coordinates) < 32
+    assert [4 * across, 4 * down] in coordinates.tolist()
+    assert (coordinates * torch.tensor([across, down])).sum(-1).min() > 0
 
 
-def test_a_place_lies_in_the_middle_of_what_it_sees():
+def test_a_position_lies_in_the_middle_of_its_receptive_field():
     torch.manual_seed(0)
     net, pixels = Residual().eval(), torch.rand(1, 3, 64, 64).mul(255).requires_grad_()
     across, down = 3, 4
     net(pixels)[0, 8 * down + across, :-2].square().sum().backward()
-    seen = pixels.grad[0].abs().amax(0) > 0
-    for axis, place in ((0, across), (1, down)):
-        reached = seen.any(axis).nonzero()
-        assert len(reached) == 28
-        assert reached.min() + reached.max() == 2 * 8 * place + 7
+    reaches = pixels.grad[0].abs().amax(0) > 0
+    for axis, position in ((0, across), (1, down)):
+        field = reaches.any(axis).nonzero()
+        assert len(field) == 28
+        assert field.min() + field.max() == 2 * 8 * position + 7
 
 
 # features that are kept
 
 
 class Painted(LazyImage):
-    """A picture of one colour, by default as good as a file."""
+    """An image of one colour, which counts as a file unless it has no origin."""
 
     def __init__(self, number, origin="here"):
         self.name, self.number, self._origin = str(number), number, origin
@@ -92,16 +105,16 @@ class Painted(LazyImage):
         return Image.new("RGB", (5, 7), (self.number, 1, 2))
 
 
-class Finding:
-    """A network that finds the first colour of a picture, and counts."""
+class Extracting:
+    """A network whose features are the first colour of an image; it records the images."""
 
     def __init__(self, key="a"):
-        self.finder, self.seen = Finder("timm:some", key, 6, (4, 3), self.find), []
+        self.extractor, self.first = FeatureExtractor("timm:some", key, 6, (4, 3), self.extract), []
 
-    def find(self, pixels):
+    def extract(self, pixels):
         assert pixels.shape == (3, 6, 6)
         assert pixels.dtype == np.uint8
-        self.seen.append(int(pixels[0, 0, 0]))
+        self.first.append(int(pixels[0, 0, 0]))
         return np.full((4, 3), 1e9 if pixels[0, 0, 0] == 255 else float(pixels[0, 0, 0]))
 
 
@@ -111,8 +124,8 @@ def rows(*numbers, origin="here", more=FEW):
 
 
 def test_features_are_found_once_for_this_run_and_the_next(own_cache):
-    first, told = Finding(), []
-    field = Features(rows(7, 8, 7, 9), first.finder, told.append)
+    first, lines = Extracting(), []
+    field = Features(rows(7, 8, 7, 9), first.extractor, lines.append)
     assert field.workers == 0
     for batch in ([0, 2, 2], [1, 0, 3], [3, 1]):
         taken = field.take("image", np.array(batch))
@@ -120,65 +133,76 @@ def test_features_are_found_once_for_this_run_and_the_next(own_cache):
         assert found.shape == (len(batch), 4, 3)
         assert found.dtype == torch.float16
         assert found[:, 0, 0].tolist() == [[7, 8, 7, 9][row] for row in batch]
-    assert sorted(first.seen) == [7, 8, 9]
+    assert sorted(first.first) == [7, 8, 9]
     (file,) = (own_cache / "features").iterdir()
-    assert told == [f"the features of {FEW + 3} pictures by timm:some are kept in {file} (0.0 GB)"]
-    second = Finding()
-    field = Features(rows(7, 8, 7, 9), second.finder, told.append)
+    assert lines == [f"the features of {FEW + 3} images by timm:some are kept in {file} (0.0 GB)"]
+    second = Extracting()
+    field = Features(rows(7, 8, 7, 9), second.extractor, lines.append)
     assert field.select(np.array([3, 0])).take("image", np.array([0, 1]))["image"][:, 1, 2].tolist() == [7, 9]
-    assert second.seen == []
-    for other, pictures in ((Finding("b"), rows(7, 8, 7, 9)), (Finding(), rows(7, 8, 7, 9, origin="there"))):
-        Features(pictures, other.finder, told.append).take("image", np.array([0, 1]))
-        assert other.seen == [7, 8]
+    assert second.first == []
+    for other, images in ((Extracting("b"), rows(7, 8, 7, 9)), (Extracting(), rows(7, 8, 7, 9, origin="there"))):
+        Features(images, other.extractor, lines.append).take("image", np.array([0, 1]))
+        assert other.first == [7, 8]
 
 
 @pytest.mark.parametrize(("origin", "more"), [(None, FEW), ("here", 0)])
 def test_features_of_what_is_drawn_or_few_are_kept_in_memory(own_cache, origin, more):
-    finding, told = Finding(), []
-    field = Features(rows(7, 8, 7, origin=origin, more=more), finding.finder, told.append)
+    extracting, lines = Extracting(), []
+    field = Features(rows(7, 8, 7, origin=origin, more=more), extracting.extractor, lines.append)
     for batch in ([0, 1], [2, 1]):
         assert field.take("image", np.array(batch))["image"][:, 0, 0].tolist() == [7, 8]
-    assert finding.seen == [7, 8]
-    assert told == []
+    assert extracting.first == [7, 8]
+    assert lines == []
     assert not (own_cache / "features").exists()
 
 
 def test_a_feature_that_is_too_large_is_the_largest_number_there_is():
-    field = Features([Painted(255)], Finding().finder, print)
+    field = Features([Painted(255)], Extracting().extractor, print)
     assert field.take("image", np.array([0]))["image"].unique().tolist() == [np.finfo(np.float16).max]
 
 
 # which encoder
 
 
-def test_an_encoder_that_was_not_asked_for_is_residual():
-    assert vision.asked(VqaOptions()) == vision.USUAL == {"name": "residual", "image_size": 64}
-    assert vision.asked(VqaOptions(size=32)) == {"name": "residual", "image_size": 32}
-    assert isinstance(vision.encoder(vision.USUAL), Residual)
-    smaller = vision.seen([Painted(3)], {"encoder": {"name": "residual", "image_size": 16}}, print)
-    assert smaller.take("image", np.array([0]))["image"].shape == (1, 3, 16, 16)
+def choose(encoder="residual", **options):
+    return vision.choose(VqaOptions(encoder=encoder, **options))
+
+
+def stored(encoder):
+    """The encoder as a run gives it back."""
+    return from_json(ResidualEncoder | TimmEncoder, json.loads(json.dumps(to_json(encoder))), "config.json", "encoder")
+
+
+def test_the_encoder_is_residual_unless_another_is_given():
+    assert choose() == ResidualEncoder(64)
+    assert choose(image_size=32) == ResidualEncoder(32)
+    assert isinstance(choose().network(), Residual)
+    field = ResidualEncoder(16).field([Painted(3)], print)
+    assert field.take("image", np.array([0]))["image"].shape == (1, 3, 16, 16)
+    assert stored(choose()) == choose()
 
 
 @pytest.mark.parametrize("name", ["resnet50", "residual:64", "", "timm", "timm:", "Residual"])
 def test_a_word_that_is_no_encoder(name):
-    fails(lambda: vision.asked(VqaOptions(encoder=name)), f"'{name}'", "residual", "timm:NAME")
+    fails(lambda: choose(name), f"'{name}'", "residual", "timm:NAME")
 
 
 def test_only_an_encoder_of_timm_is_fine_tuned():
-    fails(lambda: vision.asked(VqaOptions(fine_tune=True)), "--fine-tune", "timm:NAME", "residual")
+    fails(lambda: choose(fine_tune=True), "fine_tune", "timm:NAME", "residual")
 
 
 @pytest.mark.parametrize("kind", ["caption", "vqa"])
-def test_without_timm_the_line_says_what_to_install(monkeypatch, elman, kind):
+def test_without_timm_the_line_names_what_to_install(monkeypatch, tmp_path, kind):
     monkeypatch.setitem(sys.modules, "timm", None)
     data = "builtin:scenes:count=30" if kind == "caption" else "builtin:scene_questions:count=30"
-    done = elman("train", kind, data, "--encoder", "timm:resnet50", "--steps", 1)
-    assert done.code == 2
-    assert done.err.splitlines()[-1] == "elman: timm:resnet50 needs timm: pip install 'elman[timm]'"
-    assert not Path("runs").exists() or not list(Path("runs").glob(f"{kind}-scene*/resume"))
+    fails(
+        lambda: elman.train(kind, data, out=tmp_path / "run", encoder="timm:resnet50", steps=1),
+        "timm:resnet50 needs timm: pip install 'elman[timm]'",
+    )
+    assert not (tmp_path / "run").exists()
 
 
-def test_a_timm_that_does_not_start_is_told(monkeypatch):
+def test_a_timm_that_does_not_start_is_reported(monkeypatch):
     def broken(name):
         raise RuntimeError("operator torchvision::nms\ndoes not exist")
 
@@ -188,28 +212,42 @@ def test_a_timm_that_does_not_start_is_told(monkeypatch):
     )
 
 
-FROZEN = {"name": "timm:some", "image_size": 32, "fine_tune": False, "grid": [9, 5], "weights": "x"}
-FROZEN["settings"] = {"name": "some", "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}, "arguments": {}}
+MEAN, STD = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+SOME = TimmModel("some", "1.0", False, MEAN, STD)
+FROZEN = TimmEncoder(SOME, 32, False, (9, 5), "x" * 32)
 
 
-def test_a_model_with_kept_features_needs_no_timm_and_no_weights_of_it(monkeypatch):
+def captioner(encoder):
+    options = CaptionOptions(hidden=8).resolved()
+    tokenizer = CharTokenizer.of_chunks(["abcdef"])
+    spec = CaptionSpec(
+        options=options,
+        tokenizer=tokenizer,
+        encoder=encoder,
+        entropy=0.0,
+        columns={},
+        hidden=8,
+        embedding=8,
+        dropout=0.0,
+    )
+    return CaptionModel(spec)
+
+
+def test_a_model_with_cached_features_needs_no_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    task = Caption(5, 6, 8, encoder=json.loads(json.dumps(FROZEN)))
-    assert not [name for name, _ in task.named_parameters() if name.startswith("encoder")]
+    encoder = stored(FROZEN)
+    assert encoder == FROZEN
+    model = captioner(encoder)
+    assert not [name for name, _ in model.named_parameters() if name.startswith("encoder")]
     grid = torch.rand(2, 9, 5).half()
-    assert_close(task.encoder(grid), placed(grid.float()))
-    target = torch.tensor([[1, 2, 5], [0, 5, -100]])
-    loss, _, _ = task.loss({"image": grid, "image_of": torch.arange(2), "target": target})
-    loss.backward()
-    # to see other pictures it does
-    fails(lambda: vision.seen([Painted(1)], {"encoder": FROZEN}, print), "timm:some needs timm", "elman[timm]")
-    tuned = FROZEN | {"fine_tune": True}
-    tuned["settings"]["pretrained_cfg"]["architecture"] = "some"
-    fails(lambda: Caption(5, 6, 8, encoder=tuned), "timm:some needs timm", "elman[timm]")
+    assert_close(model.encoder(grid), with_coordinates(grid.float()))
+    # to encode other images it does
+    fails(lambda: encoder.field([Painted(1)], print), "timm:some needs timm", "elman[timm]")
+    fails(lambda: captioner(replace(encoder, fine_tune=True)), "timm:some needs timm", "elman[timm]")
 
 
 class Given(nn.Module):
-    """A model that finds what it is told to."""
+    """A model whose features are given."""
 
     def __init__(self, found, **about):
         super().__init__()
@@ -232,12 +270,9 @@ def test_the_grid_is_the_same_in_whatever_order_a_model_gives_it(order, about):
     pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
     net = made(Given(found, **about))
     assert_close(net.grid(pixels), wanted.flatten(1, 2), rtol=0, atol=0)
-    assert_close(net(pixels), placed(wanted.flatten(1, 2)), rtol=0, atol=0)
+    assert_close(net(pixels), with_coordinates(wanted.flatten(1, 2)), rtol=0, atol=0)
     mean, std = (np.array(values).reshape(1, 3, 1, 1) for values in (MEAN, STD))
     assert_allclose(net.model.pixels, (pixels.numpy() / 255 - mean) / std, rtol=1e-5)
-
-
-MEAN, STD = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
 
 
 def made(model):
@@ -252,8 +287,122 @@ def made(model):
 @pytest.mark.parametrize(
     "found", [torch.rand(1, 17, 6), torch.rand(1, 16, 5), torch.rand(1, 6), (1, 2), torch.rand(1, 0, 6)]
 )
-def test_a_model_that_gives_no_grid_is_told(found):
+def test_a_model_that_gives_no_grid_is_refused(found):
     fails(lambda: timm_grid.shape(made(Given(found)), 8, "some"), "timm:some")
+
+
+# a library in the place of timm, which records what it is given
+
+
+class Small(nn.Module):
+    """Gives a grid of 2 x 2 positions with 3 features."""
+
+    def __init__(self, image=None):
+        super().__init__()
+        self.weight, self.num_features = nn.Parameter(torch.rand(3)), 3
+        self.pretrained_cfg = {
+            "architecture": "small", "tag": "v1", "mean": MEAN, "std": STD, "input_size": (3, 8, 8),
+            "url": "http://registry/weights.pth", "hf_hub_id": "timm/small.v1", "fixed_input_size": image is not None,
+        }  # fmt: skip
+
+    def reset_classifier(self, classes):
+        pass
+
+    def forward_features(self, pixels):
+        return pixels[:, :, :2, :2] * self.weight[:, None, None]
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """`calls` are those of create_model."""
+    calls = []
+
+    def create(name, pretrained=False, **options):
+        calls.append((name, pretrained, options))
+        if name.partition(".")[0] != "small":
+            raise RuntimeError(f"unknown model {name}")
+        return Small()
+
+    about = types.SimpleNamespace(hf_hub_id=None, hf_hub_filename=None, source=None, custom_load=False)
+    fake = types.SimpleNamespace(
+        calls=calls, create_model=create, __version__="9.9", list_models=lambda: ["small", "smaller"],
+        is_model_pretrained=lambda name: True, list_pretrained=lambda *_: ["small.v1"],
+        get_pretrained_cfg=lambda _: about,
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "timm", fake)
+    vision._pretrained.cache_clear()
+    return fake
+
+
+@pytest.mark.parametrize("fine_tune", [False, True])
+def test_an_encoder_is_stored_by_name_version_and_numbers(library, fine_tune):
+    encoder = choose("timm:small", fine_tune=fine_tune)
+    text = json.dumps(to_json(encoder))
+    assert to_json(encoder)["model"] == {
+        "name": "small.v1", "version": "9.9", "fixed_size": False, "mean": list(MEAN), "std": list(STD)
+    }  # fmt: skip
+    assert "http" not in text
+    assert "/" not in text
+    del library.calls[:]
+    again = stored(encoder)
+    assert again == encoder
+    again.field([Painted(1)], print)
+    captioner(again)
+    if fine_tune:
+        again.load_pretrained(again.network())
+    # a name of the registry and whether its weights are wanted: nothing else is ever passed on
+    assert {(name, tuple(options)) for name, _, options in library.calls} <= {("small.v1", ("pretrained_cfg_overlay",))}
+    assert all(options == {"pretrained_cfg_overlay": None} for _, _, options in library.calls)
+
+
+HOSTILE = [
+    {"checkpoint_path": "/tmp/evil.pth"},
+    {"pretrained_cfg": {"file": "/tmp/evil.pth"}},
+    {"pretrained_cfg": {"url": "http://evil/weights.pth"}},
+    {"pretrained_cfg_overlay": {"hf_hub_id": "evil/weights"}},
+    {"arguments": {"checkpoint_path": "/tmp/evil.pth"}},
+    {"name": "local-dir:/tmp/evil"},
+    {"name": "hf-hub:evil/weights"},
+    {"name": "/tmp/evil"},
+    {"name": "small.v1/../evil"},
+    {"name": "small\n"},
+    {"name": ["small"]},
+    {"version": "../x"},
+    {"mean": [0.5]},
+    {"mean": [float("nan")] * 3},
+    {"std": [0.0] * 3},
+    {"fixed_size": "/tmp/evil"},
+]
+
+
+@pytest.mark.parametrize("changes", HOSTILE, ids=str)
+@pytest.mark.parametrize("fine_tune", [False, True])
+def test_an_encoder_of_a_stranger_names_no_file_and_no_address(library, fine_tune, changes):
+    value = to_json(TimmEncoder(replace(SOME, name="small.v1"), 8, fine_tune, (4, 3), "x" * 32))
+    value["model"] |= changes
+    fails(lambda: from_json(TimmEncoder, value, "config.json", "spec.encoder"), "config.json: spec.encoder.model")
+    assert library.calls == []
+
+
+@pytest.mark.parametrize("name", ["smll", "evil", "small.v2"])
+def test_a_stored_name_must_stand_in_the_registry(library, name):
+    encoder = TimmEncoder(replace(SOME, name=name), 8, True, (4, 3), None)
+    fails(lambda: captioner(stored(encoder)), f"'{name}'", "did you mean")
+    assert library.calls == []
+
+
+@pytest.mark.parametrize("changes", [{"image_size": 10**6}, {"grid": [10**6, 3]}, {"image_size": 0}, {"weights": 3}])
+def test_sizes_of_a_stored_encoder_have_bounds(changes):
+    value = to_json(FROZEN) | changes
+    fails(lambda: from_json(TimmEncoder, value, "config.json", "spec.encoder"), f"spec.encoder.{next(iter(changes))}")
+
+
+def test_other_weights_than_those_of_training_are_refused(library):
+    encoder = stored(choose("timm:small"))
+    vision._pretrained.cache_clear()
+    torch.manual_seed(1)  # other weights
+    field = encoder.field([Painted(1)], print)
+    fails(lambda: field.take("image", np.array([0])), "not those", "trained with")
 
 
 # with timm
@@ -269,21 +418,29 @@ def timm():
             pytest.skip("timm does not start with this torchvision")
 
 
+NAMES = {"test_resnet": "test_resnet.r160_in1k", "test_vit": "test_vit.r160_in1k"}
+
+
 @pytest.fixture
-def local(timm, tmp_path):
-    """Makes the folder of a model of random weights."""
+def fetched(timm, tmp_path, monkeypatch):
+    """Puts random weights of a model where timm keeps those that it has fetched."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    vision._pretrained.cache_clear()
 
     def make(name="test_resnet", seed=0):
         torch.manual_seed(seed)
-        timm.models.save_for_hf(timm.create_model(name), str(tmp_path / name), safe_serialization=True)
-        return f"timm:local-dir:{tmp_path / name}"
+        folder = tmp_path / f"hub/models--timm--{NAMES[name]}"
+        (folder / "refs").mkdir(parents=True, exist_ok=True)
+        (folder / "refs/main").write_text("abc")
+        timm.models.save_for_hf(timm.create_model(name), str(folder / "snapshots/abc"), safe_serialization=True)
+        return f"timm:{name}"
 
     return make
 
 
 @pytest.fixture
 def photos(tmp_path):
-    """A table of questions about pictures, one colour each, that are files."""
+    """A table of questions about images, one colour each, that are files."""
     (tmp_path / "in").mkdir()
     colours, lines = {"red": (220, 20, 20), "blue": (10, 20, 230)}, ["image,question,answer"]
     for number in range(40):
@@ -296,94 +453,81 @@ def photos(tmp_path):
     return tmp_path / "t.csv"
 
 
-def config(name, **options):
-    return vision.asked(VqaOptions(encoder=name, **options))
-
-
 def train(photos, out, **options):
     return elman.train(
         "vqa", photos, out=out, hidden=8, batch_size=4, workers=0, preview=False, **{"steps": 4} | options
     )
 
 
-@pytest.mark.parametrize(("name", "places"), [("test_resnet", 4), ("test_vit", 16)])
-def test_the_grid_is_that_of_the_model(timm, local, name, places):
-    found = config(local(name), size=64)
-    assert json.loads(json.dumps(found)) == found
+def answer(model, folder):
+    image = ImageFile("in/1.png", Folder(str(folder)), "in/1.png")
+    rows = Table("rows", {"image": [image], "question": ["which colour is it?"]}, [1])
+    return [dict(each.values) for each in model.predict(rows)]
+
+
+@pytest.mark.parametrize(("name", "positions"), [("test_resnet", 4), ("test_vit", 16)])
+def test_the_grid_is_that_of_the_model(timm, fetched, name, positions):
+    encoder = stored(choose(fetched(name), image_size=64))
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
 
     class Random(Painted):
         def image(self):
             return image
 
-    field = vision.seen([Random(0)], {"encoder": found}, print)
-    grid = field.take("image", np.array([0]))["image"]
+    grid = encoder.field([Random(0)], print).take("image", np.array([0]))["image"]
     fixed = {"img_size": 64} if name == "test_vit" else {}
-    model = timm.create_model(found["name"].removeprefix("timm:"), pretrained=True, **fixed).eval()
+    model = timm.create_model(NAMES[name], pretrained=True, **fixed).eval()
     about = model.pretrained_cfg
     values = (np.asarray(image) / 255 - about["mean"]) / about["std"]
     with torch.no_grad():
         wanted = model.forward_features(torch.from_numpy(values.transpose(2, 0, 1)).float()[None])
     wanted = wanted[:, 1:] if name == "test_vit" else wanted.flatten(2).transpose(1, 2)
-    assert grid.shape == wanted.shape == (1, places, found["grid"][1])
+    assert grid.shape == wanted.shape == (1, positions, encoder.grid[1])
     assert_close(grid.float(), wanted, rtol=2e-3, atol=2e-3)
 
 
-def test_a_frozen_encoder_sees_each_picture_once(monkeypatch, local, photos, tmp_path, own_cache):
-    seen, grid = [], TimmGrid.grid
-    monkeypatch.setattr(TimmGrid, "grid", lambda self, pixels: (seen.append(len(pixels)), grid(self, pixels))[1])
-    name = local()
-    model = train(photos, tmp_path / "a", encoder=name, size=64, epochs=3, steps=None)
-    assert not [name for name, _ in model.task.named_parameters() if name.startswith("encoder")]
-    assert FEW < len(seen) <= 42  # each picture, and looks at what the model gives
+def test_a_frozen_encoder_runs_once_for_each_image(monkeypatch, fetched, photos, tmp_path, own_cache):
+    sizes, grid = [], TimmGrid.grid
+    monkeypatch.setattr(TimmGrid, "grid", lambda self, pixels: (sizes.append(len(pixels)), grid(self, pixels))[1])
+    name = fetched()
+    model = train(photos, tmp_path / "a", encoder=name, image_size=64, epochs=3, steps=None)
+    assert not [name for name, _ in model.model.named_parameters() if name.startswith("encoder")]
+    assert FEW < len(sizes) <= 42  # each image, and the shapes of the grid
     assert list((own_cache / "features").iterdir())
-    del seen[:]
-    again = train(photos, tmp_path / "b", encoder=name, size=64, epochs=3, steps=None)
-    assert len(seen) < FEW  # of the validation part, which has few
-    for first, second in zip(model.task.parameters(), again.task.parameters(), strict=True):
+    del sizes[:]
+    again = train(photos, tmp_path / "b", encoder=name, image_size=64, epochs=3, steps=None)
+    assert len(sizes) < FEW  # of the validation split, which has few
+    for first, second in zip(model.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(first, second)
-    loaded = elman.load(tmp_path / "a")
-    assert loaded.predict(asked(tmp_path)) == model.predict(asked(tmp_path))
+    assert answer(elman.load(tmp_path / "a"), tmp_path) == answer(model, tmp_path)
 
 
-def test_what_is_kept_changes_nothing(local, photos, tmp_path, own_cache):
-    name, ends = local("test_vit"), []
-    for forgets in (False, True):
-        out = tmp_path / f"run{forgets}"
-        train(photos, out, encoder=name, size=64, steps=5)
-        if forgets:
+def test_the_cache_of_features_changes_nothing(fetched, photos, tmp_path, own_cache):
+    name, ends = fetched("test_vit"), []
+    for evicted in (False, True):
+        out = tmp_path / f"run{evicted}"
+        train(photos, out, encoder=name, image_size=64, steps=5)
+        if evicted:
             shutil.rmtree(own_cache / "features")
         elman.train("vqa", resume=out, steps=5, workers=0)
-        ends.append(elman.load(out).task.state_dict())
+        ends.append(elman.load(out).model.state_dict())
     assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
 
 
-def test_other_weights_than_those_of_training_are_refused(local, photos, tmp_path):
-    train(photos, tmp_path / "a", encoder=local(), size=64)
-    local(seed=1)
-    vision._pretrained.cache_clear()
-    fails(lambda: elman.load(tmp_path / "a").predict(asked(tmp_path)), "not those", "trained with")
-
-
-def asked(folder):
-    picture = ImageFile("in/1.png", Folder(str(folder)), "in/1.png")
-    return Table("asked", {"image": [picture], "question": ["which colour is it?"]}, [1])
-
-
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
-def test_a_fine_tuned_encoder_is_trained_and_saved_with_the_model(local, photos, tmp_path, name):
-    where = local(name)
-    model = train(photos, tmp_path / "a", encoder=where, size=64, fine_tune=True)
-    (tmp_path / name).rename(tmp_path / "gone")
-    loaded, rows = elman.load(tmp_path / "a"), asked(tmp_path)
-    weights = loaded.task.encoder.state_dict()
-    assert all(torch.equal(value, weights[key]) for key, value in model.task.encoder.state_dict().items())
-    assert loaded.predict(rows) == model.predict(rows)
-    (tmp_path / "gone").rename(tmp_path / name)
-    start = TimmGrid(loaded.config["task"]["encoder"]["settings"], 64, True).state_dict()
+def test_a_fine_tuned_encoder_is_trained_and_saved_with_the_model(fetched, photos, tmp_path, name):
+    encoder = fetched(name)
+    model = train(photos, tmp_path / "a", encoder=encoder, image_size=64, fine_tune=True)
+    (tmp_path / "hub").rename(tmp_path / "gone")
+    loaded = elman.load(tmp_path / "a")
+    weights = loaded.model.encoder.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in model.model.encoder.state_dict().items())
+    assert answer(loaded, tmp_path) == answer(model, tmp_path)
+    (tmp_path / "gone").rename(tmp_path / "hub")
+    start = TimmGrid(loaded.spec.encoder.model, 64, True).state_dict()
     moved = {key: float((value.float() - weights[key].float()).abs().max()) for key, value in start.items()}
     assert any(moved.values())
-    assert max(moved[key] for key in moved if key.endswith("weight")) < 0.1  # it began at these, and went four steps
+    assert max(moved[key] for key in moved if key.endswith("weight")) < 0.1  # four steps from these
 
 
 @pytest.mark.parametrize(
@@ -392,52 +536,42 @@ def test_a_fine_tuned_encoder_is_trained_and_saved_with_the_model(local, photos,
         ("resnet81", ["unknown", "'resnet81'", "'resnet18'"]),
         ("resnet18.b1_in1k", ["unknown weights", "'resnet18.a1_in1k'"]),
         ("coatnet_0_224", ["no pretrained weights", "'coatnet_0_rw_224'"]),
-        ("local-dir:/no/where", ["timm:local-dir:/no/where", "config.json"]),
-        ("http:x", ["timm:http:x", "local-dir"]),
+        ("local-dir:/no/where", ["unknown", "'local-dir:/no/where'"]),
+        ("hf-hub:some/where", ["unknown", "'hf-hub:some/where'"]),
     ],
 )
 def test_a_name_that_timm_cannot_use(timm, name, words):
-    fails(lambda: config(f"timm:{name}"), *words)
+    fails(lambda: choose(f"timm:{name}"), *words)
 
 
-def test_a_size_that_a_model_cannot_see(local):
-    fails(lambda: config(local("test_vit"), size=3), "cannot", "3 pixels")
+def test_an_image_size_that_a_model_does_not_take(fetched):
+    fails(lambda: choose(fetched("test_vit"), image_size=3), "does not take", "3 pixels")
 
 
-def test_weights_that_cannot_be_fetched_are_told_in_one_line(monkeypatch, timm, elman):
+def test_weights_that_cannot_be_fetched_are_reported_in_one_line(monkeypatch, timm):
     create = timm.create_model
 
-    def offline(name, pretrained=False, *rest, **how):
+    def offline(name, pretrained=False, **options):
         if pretrained:
             raise OSError("no route\nto the Hub. Check your connection")
-        return create(name, pretrained, *rest, **how)
+        return create(name, pretrained, **options)
 
-    monkeypatch.setattr(timm, "create_model", offline)
-    for how in ([], ["--fine-tune"]):
-        done = elman(
-            "train", "vqa", "builtin:scene_questions:count=30", "--encoder", "timm:test_vit", *how, "--steps", 1
-        )
-        assert done.code == 2
-        assert done.err.splitlines()[-1] == (
-            "elman: the weights of timm:test_vit.r160_in1k cannot be fetched: no route to the Hub; "
-            "they are needed once, while online"
-        )
-
-
-def test_weights_that_were_fetched_once_are_found_without_asking(monkeypatch, local, tmp_path):
-    local("test_vit", seed=3)
-    folder = tmp_path / "hub/models--timm--test_vit.r160_in1k"
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs/main").write_text("abc")
-    (folder / "snapshots").mkdir()
-    (tmp_path / "test_vit").rename(folder / "snapshots/abc")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     vision._pretrained.cache_clear()
-    found = config("timm:test_vit")
-    assert found["settings"]["name"] == "test_vit.r160_in1k"
-    assert found["size"] == 160
+    monkeypatch.setattr(timm, "create_model", offline)
+    line = "the weights of timm:test_vit.r160_in1k cannot be fetched: no route to the Hub; they are needed once, while"
+    fails(lambda: choose("timm:test_vit"), line)
+    fails(lambda: (encoder := choose("timm:test_vit", fine_tune=True)).load_pretrained(encoder.network()), line)
+
+
+def test_weights_that_were_fetched_once_are_found_offline(fetched, timm, tmp_path):
+    encoder = choose(fetched("test_vit", seed=3))
+    assert encoder.model.name == "test_vit.r160_in1k"
+    assert encoder.image_size == 160
     torch.manual_seed(3)
-    net = TimmGrid(found["settings"], 160, pretrained=True)
-    file = {"architecture": "test_vit", "file": str(folder / "snapshots/abc/model.safetensors")}
-    wanted = TimmGrid({**found["settings"], "pretrained_cfg": found["settings"]["pretrained_cfg"] | file}, 160, True)
-    assert net.digest() == wanted.digest() == found["weights"]
+    wanted = made(timm.create_model("test_vit"))
+    wanted.model.reset_classifier(0)
+    assert wanted.model.state_dict().keys() == TimmGrid(encoder.model, 160).model.state_dict().keys()
+    net = TimmGrid(encoder.model, 160, pretrained=True)
+    assert net.digest() == encoder.weights
+    for name, value in wanted.model.state_dict().items():
+        assert torch.equal(value, net.model.state_dict()[name])

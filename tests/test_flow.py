@@ -1,4 +1,4 @@
-"""Gradient flow against closed forms, against finite differences, and against autograd's own weight gradients."""
+"""Gradient flow against closed forms, finite differences, and the weight gradients of autograd."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from elman.cells.shipped import shipped
 from elman.inspect.cells import compare, stacks
-from elman.inspect.flow import Flow, Stretching, flow, jacobian, matrices, reach, verdict
+from elman.inspect.flow import Flow, Spectrum, flow, jacobian, matrices, reach, summary
 from elman.recurrent.layer import Recurrent
 
 
@@ -21,7 +21,7 @@ def linear(singular: float, hidden: int = 12) -> Recurrent:
 
 
 @pytest.mark.parametrize("singular", [0.8, 1.0, 1.3])
-def test_a_linear_recurrence_passes_on_its_singular_value_to_the_power_of_the_steps(singular):
+def test_the_gradient_of_a_linear_recurrence_is_its_singular_value_to_the_power_of_the_steps(singular):
     layer, steps = linear(singular), 40
     weights = torch.randn(12)
     found = flow(layer, torch.randn(3, steps, 5), lambda h: h @ weights)
@@ -33,17 +33,17 @@ def test_a_linear_recurrence_passes_on_its_singular_value_to_the_power_of_the_st
         assert found.half_life("1.h") == float("inf")
 
 
-def test_the_stretching_of_a_linear_recurrence_is_that_of_its_matrix():
+def test_the_spectrum_of_a_linear_recurrence_is_that_of_its_matrix():
     layer = linear(1.3)
-    (stretched,) = matrices(layer).values()
-    assert stretched.singular == pytest.approx(1.3, rel=1e-5)
-    assert stretched.radius == pytest.approx(1.3, rel=1e-5)
-    of_step = Stretching.of(jacobian(layer.cells[0], torch.randn(5), [torch.randn(12)]))
+    (spectrum,) = matrices(layer).values()
+    assert spectrum.singular == pytest.approx(1.3, rel=1e-5)
+    assert spectrum.radius == pytest.approx(1.3, rel=1e-5)
+    of_step = Spectrum.of(jacobian(layer.cells[0], torch.randn(5), [torch.randn(12)]))
     assert of_step.singular == pytest.approx(1.3, rel=1e-5)
 
 
-def test_singular_value_and_radius_are_not_the_same_thing():
-    found = Stretching.of(torch.tensor([[0.5, 3.0], [0.0, 0.25]]))
+def test_singular_value_and_spectral_radius_differ():
+    found = Spectrum.of(torch.tensor([[0.5, 3.0], [0.0, 0.25]]))
     assert found.radius == pytest.approx(0.5)
     assert found.singular > 3
 
@@ -74,11 +74,11 @@ def test_every_cell_has_a_flow_that_ends_in_the_last_step(name):
     layer = Recurrent(5, 8, name, layers=2)
     found = flow(layer, torch.randn(2, 12, 5), lambda h: h.square().sum(-1))
     assert all(norms[0] == pytest.approx(1, rel=1e-3) or not norms.any() for norms in found.states.values())
-    assert all(share.sum() == pytest.approx(1, rel=1e-3) or not share.any() for share in found.shares.values())
-    assert {place.split(".")[0] for place in found.states} == {"1", "2"}
+    assert all(each.sum() == pytest.approx(1, rel=1e-3) or not each.any() for each in found.weights.values())
+    assert {address.split(".")[0] for address in found.states} == {"1", "2"}
 
 
-def test_states_that_a_row_went_through_get_the_gradient_that_autograd_gives_them():
+def test_the_gradients_of_states_are_those_of_autograd():
     torch.manual_seed(0)
     layer, x = Recurrent(5, 8, "lstm"), torch.randn(1, 9, 5)
     found = flow(layer, x, lambda h: h[:, 0])
@@ -100,7 +100,7 @@ def test_states_that_a_row_went_through_get_the_gradient_that_autograd_gives_the
     assert found.states["1.c"][3] == pytest.approx(float(total.norm() / end.abs()), rel=1e-4)
 
 
-def test_shares_of_the_weight_gradient_are_those_of_one_step_at_a_time():
+def test_the_weight_gradient_of_each_step_is_that_of_its_own_weights():
     torch.manual_seed(0)
     layer, x = Recurrent(5, 8, "gru"), torch.randn(1, 6, 5)
     cell = layer.cells[0]
@@ -115,39 +115,39 @@ def test_shares_of_the_weight_gradient_are_those_of_one_step_at_a_time():
         grads = torch.autograd.grad(state[0][0, 2], [own, bias])
         sizes.append(torch.sqrt(grads[0][8:16].square().sum() + grads[1][8:16].square().sum()).item())  # of gate z
     expected = np.array(sizes[::-1]) / sum(sizes)
-    np.testing.assert_allclose(found.shares["1.z"], expected, rtol=1e-4)
+    np.testing.assert_allclose(found.weights["1.z"], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_the_loss_is_of_the_output_that_the_layer_gives(residual):
     torch.manual_seed(0)
-    layer, x, seen = Recurrent(5, 8, "gru", layers=3, residual=residual), torch.randn(2, 7, 5), []
-    flow(layer, x, lambda h: (seen.append(h.detach()), h.sum(-1))[1])
-    torch.testing.assert_close(seen[0], layer(x)[0][:, -1].detach(), atol=1e-5, rtol=1e-5)
+    layer, x, outputs = Recurrent(5, 8, "gru", layers=3, residual=residual), torch.randn(2, 7, 5), []
+    flow(layer, x, lambda h: (outputs.append(h.detach()), h.sum(-1))[1])
+    torch.testing.assert_close(outputs[0], layer(x)[0][:, -1].detach(), atol=1e-5, rtol=1e-5)
 
 
-def test_a_half_life_is_for_good():
+def test_a_norm_stays_below_one_half_after_the_half_life():
     norms = np.array([1.0, 0.4, 0.8, 0.3, 0.2])
     assert Flow({"1.h": norms}, {}).half_life("1.h") == 3
     assert Flow({"1.h": norms[:3]}, {}).half_life("1.h") == float("inf")
 
 
-def test_the_sentence_says_whether_training_went_back_far_enough():
+def test_the_summary_compares_bptt_with_the_reach():
     found = flow(linear(0.5), torch.randn(2, 60, 5), lambda h: h.sum(-1))
     far = reach(found)
-    assert "further than" in verdict(found, 10 * far)
-    assert "larger --bptt" in verdict(found, far - 1)
-    assert "enough" in verdict(found, far)
+    assert "further than" in summary(found, 10 * far)
+    assert "larger --bptt" in summary(found, far - 1)
+    assert "enough" in summary(found, far)
 
 
-def test_fresh_cells_vanish_and_explode_as_the_lecture_says():
+def test_gradients_of_untrained_cells_vanish_and_explode():
     report = compare(["rnn", "lstm", "lstm:forget_bias=0"], steps=60)
-    figures = report.panels[0].figures
-    assert figures["lstm"]["states"]["1.c"][-1] > 10 * figures["lstm:forget_bias=0"]["states"]["1.c"][-1]
-    steep = compare(["rnn:activation=linear"], gain=1.5, steps=60).panels[0].figures["rnn:activation=linear"]
+    metrics = report.panels[0].metrics
+    assert metrics["lstm"]["states"]["1.c"][-1] > 10 * metrics["lstm:forget_bias=0"]["states"]["1.c"][-1]
+    steep = compare(["rnn:activation=linear"], gain=1.5, steps=60).panels[0].metrics["rnn:activation=linear"]
     np.testing.assert_allclose(steep["states"]["1.h"], 1.5 ** np.arange(60), rtol=1e-3)
 
 
 def test_plain_stacks_lose_the_gradient_that_residual_and_highway_stacks_keep():
-    found = stacks().figures
+    found = stacks().metrics
     assert found["plain"][50] < 0.1 * min(found["residual"][50], found["highway"][50])

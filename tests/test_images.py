@@ -15,11 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 
-from elman.data import split, table
-from elman.data.filesystem import Archive, Folder, place
+from elman.data import split, table, table_reader
+from elman.data.column_inference import infer_columns
+from elman.data.filesystem import Archive, Folder, open_folder
 from elman.data.image import LazyImage
 from elman.data.image_file import ImageFile
-from elman.data.table import Table, TableOptions
+from elman.data.table import Table
+from elman.data.table_reader import TableOptions
 from elman.errors import UserError
 
 some = settings(deadline=None, derandomize=True, database=None, max_examples=80,
@@ -55,8 +57,8 @@ def in_zip(where, data, name="deep/x.png"):
     return ImageFile(name, Archive(str(Path(where, "x.zip"))), name)
 
 
-def seen(picture):
-    image = picture.image()
+def rgb(image):
+    image = image.image()
     assert image.mode == "RGB"
     return np.asarray(image).astype(int)
 
@@ -76,18 +78,18 @@ def fails(call, *words):
 @pytest.mark.parametrize("holder", [put, in_zip])
 @pytest.mark.parametrize("kind", LOSSLESS)
 def test_colours_come_back(tmp_path, kind, holder):
-    picture = holder(tmp_path, coded(Image.fromarray(painted()), kind, **LOSSLESS[kind]))
-    picture.check()
-    assert (seen(picture) == painted()).all()
+    image = holder(tmp_path, coded(Image.fromarray(painted()), kind, **LOSSLESS[kind]))
+    image.check()
+    assert (rgb(image) == painted()).all()
 
 
 def test_jpeg_and_jpeg_in_cmyk(tmp_path):
     image = Image.fromarray(painted())
-    assert abs(seen(put(tmp_path, coded(image, "JPEG", quality=100, subsampling=0))) - painted()).max() <= 4
+    assert abs(rgb(put(tmp_path, coded(image, "JPEG", quality=100, subsampling=0))) - painted()).max() <= 4
     inks = 255 - painted().astype(int)  # without black, an ink is what a colour lacks
     four = Image.fromarray(np.dstack([inks, np.zeros_like(inks[..., :1])]).astype(np.uint8), "CMYK")
     for kind, how in (("JPEG", {"quality": 100}), ("TIFF", {})):
-        assert abs(seen(put(tmp_path, coded(four, kind, **how))) - painted()).max() <= 6
+        assert abs(rgb(put(tmp_path, coded(four, kind, **how))) - painted()).max() <= 6
 
 
 def test_grey_of_1_8_and_16_bits(tmp_path):
@@ -95,18 +97,18 @@ def test_grey_of_1_8_and_16_bits(tmp_path):
     grey = np.repeat(ramp[..., None], 3, 2)
     for kind in ("PNG", "BMP", "TIFF", "JPEG"):
         how = {"quality": 100} if kind == "JPEG" else {}
-        assert abs(seen(put(tmp_path, coded(Image.fromarray(ramp), kind, **how))) - grey).max() <= 2 * bool(how)
+        assert abs(rgb(put(tmp_path, coded(Image.fromarray(ramp), kind, **how))) - grey).max() <= 2 * bool(how)
     values = np.random.default_rng(0).integers(0, 2**16, (HIGH, WIDE), np.uint16)
     wanted = np.round(values[..., None] / 65535 * 255)
     deep = Image.fromarray(values)
     assert deep.mode == "I;16"
     for kind, how in (("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})):
-        assert (seen(put(tmp_path, coded(deep, kind, **how))) == wanted).all()
+        assert (rgb(put(tmp_path, coded(deep, kind, **how))) == wanted).all()
     for order in (b"II", b"MM"):
-        assert (seen(put(tmp_path, tiff16(values, order))) == wanted).all()
+        assert (rgb(put(tmp_path, tiff16(values, order))) == wanted).all()
     bits = Image.fromarray(ramp > 127)
     for kind in ("PNG", "TIFF"):
-        assert (seen(put(tmp_path, coded(bits, kind))) == 255 * (grey > 127)).all()
+        assert (rgb(put(tmp_path, coded(bits, kind))) == 255 * (grey > 127)).all()
 
 
 def tiff16(values, order):
@@ -128,13 +130,13 @@ def test_values_of_32_bits_are_refused(tmp_path, mode):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_what_can_be_seen_through_has_white_behind_it(tmp_path, kind):
+def test_transparent_images_are_composed_on_white(tmp_path, kind):
     alpha = np.linspace(0, 255, WIDE * HIGH).reshape(HIGH, WIDE, 1).astype(np.uint8)
     image = Image.fromarray(np.dstack([painted(), alpha]))
     how = {"lossless": True, "exact": True} if kind == "WEBP" else {}
     share = alpha / 255
     wanted = painted() * share + 255 * (1 - share)
-    assert abs(seen(put(tmp_path, coded(image, kind, **how))) - wanted).max() <= 1
+    assert abs(rgb(put(tmp_path, coded(image, kind, **how))) - wanted).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
@@ -145,19 +147,19 @@ def test_a_palette_and_its_transparent_colour(tmp_path, kind):
     image = image.convert("P")
     image.putdata(places.ravel().tolist())
     image.putpalette(colours.tobytes())
-    assert (seen(put(tmp_path, coded(image, kind))) == colours[places]).all()
+    assert (rgb(put(tmp_path, coded(image, kind))) == colours[places]).all()
     wanted = colours.copy()
     wanted[1] = 255
-    assert (seen(put(tmp_path, coded(image, kind, transparency=1))) == wanted[places]).all()
+    assert (rgb(put(tmp_path, coded(image, kind, transparency=1))) == wanted[places]).all()
 
 
 def test_grey_with_alpha_and_a_transparent_grey(tmp_path):
     ramp = np.arange(WIDE * HIGH, dtype=np.uint8).reshape(HIGH, WIDE)
     both = Image.merge("LA", [Image.fromarray(ramp), Image.fromarray(np.where(ramp > 99, 255, 0).astype(np.uint8))])
     wanted = np.repeat(np.where(ramp > 99, ramp, 255)[..., None], 3, 2)
-    assert (seen(put(tmp_path, coded(both, "PNG"))) == wanted).all()
+    assert (rgb(put(tmp_path, coded(both, "PNG"))) == wanted).all()
     wanted = np.repeat(np.where(ramp == 7, 255, ramp)[..., None], 3, 2)
-    assert (seen(put(tmp_path, coded(Image.fromarray(ramp), "PNG", transparency=7))) == wanted).all()
+    assert (rgb(put(tmp_path, coded(Image.fromarray(ramp), "PNG", transparency=7))) == wanted).all()
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
@@ -165,7 +167,7 @@ def test_of_several_frames_the_first(tmp_path, kind):
     others = [Image.new("RGB", (WIDE, HIGH), colour) for colour in ("black", "white")]
     how = {"lossless": True} if kind == "WEBP" else {}
     data = coded(Image.fromarray(painted()), kind, save_all=True, append_images=others, **how)
-    assert (seen(put(tmp_path, data)) == painted()).all()
+    assert (rgb(put(tmp_path, data)) == painted()).all()
 
 
 UPRIGHT = {
@@ -177,23 +179,23 @@ UPRIGHT = {
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", UPRIGHT)
-def test_pictures_are_upright(tmp_path, orientation, kind):
+def test_images_are_upright(tmp_path, orientation, kind):
     exif = Image.Exif()
     exif[0x0112] = orientation
     how = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
-    picture = put(tmp_path, coded(Image.fromarray(painted()), kind, exif=exif, **how))
+    image = put(tmp_path, coded(Image.fromarray(painted()), kind, exif=exif, **how))
     wanted = UPRIGHT[orientation](painted())
-    got = seen(picture)
+    got = rgb(image)
     assert got.shape == wanted.shape
     assert abs(got - wanted).max() <= (4 if kind == "JPEG" else 0)
-    assert picture.image().getexif().get(0x0112, 1) == 1  # nobody turns it again
+    assert image.image().getexif().get(0x0112, 1) == 1  # nobody turns it again
 
 
 def test_a_damaged_exif_turns_nothing(tmp_path):
     data = coded(Image.fromarray(painted()), "PNG")
     junk = b"eXIf" + b"MM\0*\0\0\0\x08\xff\xff\x01\x12"
     chunk = struct.pack(">I", len(junk) - 4) + junk + struct.pack(">I", zlib.crc32(junk))
-    assert (seen(put(tmp_path, data[:33] + chunk + data[33:])) == painted()).all()
+    assert (rgb(put(tmp_path, data[:33] + chunk + data[33:])) == painted()).all()
 
 
 # what cannot be read
@@ -201,29 +203,30 @@ def test_a_damaged_exif_turns_nothing(tmp_path):
 
 @pytest.mark.parametrize("holder", [put, in_zip])
 @pytest.mark.parametrize("kind", [*LOSSLESS, "JPEG"])
-def test_a_truncated_picture_is_named(tmp_path, kind, holder):
+def test_a_truncated_image_is_named(tmp_path, kind, holder):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = coded(Image.fromarray(noise), kind)
-    picture = holder(tmp_path, data[: int(len(data) * 0.6)], "cut.png")
-    fails(picture.image, "cut.png", "cannot be read")
+    image = holder(tmp_path, data[: int(len(data) * 0.6)], "cut.png")
+    fails(image.image, "cut.png", "cannot be read")
 
 
 @pytest.mark.parametrize("holder", [put, in_zip])
-def test_what_is_no_picture_is_named(tmp_path, holder):
+def test_what_is_no_image_is_named(tmp_path, holder):
     for call in ("check", "image"):
-        fails(getattr(holder(tmp_path, b"a text, no picture\n", "t.png"), call), "t.png is no picture", "JPEG, PNG")
+        fails(getattr(holder(tmp_path, b"a text, no image\n", "t.png"), call), "t.png is not an image", "JPEG, PNG")
         fails(getattr(holder(tmp_path, b"", "e.png"), call), "e.png is empty")
-        fails(getattr(holder(tmp_path, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "p.png"), call), "no pic")
+        postscript = holder(tmp_path, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "p.png")
+        fails(getattr(postscript, call), "not an image")
 
 
 def test_what_is_no_file_is_named(tmp_path):
     (tmp_path / "f.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
-    for name, why in [("f.png", "is a folder"), ("none.png", "does not exist"), ("pipe.png", "is no file"),
+    for name, why in [("f.png", "is a folder"), ("none.png", "does not exist"), ("pipe.png", "is not a regular file"),
                       ("x" * 400 + ".png", "cannot read"), ("a\0b.png", "cannot read")]:  # fmt: skip
         fails(ImageFile(name, Folder(str(tmp_path)), name).check, why)
     zipped = in_zip(tmp_path, b"x")
-    fails(ImageFile("none.png", zipped.place, "none.png").check, "x.zip:none.png does not exist")
+    fails(ImageFile("none.png", zipped.folder, "none.png").check, "x.zip:none.png does not exist")
 
 
 def header(wide, high):
@@ -238,7 +241,7 @@ def header(wide, high):
 
 @pytest.mark.parametrize("side", [10_000, 20_000, 2**31 - 1])
 @pytest.mark.parametrize("call", ["check", "image"])
-def test_a_picture_of_absurd_size_is_refused_by_its_head(tmp_path, side, call):
+def test_a_image_of_absurd_size_is_refused_by_its_head(tmp_path, side, call):
     fails(getattr(put(tmp_path, header(side, side)), call), "x.png", f"{side * side:,} pixels", "89,478,485")
 
 
@@ -250,20 +253,20 @@ def test_heic_needs_its_library(tmp_path, monkeypatch):
 
 @some
 @given(st.sampled_from([*LOSSLESS, "JPEG"]), st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=5))
-def test_damage_is_seen_or_named(tmp_path_factory, kind, changes):
+def test_damage_is_decoded_or_named(tmp_path_factory, kind, changes):
     data = bytearray(coded(Image.fromarray(painted()), kind))
     for place_, value in changes:
         data[int(place_ * len(data))] = value
-    picture = put(tmp_path_factory.mktemp("d"), bytes(data))
+    image = put(tmp_path_factory.mktemp("d"), bytes(data))
     try:
-        said = f"x.png {picture.image().mode}"
+        result = f"x.png {image.image().mode}"
     except UserError as error:
-        said = str(error)
-    assert "x.png" in said
-    assert "\n" not in said
+        result = str(error)
+    assert "x.png" in result
+    assert "\n" not in result
 
 
-# places
+# folders
 
 
 def test_a_zip_is_opened_once_until_it_changes(tmp_path, monkeypatch):
@@ -273,40 +276,40 @@ def test_a_zip_is_opened_once_until_it_changes(tmp_path, monkeypatch):
         for number in range(9):
             archive.writestr(f"train/{number}.png", data)
     monkeypatch.setattr(zipfile.ZipFile, "__init__", lambda self, *a, **b: (opened.append(a), real(self, *a, **b))[1])
-    here = place(str(tmp_path / "x.zip")).to("train")
+    here = open_folder(str(tmp_path / "x.zip")).folder("train")
     for number in range(9):
-        assert (seen(ImageFile("n", here, f"{number}.png")) == painted()).all()
+        assert (rgb(ImageFile("n", here, f"{number}.png")) == painted()).all()
     assert len(opened) == 1
     changed = in_zip(tmp_path, coded(Image.new("RGB", (1, 1)), "PNG"), "train/0.png")
-    assert seen(changed).shape == (1, 1, 3)
+    assert rgb(changed).shape == (1, 1, 3)
 
 
 def test_a_member_behind_a_damaged_directory_or_a_password(tmp_path):
     bad = tmp_path / "bad.zip"
     bad.write_bytes(b"PK\x03\x04 nothing")
     fails(ImageFile("a", Archive(str(bad)), "a.png").check, "bad.zip cannot be unpacked")
-    picture = in_zip(tmp_path, coded(Image.fromarray(painted()), "PNG"))
-    data = bytearray(Path(picture.place.zip).read_bytes())
+    image = in_zip(tmp_path, coded(Image.fromarray(painted()), "PNG"))
+    data = bytearray(Path(image.folder.zip).read_bytes())
     data[6] |= 1  # the member's head and the directory say that it is encrypted
     data[data.index(b"PK\x01\x02") + 8] |= 1
-    Path(picture.place.zip).write_bytes(data)
-    fails(picture.image, "deep/x.png cannot be unpacked")
+    Path(image.folder.zip).write_bytes(data)
+    fails(image.image, "deep/x.png cannot be unpacked")
 
 
-def test_places_lead_to_each_other(tmp_path):
+def test_folders_are_relative_to_each_other(tmp_path):
     put(tmp_path, b"1", "a/b/c.txt")
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.write(tmp_path / "a/b/c.txt", "a/b/c.txt")
-    for root, mark in ((place(str(tmp_path)), "/"), (place(str(tmp_path / "z.zip")), ":")):
-        there = root.to("a/x").to("../b")
-        assert there.has("c.txt")
-        assert not there.has("d.txt")
-        assert not there.has(".")
-        assert there.where("c.txt").endswith(f"{mark}a/b/c.txt")
+    for root, mark in ((open_folder(str(tmp_path)), "/"), (open_folder(str(tmp_path / "z.zip")), ":")):
+        there = root.folder("a/x").folder("../b")
+        assert there.exists("c.txt")
+        assert not there.exists("d.txt")
+        assert not there.exists(".")
+        assert there.location("c.txt").endswith(f"{mark}a/b/c.txt")
         with there.open("c.txt") as file:
             assert file.read() == b"1"
-    assert place(str(tmp_path / "z.zip:a/b")).has("c.txt")
-    fails(lambda: place(str(tmp_path / "none")), "neither a folder nor a zip")
+    assert open_folder(str(tmp_path / "z.zip:a/b")).exists("c.txt")
+    fails(lambda: open_folder(str(tmp_path / "none")), "neither a folder nor a zip")
 
 
 # as values of a table
@@ -316,17 +319,17 @@ def album(where, count=6):
     rows = ["file,caption"]
     for number in range(count):
         put(where, coded(Image.new("RGB", (3, 2), (number, 0, 0)), "PNG"), f"in/{number}.png")
-        rows.append(f"in/{number}.png,picture number {number}")
+        rows.append(f"in/{number}.png,image number {number}")
     (where / "t.csv").write_text("\n".join(rows))
     return str(where / "t.csv")
 
 
 def read(*paths, **options):
-    return table.read(list(map(str, paths)), TableOptions(**options))
+    return table_reader.read(list(map(str, paths)), TableOptions(**options))
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "zip"])
-def test_a_column_of_names_becomes_pictures(tmp_path, form):
+def test_a_column_of_names_becomes_images(tmp_path, form):
     path, names = album(tmp_path), [f"in/{number}.png" for number in range(6)]
     if form == "tsv":
         path = tmp_path / "t.tsv"
@@ -341,11 +344,11 @@ def test_a_column_of_names_becomes_pictures(tmp_path, form):
         path = f"{tmp_path / 't.zip'}:set/t.csv"
     got = read(path)
     assert list(map(str, got.columns["file"])) == names
-    assert [seen(picture)[0, 0, 0] for picture in got.columns["file"]] == list(range(6))
-    assert any("column file names 6 pictures, in " in note for note in got.notes)
+    assert [rgb(image)[0, 0, 0] for image in got.columns["file"]] == list(range(6))
+    assert any("column file names 6 images, in " in note for note in got.notes)
 
 
-def test_text_that_is_no_name_of_a_picture_stays_text(tmp_path):
+def test_text_that_is_no_name_of_a_image_stays_text(tmp_path):
     for name, values in {"a": ["see x.png", "see it"], "b": ["http://a.b/x.jpg"] * 2, "c": ["1", "2"]}.items():
         path = tmp_path / f"{name}.csv"
         path.write_text("v,w\n" + "".join(f"{value},t\n" for value in values))
@@ -354,19 +357,19 @@ def test_text_that_is_no_name_of_a_picture_stays_text(tmp_path):
     assert read(tmp_path / "n.csv").columns["v"] == ["", ""]
 
 
-def test_a_picture_that_is_missing_or_bad_is_told_with_its_row(tmp_path):
+def test_an_image_that_is_missing_or_bad_is_reported_with_its_row(tmp_path):
     path = album(tmp_path)
     (tmp_path / "in/2.png").unlink()
-    (tmp_path / "in/4.png").write_text("no picture")
-    fails(lambda: read(path), "t.csv row 4 has a picture", str(tmp_path / "in/2.png"), "--skip-bad")
+    (tmp_path / "in/4.png").write_text("no image")
+    fails(lambda: read(path), "t.csv row 4 has an image", str(tmp_path / "in/2.png"), "`skip_bad`")
     got = read(path, skip_bad=True)
     assert [str(name) for name in got.columns["file"]] == [f"in/{number}.png" for number in (0, 1, 3, 5)]
-    assert got.columns["caption"] == [f"picture number {number}" for number in (0, 1, 3, 5)]
+    assert got.columns["caption"] == [f"image number {number}" for number in (0, 1, 3, 5)]
     assert got.numbers == [2, 3, 5, 7]
-    assert any("2 bad rows left out, the first: " in note for note in got.notes)
+    assert any("2 bad rows skipped, the first: " in note for note in got.notes)
     for number in range(6):
         (tmp_path / f"in/{number}.png").unlink(missing_ok=True)
-    fails(lambda: read(path, skip_bad=True), "t.csv row 2", "in/0.png", str(tmp_path / "images/in"), "--images")
+    fails(lambda: read(path, skip_bad=True), "t.csv row 2", "in/0.png", str(tmp_path / "images/in"), "`images`")
 
 
 def test_a_name_that_is_missing_is_missing(tmp_path):
@@ -378,23 +381,23 @@ def test_a_name_that_is_missing_is_missing(tmp_path):
     assert len(table.complete(got, ["file"], True)) == 5
 
 
-def test_images_says_where_the_pictures_are(tmp_path):
+def test_the_option_images_is_their_folder(tmp_path):
     path = Path(album(tmp_path))
     (tmp_path / "other").mkdir()
     moved = path.rename(tmp_path / "other/t.csv")
     moved.write_text(moved.read_text().replace("in/", ""))
-    fails(lambda: read(moved), "0.png", "--images")
+    fails(lambda: read(moved), "0.png", "`images`")
     assert len(read(moved, images=str(tmp_path / "in"))) == 6
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
         archive.write(tmp_path / "in/0.png", "deep/0.png")
     assert len(read(moved, images=f"{tmp_path / 'p.zip'}:deep", skip_bad=True)) == 1
     fails(lambda: read(moved, images=str(tmp_path / "none")), "neither a folder nor a zip")
     (tmp_path / "plain.csv").write_text("a,b\nc,d\n")
-    fails(lambda: read(tmp_path / "plain.csv", images=str(tmp_path)), "no column of", "names pictures")
-    fails(lambda: read("builtin:dates", images=str(tmp_path)), "--images", "built-in")
+    fails(lambda: read(tmp_path / "plain.csv", images=str(tmp_path)), "no column of", "names images")
+    fails(lambda: read("builtin:dates", images=str(tmp_path)), "`images`", "built-in")
 
 
-def test_whole_paths_are_known_by_their_place_in_the_folder(tmp_path):
+def test_whole_paths_are_known_by_their_path_in_the_folder(tmp_path):
     path = Path(album(tmp_path / "set"))
     path.write_text(path.read_text().replace("in/", f"{tmp_path}/set/in/"))
     assert str(read(path).columns["file"][1]) == "in/1.png"
@@ -403,20 +406,20 @@ def test_whole_paths_are_known_by_their_place_in_the_folder(tmp_path):
     assert str(read(elsewhere).columns["file"][1]) == "set/in/1.png"
     (tmp_path / "deep").mkdir()
     got = read(elsewhere.rename(tmp_path / "deep/t.csv"))
-    assert any("known by their whole path" in note for note in got.notes)
+    assert any("identified by their whole path" in note for note in got.notes)
 
 
-def test_folders_of_pictures(tmp_path):
+def test_folders_of_images(tmp_path):
     for name in ("cat/1.png", "cat/deep/2.PNG", "dog/1.jpg"):
         put(tmp_path, coded(Image.new("RGB", (2, 2)), "PNG"), f"pets/{name}")
     got = read(tmp_path / "pets")
     assert got.columns["label"] == ["cat", "cat", "dog"]
     assert list(map(str, got.columns["image"])) == ["cat/1.png", "cat/deep/2.PNG", "dog/1.jpg"]
-    assert seen(got.columns["image"][1]).shape == (2, 2, 3)
+    assert rgb(got.columns["image"][1]).shape == (2, 2, 3)
     put(tmp_path, b"a text", "pets/dog/x.txt")
     fails(lambda: read(tmp_path / "pets"), "images and texts", "1.png", "x.txt", "one kind only")
     (tmp_path / "pets/dog/x.txt").rename(tmp_path / "pets/dog/3.png")
-    fails(lambda: read(tmp_path / "pets"), "3.png row 1 has a picture that cannot be used")
+    fails(lambda: read(tmp_path / "pets"), "3.png row 1 has an image that cannot be used")
 
 
 def test_nothing_is_decoded_or_held_open_when_a_table_is_read(tmp_path):
@@ -431,7 +434,7 @@ def test_nothing_is_decoded_or_held_open_when_a_table_is_read(tmp_path):
 
 
 class Painting(LazyImage):
-    """One that is no file."""
+    """One that is not a regular file."""
 
     def __init__(self, name):
         self.name = name
@@ -444,20 +447,20 @@ def of(**columns):
     return Table("t", columns, list(range(1, 1 + len(next(iter(columns.values()))))))
 
 
-def test_pictures_are_told_apart_by_their_names(tmp_path):
+def test_images_are_distinguished_by_their_names(tmp_path):
     names = [f"{number}.png" for number in range(200)]
     rows = of(image=[Painting(name) for name in names], text=["t"] * 200)
     assert len(table.complete(rows, ["image"], False)) == 200
     twice = of(image=[Painting(name) for name in names * 2], text=["t"] * 400)
-    assert len(table.merged(twice, ["image", "text"])) == 200
+    assert len(table.deduplicated(twice, ["image", "text"])) == 200
     options = TableOptions(valid="0.3", test="0.2")
-    pictures, words = (split.parts(each, "image", options) for each in (twice, of(image=names * 2, text=["t"] * 400)))
+    images, words = (split.split(each, "image", options) for each in (twice, of(image=names * 2, text=["t"] * 400)))
     for part in ("train", "valid", "test"):  # on the side on which a text of that name is
-        assert list(map(str, pictures[part].columns["image"])) == words[part].columns["image"]
-        assert pictures[part].columns["image"]
+        assert list(map(str, images[part].columns["image"])) == words[part].columns["image"]
+        assert images[part].columns["image"]
 
 
-def test_the_key_of_a_table_sees_names_and_sizes(tmp_path):
+def test_the_key_of_a_table_depends_on_names_and_sizes(tmp_path):
     path = album(tmp_path)
     key = table.key(read(path))
     assert table.key(read(path)) == key
@@ -470,12 +473,12 @@ def test_the_key_of_a_table_sees_names_and_sizes(tmp_path):
     assert table.key(of(a=[Painting("x")])) != table.key(of(a=["x"])) != table.key(of(a=[None]))
 
 
-def test_a_column_of_pictures_is_found_for_its_role_and_taken_for_no_text(tmp_path):
+def test_a_column_of_images_is_found_for_its_role_and_taken_for_no_text(tmp_path):
     got = read(album(tmp_path))
-    assert table.choose(got, {"image": None, "caption": None}, "x") == {"image": "file", "caption": "caption"}
-    assert table.choose(got.renamed({"file": "p", "caption": "q"}), {"text": None}, "x") == {"text": "q"}
+    assert infer_columns(got, {"image": None, "caption": None}, "x") == {"image": "file", "caption": "caption"}
+    assert infer_columns(got.renamed({"file": "p", "caption": "q"}), {"text": None}, "x") == {"text": "q"}
     two = of(a=[Painting("1")], b=[Painting("2")])
-    fails(lambda: table.choose(two, {"image": None}, "elman train"), "--image-column a or --image-column b", "a='1'")
+    fails(lambda: infer_columns(two, {"image": None}, "elman train"), "`image_column` a or `image_column` b", "a='1'")
 
 
 def test_every_suffix_is_of_a_format_that_is_tried(tmp_path):

@@ -1,34 +1,37 @@
-"""The reports of classifiers, taggers, generators and translators: what is counted in them, what they show of a text
-that was not meant well, and that they hold none of it when asked to."""
+"""The reports of classifiers, taggers, generators and translators: their values, their pages for text that is not
+well-meant, and that they have none of it when it is left out."""
 
 import itertools
 import json
 import random
 import re
-from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from test_inspect import Outline
+from outline import Outline
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 import elman
 from elman.cli import app
-from elman.inspect import pooled
-from elman.inspect import predictions as answered
+from elman.data.source import to
+from elman.inspect import predictions
 from elman.inspect.alignment import align
-from elman.inspect.confusion import DRAWN, Confusion, counted
-from elman.inspect.generate import flattened, write
-from elman.inspect.look import Look, look, side_by_side
-from elman.inspect.predictions import Predictions, pieces, shortened
-from elman.inspect.prefix_predictions import Followed, PrefixPredictions
-from elman.inspect.scored import Scored
-from elman.inspect.tag import Tagged, hardest_panel
-from elman.inspect.tag import tagged as tagged_rows
+from elman.inspect.blocks import PaintedText
+from elman.inspect.confusion import DRAWN, Confusion, confusion
+from elman.inspect.display import shortened, token_label
+from elman.inspect.generate import generate, principal_components
+from elman.inspect.predictions import Predictions
+from elman.inspect.prefix_predictions import PrefixedRow, PrefixPredictions, by_fraction
+from elman.inspect.report import side_by_side
+from elman.inspect.report_options import ReportOptions
+from elman.inspect.scored import ScoredTranslations
+from elman.inspect.tag import TaggedSentence, hardest_panel, tagged_sentences
+from elman.inspect.token_texts import token_texts
 from elman.inspect.translate import buckets
-from elman.tokenizers.registry import BPETokenizer, ByteTokenizer, CharTokenizer, WordTokenizer
+from elman.tokenizers.registry import find
 
 SMALL = {"steps": 12, "hidden": 8, "embedding": 8, "precision": "float32", "device": "cpu", "preview": False}
 SECRET = "xylophone"
@@ -54,7 +57,7 @@ def labelled(path, seed=0):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A small model of each kind, by name, made when it is first asked for."""
+    """A small model of each kind, by name, trained when it is first needed."""
     folder, found = tmp_path_factory.mktemp("tasks"), {}
     pairs = {"source": texts(80), "target": [text[::-1] for text in texts(80)]}
     words = [text.split()[:30] for text in texts(80)]
@@ -71,7 +74,7 @@ def made(tmp_path_factory):
         "several": ("generate", {"label_column": "a,b", "tokens": "word"}, lambda p: jsonl(
             p, text=texts(90), a=["p", "q", "r"] * 30, b=["u", "v"] * 45)),
         "nothing": ("generate", {}, lambda p: jsonl(p, text=[text[:20] for text in texts(90)])),
-        "translate": ("translate", {"tokens": "bpe", "vocabulary": 300, "reverse": True}, lambda p: jsonl(p, **pairs)),
+        "translate": ("translate", {"tokens": "bpe", "vocab_size": 300, "reverse": True}, lambda p: jsonl(p, **pairs)),
         "plain": ("translate", {"tokens": "char", "attention": "none", "max_length": 60}, lambda p: jsonl(p, **pairs)),
     }  # fmt: skip
 
@@ -88,6 +91,19 @@ def made(tmp_path_factory):
     return get
 
 
+@pytest.fixture(scope="module")
+def reported(made):
+    """The report of a model, by name, made when it is first needed."""
+    found = {}
+
+    def get(name):
+        if name not in found:
+            found[name] = elman.report(made(name))
+        return found[name]
+
+    return get
+
+
 def arrays(path):
     random_ = np.random.default_rng(0)
     y = np.arange(60) % 2
@@ -95,382 +111,408 @@ def arrays(path):
     return path
 
 
-KINDS = ["attention", "max", "last", "all", "arrays", "tag", "label", "several", "nothing", "translate", "plain"]
 PANELS = {
-    "attention": ["confusion", "running", "pooled", "gates", "curves"],
-    "max": ["confusion", "running", "pooled", "gates", "curves"],
-    "last": ["confusion", "running", "curves"],  # an rnn has no gates
-    "all": ["confusion", "running", "pooled", "gates", "curves"],
-    "arrays": ["confusion", "running", "gates", "curves"],
+    "attention": ["confusion", "prefixes", "pooled", "gates", "curves"],
+    "max": ["confusion", "prefixes", "pooled", "gates", "curves"],
+    "last": ["confusion", "prefixes", "curves"],  # an rnn has no gates
+    "all": ["confusion", "prefixes", "pooled", "gates", "curves"],
+    "arrays": ["confusion", "prefixes", "gates", "curves"],
     "tag": ["confusion", "hardest", "gates", "curves"],
     "label": ["samples", "losses", "states-label", "curves"],
     "several": ["samples", "losses", "states-label", "curves"],  # two labels lie on a line
     "nothing": ["samples", "losses", "curves"],
-    "translate": ["lengths", "alignment", "hardest", "curves"],
-    "plain": ["lengths", "alignment", "hardest", "curves"],
+    "translate": ["scores", "alignment", "hardest", "curves"],
+    "plain": ["scores", "alignment", "hardest", "curves"],
 }
+VARIANTS = ("max", "last", "all", "several", "nothing", "plain")  # of kinds that are tested every time
+KINDS = [pytest.param(name, marks=[pytest.mark.slow] * (name in VARIANTS)) for name in PANELS]
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_report_of_each_kind_is_a_sound_page_of_its_panels(made, name, tmp_path):
-    assert set(made.names) == set(KINDS)
-    found = look(made(name))
+def test_a_report_of_each_kind_is_a_sound_page_of_its_panels(made, reported, name, tmp_path):
+    assert set(made.names) == set(PANELS)
+    found = reported(name)
     assert [panel.name for panel in found.panels] == PANELS[name]
     outline = Outline(page := found.save(tmp_path).read_text("utf-8"))
     assert outline.open == []
-    assert [tag for tag, _ in outline.tags].count("script") == 1  # the page's own
+    assert [tag for tag, _ in outline.tags].count("script") == 1  # that of the page
     assert "alert(1)</script>" not in page
     assert not {"i", "b"} & {tag for tag, _ in outline.tags}
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", page)
     assert all(link.startswith(("#", "data:")) for link in outline.links), outline.links
     assert len(page) < 3e6
-    figures = json.loads((tmp_path / "report.json").read_text("utf-8"))
-    assert list(figures) == PANELS[name]
-    assert len(list((tmp_path / "report").glob("*.png"))) == sum(len(panel.pictures) for panel in found.panels)
+    assert list(json.loads((tmp_path / "report.json").read_text("utf-8"))) == PANELS[name]
+    assert (tmp_path / "report" / "curves.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_without_text_a_report_holds_no_word_of_it(made, name, tmp_path):
-    page = look(made(name), quiet=True).save(tmp_path).read_text("utf-8") + (tmp_path / "report.json").read_text()
+def test_without_text_a_report_has_no_word_of_it(made, name, tmp_path):
+    elman.report(made(name), no_text=True).save(tmp_path)
+    page = (tmp_path / "report.html").read_text("utf-8") + (tmp_path / "report.json").read_text()
     for word in (SECRET, "한국어", "alert(1)", "مرحبا", SECRET[::-1]):
         assert word not in page
-    assert not {"samples.png", "running.png", "pooled.png"} & {path.name for path in (tmp_path / "report").iterdir()}
+    assert not {"samples.png", "prefixes.png", "pooled.png"} & {path.name for path in (tmp_path / "report").iterdir()}
 
 
-@pytest.mark.parametrize("name", ["attention", "tag", "label", "translate"])
-@pytest.mark.parametrize(("option", "value"), [("language", "python"), ("own", [len]), ("unknown", "skip")])
-def test_an_option_that_fits_another_kind_is_one_line(made, name, option, value):
-    flag = {"own": "--property"}.get(option, f"--{option}")
-    with pytest.raises(elman.UserError, match=f"^{flag} does not go with .*{name}.*: leave it out$"):
-        look(made(name), **{option: value})
-    look(made(name), **{option: getattr(Look(), option)}, length=10)  # at its default it says nothing
+@pytest.mark.parametrize("name", ["attention", "tag"])
+@pytest.mark.parametrize(
+    ("option", "value"), [("language", "python"), ("properties", [len]), ("unknown", "skip"), ("unit", "1.c.1")]
+)
+def test_an_option_of_another_kind_is_one_line(made, name, option, value):
+    named = {"properties": "property"}.get(option, option)
+    with pytest.raises(elman.UserError, match=f"^`{named}` does not go with .*{name}.*: leave it out$"):
+        elman.report(made(name), **{option: value})
+    default = ReportOptions()
+    elman.report(made(name), **{option: getattr(default, option)}, length=10, no_text=True)  # at its default
 
 
-def test_the_command_line_says_what_does_not_fit(made, tmp_path):
+def test_the_command_line_names_what_does_not_fit(made, tmp_path):
     model, words = (
         made("attention"),
         lambda text: app.app(text.split(), exit_on_error=False, print_error=False, result_action="return_value"),
     )
-    with pytest.raises(elman.UserError, match=r"--unit 1\.c\.1 .* language model: .*attention is a run of 'classify'"):
+    with pytest.raises(elman.UserError, match=r"`unit` does not go with .*attention, a run of 'classify'"):
         words(f"inspect {model.path} --unit 1.c.1")
-    with pytest.raises(elman.UserError, match="--language does not go with several runs"):
+    with pytest.raises(elman.UserError, match="`language` does not go with several runs"):
         words(f"inspect {model.path} {model.path} --language python")
-    with pytest.raises(elman.UserError, match="--length does not go with fresh cells"):
+    with pytest.raises(elman.UserError, match="`length` does not go with untrained cells"):
         words("inspect --cells rnn --length 300")
     words(f"inspect {model.path} --no-text --length 20 --seed 3 --out {tmp_path}")
     assert SECRET not in (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_runs_of_several_kinds_lie_over_each_other(made):
-    page = side_by_side([made("attention").path, made("label").path]).page()
-    assert "nats a row or token" in page
-    assert "nats a row<" in side_by_side([made("attention").path] * 2).page()
+def test_the_curves_of_several_kinds_name_both_units(made):
+    page = side_by_side([made("attention").path, made("label").path])._repr_html_()
+    assert "nats per row or token" in page
+    assert "nats per row<" in side_by_side([made("attention").path])._repr_html_()
 
 
-def test_another_table_may_be_looked_at_and_a_part_of_it(made, tmp_path):
-    other, told = labelled(tmp_path / "other.jsonl", seed=5), []
-    found = look(made("attention"), text=str(other), log=told.append)
-    assert np.sum(found.panels[0].figures["counts"]) == 90
-    assert "90 rows are read, of 90" in told
-    some = look(made("attention"), text=str(other), length=7)
-    assert np.sum(some.panels[0].figures["counts"]) == 7
-    assert look(made("attention"), length=9, seed=1).figures() == look(made("attention"), length=9, seed=1).figures()
+def test_another_table_or_a_part_of_it_is_read(made, tmp_path):
+    other, lines = labelled(tmp_path / "other.jsonl", seed=5), []
+    here = Predictions(made("attention"), ReportOptions(text=str(other), log=lines.append))
+    assert np.sum(here.metrics["confusion"]) == 90
+    assert "90 of 90 rows are read" in lines
+    some = Predictions(made("attention"), ReportOptions(text=str(other), length=7))
+    assert np.sum(some.metrics["confusion"]) == 7
+    same = [Predictions(made("attention"), ReportOptions(length=9, seed=1)) for _ in range(2)]
+    assert same[0].column("text") == same[1].column("text")
 
 
-def test_without_a_held_out_part_that_is_told(made):
-    told = []
-    here = Predictions(made("all"), Look(log=told.append))
+def test_without_a_validation_split_that_is_logged(made):
+    lines = []
+    here = Predictions(made("all"), ReportOptions(log=lines.append))
     assert len(here) == 90
-    assert any("no held-out part" in line for line in told)
+    assert any("no validation split" in line for line in lines)
 
 
 # confusion
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
-def test_what_is_confused_is_counted_class_by_class(pairs):
+def test_confusion_gives_the_metrics_of_scikit_learn(pairs):
     names = list("abcde")
-    found = counted([names[truth] for truth, _ in pairs], [names[said] for _, said in pairs], names, "row")
-    for k in range(5):
-        hits = sum(truth == said == k for truth, said in pairs)
-        of, claimed = (sum(pair[side] == k for pair in pairs) for side in (0, 1))
-        expected = [hits / count if count else np.nan for count in (claimed, of, (of + claimed) / 2)]
-        np.testing.assert_allclose([found.precision[k], found.recall[k], found.f1[k]], expected)
-    assert found.accuracy == sum(truth == said for truth, said in pairs) / len(pairs)
-    wrong = [(truth, said) for truth, said in pairs if truth != said]
+    targets, predicted = ([names[pair[side]] for pair in pairs] for side in (0, 1))
+    found = confusion(targets, predicted, names, "row")
+    expected = precision_recall_fscore_support(targets, predicted, labels=names, zero_division=np.nan)[:3]
+    np.testing.assert_allclose(found.precision, expected[0])
+    np.testing.assert_allclose(found.recall, expected[1])
+    np.testing.assert_allclose(found.f1, expected[2])
+    assert found.accuracy == pytest.approx(accuracy_score(targets, predicted))
+    wrong = [(target, other) for target, other in pairs if target != other]
     assert set(found.worst()) == set(wrong)
     assert [wrong.count(pair) for pair in found.worst()] == sorted(map(wrong.count, set(wrong)), reverse=True)
-    assert found.says()
+    assert found.summary()
 
 
 def test_of_many_classes_the_most_confused_are_drawn():
     counts = np.diag(np.full(30, 5))
     counts[3, 28] = counts[17, 9] = 2
-    found = Confusion([f"class {k}" for k in range(30)], counts, "row")
+    found = Confusion(tuple(f"class {k}" for k in range(30)), counts, "row")
     assert {3, 28, 17, 9} <= set(found.shown().tolist())
     assert len(found.shown()) == DRAWN
     assert found.shown().tolist() == sorted(found.shown().tolist())
-    assert "20 of 30 classes" in found.says()
-    said = found.says().replace("\u2068", "").replace("\u2069", "")
-    assert "“class 3” is taken for “class 28”: 2 times, 29% of all “class 3”" in said
+    assert "20 most confused of 30 classes" in found.summary()
+    summary = found.summary().replace("\u2068", "").replace("\u2069", "")
+    assert "“class 3” predicted as “class 28”, 2 times, 29% of its rows" in summary
 
 
-def test_the_confusion_is_that_of_the_answers_and_has_the_figures_of_eval(made):
+def test_the_confusion_is_that_of_the_answers_and_has_the_metrics_of_the_task(made, reported):
     model = made("attention")
-    figures = look(model).panels[0].figures
-    source = model.task.source(model.config, "valid", None, None)
-    judged = model.task.judge(source, model.config["data"])
-    assert figures["accuracy"] == pytest.approx(judged["accuracy"])
-    assert figures["macro_f1"] == pytest.approx(judged["macro_f1"])
-    said = [answer["label"] for answer in model.predict(source.table.columns["text"])]
-    truth = source.table.columns["label"]
-    for k, true in enumerate(figures["labels"]):
-        for j, other in enumerate(figures["labels"]):
-            pairs = zip(truth, said, strict=True)
-            assert figures["counts"][k][j] == sum(pair == (true, other) for pair in pairs)
+    metrics = reported("attention").panels[0].metrics
+    source = model.task.source(model.spec, model.run.data_paths(), "valid")
+    measured = model.task.measure(model.model, source)
+    assert metrics["accuracy"] == pytest.approx(measured["accuracy"])
+    assert metrics["macro_f1"] == pytest.approx(measured["macro_f1"])
+    predicted = [answer["label"] for answer in model.predict(source.table.columns["text"])]
+    pairs = list(zip(source.table.columns["label"], predicted, strict=True))
+    for k, target in enumerate(metrics["labels"]):
+        for j, other in enumerate(metrics["labels"]):
+            assert metrics["counts"][k][j] == pairs.count((target, other))
 
 
-# the verdict after each word
+# predictions of prefixes
 
 
 @pytest.mark.parametrize("name", ["attention", "last"])
-def test_the_running_verdict_is_that_of_the_text_up_to_there(made, name):
-    here = Predictions(made(name), Look())
-    running = PrefixPredictions(here, here.task)
-    for each in running.many[:4]:
-        prefixes = ["".join(each.pieces[: k + 1]) for k in range(len(each.pieces))]
-        assert prefixes[-1] == here.column("text")[each.row]
-        expected = [list(answer["probabilities"].values()) for answer in here.model.predict(prefixes)]
-        np.testing.assert_allclose(each.chances, expected, atol=1e-5)
-        assert running.labels[each.truth] == here.column("label")[each.row]
+def test_a_prefix_is_predicted_as_the_text_up_to_there(made, name):
+    here = Predictions(made(name), ReportOptions())
+    prefixes = PrefixPredictions(here)
+    for each in prefixes.rows[:4]:
+        texts = ["".join(each.pieces[: k + 1]) for k in range(len(each.pieces))]
+        assert texts[-1] == here.column("text")[each.row]
+        expected = [list(answer["probabilities"].values()) for answer in here.model.predict(texts)]
+        np.testing.assert_allclose(each.probabilities, expected, atol=1e-5)
+        assert prefixes.labels[each.target] == here.column("label")[each.row]
 
 
-def followed(true, pieces=None):
-    true = np.array(true)
-    return Followed(0, 1, np.stack([1 - true, true], 1), pieces)
+def prefixed(of_target, pieces=None):
+    of_target = np.array(of_target)
+    return PrefixedRow(0, 1, np.stack([1 - of_target, of_target], 1), pieces)
 
 
-def test_a_turn_is_the_step_that_changes_most_and_settled_is_for_good():
-    each = followed([0.9, 0.8, 0.1, 0.3, 0.7, 0.75])
-    assert each.turn == (2, pytest.approx(-0.7))
+def test_the_largest_change_and_the_final_prediction_of_a_row():
+    each = prefixed([0.9, 0.8, 0.1, 0.3, 0.7, 0.75])
+    assert each.change == (2, pytest.approx(-0.7))
     assert each.settled == 5
-    assert each.said == 1
-    assert followed([0.2, 0.1]).settled == 1
-    assert followed([0.9]).turn == (0, 0.0)
-    assert each.window(3) == slice(1, 4)
-    assert followed([0.9, 0.1] + [0.1] * 9).window(6) == slice(0, 6)
-    assert followed([0.1] * 9 + [0.9]).window(4) == slice(6, 10)
+    assert each.predicted == 1
+    assert prefixed([0.2, 0.1]).settled == 1
+    assert prefixed([0.9]).change == (0, 0.0)
+    assert each.around(3) == slice(1, 4)
+    assert prefixed([0.9, 0.1] + [0.1] * 9).around(6) == slice(0, 6)
+    assert prefixed([0.1] * 9 + [0.9]).around(4) == slice(6, 10)
 
 
-def test_progress_is_taken_at_the_same_share_of_rows_of_any_length():
-    rows = [followed([0.0, 1.0]), followed([1.0]), followed([0.0, 0.0, 0.0, 0.8])]
-    right, chances = PrefixPredictions.progress(SimpleNamespace(many=rows))
-    assert right[9] == pytest.approx(1 / 3)  # half: the first step of two, the only one, the second of four
-    assert right[10] == pytest.approx(2 / 3)
-    assert right[-1] == 1
-    assert chances[-1] == pytest.approx(2.8 / 3)
+def test_accuracy_is_at_the_same_fraction_of_rows_of_any_length():
+    rows = [prefixed([0.0, 1.0]), prefixed([1.0]), prefixed([0.0, 0.0, 0.0, 0.8])]
+    correct, probability = by_fraction(rows)
+    assert correct[9] == pytest.approx(1 / 3)  # half: the first step of two, the only one, the second of four
+    assert correct[10] == pytest.approx(2 / 3)
+    assert correct[-1] == 1
+    assert probability[-1] == pytest.approx(2.8 / 3)
 
 
-def test_the_rows_that_are_shown_are_the_surest_and_those_with_the_greatest_turn(made):
-    here = Predictions(made("attention"), Look())
-    running = PrefixPredictions(here, here.task)
-    shown = running.shown()
-    turning, *_ = shown.values()
-    assert min(abs(each.turn[1]) for each in turning) >= sorted(abs(each.turn[1]) for each in running.many)[-4]
-    for name, right in (("Surest, and right", True), ("Surest, and wrong", False)):
+def test_the_rows_that_are_shown_are_the_most_confident_and_those_of_largest_change(made):
+    here = Predictions(made("attention"), ReportOptions())
+    prefixes = PrefixPredictions(here)
+    shown = prefixes.shown()
+    changing, *_ = shown.values()
+    assert min(abs(each.change[1]) for each in changing) == pytest.approx(
+        sorted((abs(each.change[1]) for each in prefixes.rows), reverse=True)[len(changing) - 1], abs=1e-6
+    )
+    for name, correct in (("Most confident, correct", True), ("Most confident, wrong", False)):
         every = [answer["probability"] for answer, label in zip(here.answers, here.column("label"), strict=True)
-                 if (answer["label"] == label) == right]  # fmt: skip
+                 if (answer["label"] == label) == correct]  # fmt: skip
         found = [here.answers[each.row]["probability"] for each in shown.get(name, [])]
         assert found == sorted(every, reverse=True)[:2]
 
 
-def test_a_long_row_is_shown_around_its_turn_with_a_mark_where_it_was_cut(made):
-    here = Predictions(made("attention"), Look(text=None))
-    running = PrefixPredictions(here, here.task)
+def test_a_long_row_is_shown_around_its_largest_change_with_a_mark_where_it_was_cut(made):
+    prefixes = PrefixPredictions(Predictions(made("attention"), ReportOptions()))
     words = [f" w{k}" for k in range(300)]
-    text, shades, notes = running.painted(followed([0.1] * 150 + [0.9] * 150, words))
-    assert len(text) == len(shades) == len(notes)
-    assert text.startswith("… w")
-    assert text.endswith(" …")
-    assert " w149 w150" in text
-    assert shades[text.index("w150")] == pytest.approx(0.8)
-    assert shades[text.index("w149")] == pytest.approx(-0.8)
+    block = prefixes.painted(prefixed([0.1] * 150 + [0.9] * 150, words))
+    assert len(block.text) == len(block.values) == len(block.notes)
+    assert block.text.startswith("… w")
+    assert block.text.endswith(" …")
+    assert " w149 w150" in block.text
+    assert block.values[block.text.index("w150")] == pytest.approx(0.8)
+    assert block.values[block.text.index("w149")] == pytest.approx(-0.8)
 
 
 # pooling
 
 
-def test_a_unit_is_won_by_the_word_with_its_highest_output(made):
-    here = Predictions(made("max"), Look())
-    row = torch.from_numpy(here.source.values("input")[3])
+def outputs(here, row):
+    ids = torch.from_numpy(here.source.values("input")[row])
     with torch.no_grad():
-        y = here.task.recurrent(here.task.lookup(row[None]))[0][0].numpy()
-    expected = np.zeros(len(row))
+        return here.network.outputs(ids[None], torch.tensor([len(ids)]))[0]
+
+
+def test_the_weights_of_max_pooling_are_the_fractions_of_units_with_their_maximum(made):
+    here = Predictions(made("max"), ReportOptions())
+    y = outputs(here, 3).numpy()
+    expected = np.zeros(len(y))
     for unit in y.T:
         expected[int(np.argmax(unit))] += 1 / y.shape[1]
-    np.testing.assert_allclose(pooled.won(here.task, row), expected, atol=1e-6)
+    np.testing.assert_allclose(here.answers[3].attention.weights[0], expected, atol=1e-6)
 
 
-def test_attention_is_what_makes_the_pooled_vector(made):
-    here = Predictions(made("attention"), Look())
-    row = torch.from_numpy(next(ids for ids in here.source.values("input") if 9 < len(ids) < 30))
-    kept = here.task.pool.v.weight.detach().clone()
-    with torch.no_grad():
-        here.task.pool.v.weight.mul_(3000)  # so that it looks at single words
-        weights = pooled.attended(here.task, row)
-        y = here.task.recurrent(here.task.lookup(row[None]))[0][0]
-        logits = here.task.logits(row[None], torch.tensor([len(row)]))[0]
-        here.task.pool.v.weight.copy_(kept)
-        np.testing.assert_allclose(here.task.head(weights @ y), logits, atol=1e-5)
+def test_the_weights_of_attention_pooling_give_the_pooled_vector(made):
+    here = Predictions(made("attention"), ReportOptions())
+    row = next(row for row, ids in enumerate(here.source.values("input")) if 9 < len(ids) < 30)
+    kept = here.network.pool.v.weight.detach().clone()
+    try:
+        with torch.no_grad():
+            here.network.pool.v.weight.mul_(3000)  # so that it attends to single words
+            answer = here.answers[row]
+            weights = torch.from_numpy(answer.attention.weights[0])
+            probabilities = here.network.head(weights @ outputs(here, row)).softmax(-1)
+    finally:
+        with torch.no_grad():
+            here.network.pool.v.weight.copy_(kept)
+    np.testing.assert_allclose(probabilities, list(answer["probabilities"].values()), atol=1e-5)
     assert float(weights.sum()) == pytest.approx(1, abs=1e-5)
-    assert float(weights.max()) > 2 / len(row)
+    assert float(weights.max()) > 2 / len(weights)
+
+
+def test_the_pooling_panel_paints_the_weights_of_the_answers(made, reported):
+    [panel] = [panel for panel in reported("attention").panels if panel.name == "pooled"]
+    blocks = [block for block in panel.blocks if isinstance(block, PaintedText)]
+    assert len(blocks) == len(panel.metrics["rows"]) > 4
+    for block, row in zip(blocks, panel.metrics["rows"], strict=True):
+        assert block.heat
+        assert block.values.max() == pytest.approx(1)
+        assert np.sum(row["weights"]) == pytest.approx(1, abs=1e-4)
+        assert "of the attention" in "".join(block.notes)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 @settings(max_examples=60)
-def test_the_pieces_of_a_text_put_together_are_the_text(text):
+def test_the_tokens_of_a_text_joined_are_the_text(text):
     known = ["a few words", "한국어 텍스트"]
-    for kind in (CharTokenizer, ByteTokenizer, WordTokenizer, BPETokenizer):
-        tokens = kind.of_texts(known)
-        [ids] = tokens.encode_all([text], "replace")
-        found = pieces(tokens, text, ids)
+    for kind in ("char", "byte", "word", "bpe"):
+        tokenizer = find(kind).of_texts(known)
+        [ids] = tokenizer.encode_all([text], "replace")
+        found = token_texts(tokenizer, text, ids)
         assert len(found) == len(ids)
         assert "".join(found) == text
-        assert len(pieces(tokens, text, ids[:2])) == min(2, len(ids))
+        assert len(token_texts(tokenizer, text, ids[:2])) == min(2, len(ids))
 
 
 def test_a_text_is_shortened_to_a_line():
     assert shortened("a\n b\tc  d", 20) == "a b c d"
     assert shortened("x" * 50, 10) == "x" * 9 + "…"
-    assert shortened("\x1b[31m") == "\ufffd[31m"
+    assert "\x1b" not in shortened("\x1b[31m")
 
 
 # rows
 
 
-def test_rows_that_are_read_stay_the_same_rows(made):
-    here = Predictions(made("attention"), Look(length=11, seed=4))
+def test_answers_belong_to_their_rows(made):
+    here = Predictions(made("attention"), ReportOptions(length=11, seed=4))
     assert len(here) == 11
+    expected = list(here.model.predict(here.column("text")))
     for row in range(11):
-        expected = here.model.predict([here.column("text")[row]])[0]
-        assert here.answers[row]["label"] == expected["label"]
-        assert here.answers[row]["probability"] == pytest.approx(expected["probability"], abs=1e-5)
+        assert here.answers[row].row == row
+        assert here.answers[row]["label"] == expected[row]["label"]
+        assert here.answers[row]["probability"] == pytest.approx(expected[row]["probability"], abs=1e-5)
         batch = here.batch(row)
-        assert here.config["labels"][int(batch["target"][0])] == here.column("label")[row]
+        assert here.spec.labels.labels[int(batch["target"][0])] == here.column("label")[row]
 
 
-def test_no_padding_is_counted_at_the_gates(made, monkeypatch):
-    seen = []
-    monkeypatch.setattr(answered, "saturation", lambda named, values: seen.append((named, values)))
+def test_padding_does_not_count_in_the_saturation_of_gates(made, monkeypatch):
+    given = []
+    monkeypatch.setattr(predictions, "saturation", lambda named, values: given.append((named, values)))
     for name in ("attention", "tag"):
-        here = Predictions(made(name), Look())
-        here.gates(here.task.recurrent)
-        named, values = seen.pop()
-        assert set(values) == set(named) == {f"1.{way}{gate}" for way in ("", "backward.") for gate in "ifo"}
+        here = Predictions(made(name), ReportOptions())
+        here.gates(here.network.recurrent)
+        named, values = given.pop()
+        assert (
+            set(values) == set(named) == {f"1.{direction}{gate}" for direction in ("", "backward.") for gate in "ifo"}
+        )
         assert {value.shape for value in values.values()} == {(sum(map(len, here.source.values("input"))), 8)}
 
 
 # tags
 
 
-def test_wrong_words_have_their_true_tag_and_what_was_said():
-    each = Tagged(["<b>", "in", "Rome"], ["O", "O", "LOC"], ["O", "O", "PER"], [0.9, 0.8, 0.4])
+def test_wrong_words_are_marked_with_target_and_prediction():
+    each = TaggedSentence(["<b>", "in", "Rome"], ["O", "O", "LOC"], ["O", "O", "PER"], [0.9, 0.8, 0.4])
     assert each.wrong == 1
-    assert each.html().count('class="wrong"') == 1
-    assert "Rome<small>LOC, not PER</small>" in each.html()
-    assert "&lt;b&gt; in" in each.html()
+    assert each.block().words == [("<b>", ""), ("in", ""), ("Rome", "LOC, not PER")]
 
 
-def test_the_hardest_sentences_have_most_wrong_words_then_the_least_sure():
+def test_the_hardest_sentences_have_most_wrong_tags_then_the_least_probable():
     sentences = [
-        Tagged(["a", "b"], ["X", "X"], said, sure)
-        for said, sure in ((["X", "X"], [0.5, 0.9]), (["Y", "Y"], [0.9, 0.9]), (["Y", "X"], [0.9, 0.9]),
-                           (["X", "X"], [0.9, 0.2]))
+        TaggedSentence(["a", "b"], ["X", "X"], predicted, probabilities)
+        for predicted, probabilities in ((["X", "X"], [0.5, 0.9]), (["Y", "Y"], [0.9, 0.9]), (["Y", "X"], [0.9, 0.9]),
+                                         (["X", "X"], [0.9, 0.2]))
     ]  # fmt: skip
     found = hardest_panel(sentences)
-    assert [each["sure"] for each in found.figures["sentences"]] == [[0.9, 0.9], [0.9, 0.9], [0.9, 0.2], [0.5, 0.9]]
-    assert [each["said"] for each in found.figures["sentences"]][:2] == [["Y", "Y"], ["Y", "X"]]
-    assert found.says.startswith("2 of 4 sentences")
-    assert hardest_panel(sentences[:1]).says.startswith("No word of 1 sentence")
+    assert [each["probabilities"] for each in found.metrics["sentences"]] == [
+        [0.9, 0.9], [0.9, 0.9], [0.9, 0.2], [0.5, 0.9]
+    ]  # fmt: skip
+    assert [each["predictions"] for each in found.metrics["sentences"]][:2] == [["Y", "Y"], ["Y", "X"]]
+    assert found.summary.startswith("2 of 4 sentences")
+    assert hardest_panel(sentences[:1]).summary.startswith("No tag of 1 sentence")
 
 
-def test_words_that_training_knew_are_counted_apart(made):
-    model = made("tag")
-    figures = look(model).panels[0].figures
-    here, known = Predictions(model, Look()), set(model.config["data"]["words"])
-    right = {True: [], False: []}
-    for words, tags in zip(here.column("words"), here.column("tags"), strict=True):
-        [answer] = model.predict([words])
-        for word, tag, said in zip(words, tags, answer["each"], strict=True):
-            right[word in known].append(tag == said)
-    assert figures["known"] == [sum(right[True]), len(right[True])]
-    assert figures["unknown"] == [sum(right[False]), len(right[False])]
-    assert sum(map(sum, right.values())) == np.trace(figures["counts"])
-    assert sum(each.wrong for each in tagged_rows(here)) == np.sum(figures["counts"]) - np.trace(figures["counts"])
+def test_known_and_unknown_words_are_counted_apart(made, reported):
+    model, metrics = made("tag"), reported("tag").panels[0].metrics
+    here = Predictions(model, ReportOptions())
+    known = set(model.spec.words.symbols)
+    correct = {True: [], False: []}
+    for words, tags, answer in zip(here.column("words"), here.column("tags"), here.answers, strict=True):
+        for word, tag, predicted in zip(words, tags, answer["each"], strict=True):
+            correct[word in known].append(tag == predicted)
+    assert metrics["known"] == [sum(correct[True]), len(correct[True])]
+    assert metrics["unknown"] == [sum(correct[False]), len(correct[False])]
+    assert sum(map(sum, correct.values())) == np.trace(metrics["counts"])
+    assert sum(each.wrong for each in tagged_sentences(here)) == np.sum(metrics["counts"]) - np.trace(metrics["counts"])
 
 
 # generation
 
 
-def test_the_losses_of_labels_add_up_to_that_of_all(made):
-    for name in ("label", "several"):
-        found = next(panel for panel in look(made(name)).panels if panel.name == "losses").figures
-        for column in {each["column"] for each in found["labels"]}:
-            some = [each for each in found["labels"] if each["column"] == column]
-            assert sum(each["tokens"] for each in some) == found["tokens"]
-            total = sum(each["loss"] * each["tokens"] for each in some)
-            assert total / found["tokens"] == pytest.approx(found["loss"], rel=1e-5)
+@pytest.mark.parametrize("name", ["label", pytest.param("several", marks=pytest.mark.slow)])
+def test_the_losses_of_labels_add_up_to_that_of_all(reported, name):
+    found = reported(name)["losses"].panels[0].metrics
+    for column in {each["column"] for each in found["labels"]}:
+        some = [each for each in found["labels"] if each["column"] == column]
+        assert sum(each["tokens"] for each in some) == found["tokens"]
+        total = sum(each["loss"] * each["tokens"] for each in some)
+        assert total / found["tokens"] == pytest.approx(found["loss"], rel=1e-5)
 
 
-def test_the_loss_of_a_label_is_that_of_its_texts_one_by_one(made):
+def test_the_loss_of_a_label_is_that_of_its_texts_one_by_one(made, reported):
     model = made("label")
-    found = next(panel for panel in look(model).panels if panel.name == "losses").figures["labels"]
-    source = model.task.source(model.config, "valid", None, None)
-    each, nats, tokens = found[0], 0.0, 0
+    each = reported("label")["losses"].panels[0].metrics["labels"][0]
+    source = model.task.source(model.spec, model.run.data_paths(), "valid")
+    nats, tokens = 0.0, 0
     for row, label in enumerate(source.table.columns["label"]):
         if label == each["label"]:
-            _, _, sums = model.task.loss(source.take(np.array([row])))
-            nats, tokens = nats + float(sums["nats"]), tokens + int(sums["tokens"])
+            with torch.no_grad():
+                loss = model.model.loss(to(source.take(np.array([row])), model.device))
+            nats, tokens = nats + float(loss.sums["loss"]), tokens + int(loss.count)
     assert (each["tokens"], each["loss"]) == (tokens, pytest.approx(nats / tokens, rel=1e-4))
 
 
-def test_what_is_written_for_a_label_begins_in_its_state(made):
-    """With a head that says how the first state lies, each label writes its own token, for ever."""
-    here = Predictions(made("label"), Look())
-    task = here.task
-    kept = {name: value.clone() for name, value in task.state_dict().items()}
+def test_samples_for_a_label_start_in_its_state(made):
+    """With a head that reads the initial state each label generates its own token, for ever."""
+    here = Predictions(made("label"), ReportOptions())
+    network = here.network
+    kept = {name: value.clone() for name, value in network.state_dict().items()}
     try:
         with torch.no_grad():
-            for parameter in task.parameters():
+            for parameter in network.parameters():
                 parameter.zero_()
-            task.labels[0].weight[:, 8:] = torch.eye(3, 8) * 30  # the cell state; the gates stand at a half
-            task.head.weight[:3] = torch.eye(3, 8) * 1000
-        texts = write(here, task, [("one",), ("three",), ("<i>two",)])
+            network.labels["label"].weight[:, 8:] = torch.eye(3, 8) * 30  # the cell state; the gates are at a half
+            network.head.weight[:3] = torch.eye(3, 8) * 1000
+        texts = generate(here, [("one",), ("three",), ("<i>two",)])
     finally:
-        task.load_state_dict(kept)
-    labels, vocabulary = here.config["labels"]["label"], here.config["tokens"]["vocabulary"]
-    for label, written in zip(("one", "three", "<i>two"), texts, strict=True):
-        assert {text[0] for text in written} == {vocabulary[labels.index(label)]}
+        network.load_state_dict(kept)
+    labels, vocabulary = here.spec.labels["label"].labels, here.spec.tokenizer.vocabulary
+    for label, samples in zip(("one", "three", "<i>two"), texts, strict=True):
+        assert {text[0] for text in samples} == {vocabulary[labels.index(label)]}
 
 
 @given(st.integers(0, 1000), st.integers(3, 12))
-def test_two_axes_keep_the_distances_of_points_in_a_plane(seed, count):
+def test_two_principal_components_keep_the_distances_of_points_in_a_plane(seed, count):
     draw = np.random.default_rng(seed)
     plane, turn = draw.normal(size=(count, 2)), np.linalg.qr(draw.normal(size=(9, 9)))[0][:2]
-    places, shares = flattened(plane @ turn + 5)
-    np.testing.assert_allclose(shares.sum(), 1, atol=1e-9)
+    points, variance = principal_components(plane @ turn + 5)
+    np.testing.assert_allclose(variance.sum(), 1, atol=1e-9)
     for a in range(count):
         for b in range(count):
-            assert np.linalg.norm(places[a] - places[b]) == pytest.approx(np.linalg.norm(plane[a] - plane[b]))
+            assert np.linalg.norm(points[a] - points[b]) == pytest.approx(np.linalg.norm(plane[a] - plane[b]))
     spread = np.sort(np.linalg.eigvalsh(np.cov(plane.T)))[::-1]
-    np.testing.assert_allclose(shares, spread / spread.sum(), atol=1e-9)
+    np.testing.assert_allclose(variance, spread / spread.sum(), atol=1e-9)
 
 
 # translation
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=80))
-def test_sources_are_put_into_groups_by_length(sizes):
+def test_sources_are_grouped_by_length(sizes):
     groups = buckets(np.array(sizes))
     assert sorted(np.concatenate(groups).tolist()) == list(range(len(sizes)))
     assert 1 <= len(groups) <= 5
@@ -484,62 +526,58 @@ def test_groups_by_length_have_about_as_many_sources():
     ]
 
 
-def test_an_alignment_has_the_source_as_it_is_read_and_the_weights_in_that_order(made):
-    here = Predictions(made("translate"), Look())
+def test_an_alignment_has_the_source_in_reading_order_and_the_weights_of_decoding(made):
+    here = Predictions(made("translate"), ReportOptions())
     row = next(row for row, ids in enumerate(here.source.values("source")) if 4 < len(ids) < 20)
-    found = align(here, here.task, row)
-    source = here.batch(row)["source"][0]
-    assert here.config["reverse"]
-    assert found.weights.shape == (len(found.target), len(source))
+    found = align(here.answers[row].attention, here.spec.source.lead)
+    batch = here.batch(row)
+    assert here.spec.options.reverse
     np.testing.assert_allclose(found.weights.sum(1), 1, atol=1e-5)
-    assert found.target[-1] == "(end)"
-    tokens = elman.tokenizers.registry.from_config(here.config["tokens"]["source"])
-    first = tokens.encode_all([here.column("source")[row]])[0]
-    assert source.tolist() == first[::-1].tolist()
-    assert found.source[0].lstrip("·") == shortened(tokens.decode(first[:1]).strip(), 16)
-    [answer] = here.model.predict([here.column("source")[row]])
-    written = [piece.strip("·") for piece in found.target[:-1]]
-    assert len("".join(written).replace("␣", "")) <= len(answer["translation"]) + 2 * len(written)
-    forced = here.task.alignment(source, torch.tensor(ids_of(here, row)))
-    np.testing.assert_allclose(found.weights, forced.numpy()[:, ::-1], atol=1e-5)
+    [first] = here.spec.source.encode_all([here.column("source")[row]])
+    assert batch["source"][0].tolist() == first[::-1].tolist()
+    assert found.source[0].lstrip("·") == shortened(here.spec.source.decode(first[:1]).strip(), 16)
+    weights, ids = greedy(here, batch)
+    assert found.weights.shape == (len(found.target), len(first))
+    np.testing.assert_allclose(found.weights, weights[: len(found.target), ::-1], atol=1e-5)
+    texts = [here.spec.target.decode([token]) for token in ids]
+    assert [piece.lstrip("·") for piece in found.target[: len(ids)]] == [token_label(text, 16) for text in texts]
 
 
-def ids_of(here, row):
-    """What is written greedily, a step at a time."""
-    stepper, batch, written = here.task.stepper(), here.batch(row), []
-    state, token = stepper.begin(batch), torch.tensor([here.task.boundary])
+def greedy(here, batch):
+    """The attention weights and the tokens of a translation that is decoded greedily, one step at a time."""
+    stepper, weights, tokens = here.network.stepper(), [], []
+    state, token = stepper.begin(batch), torch.tensor([here.network.boundary])
     with torch.no_grad():
-        while len(written) < 2 * batch["source"].shape[1] + 10:
+        while len(tokens) < 2 * batch["source"].shape[1] + 10:
             logits, state = stepper.step(token, state)
+            weights.append(stepper.attention(state)[0].numpy())
             token = logits.argmax(-1)
-            if int(token) == here.task.boundary:
+            if int(token) == here.network.boundary:
                 break
-            written.append(int(token))
-    return written
+            tokens.append(int(token))
+    return np.stack(weights), tokens
 
 
-def test_without_attention_that_is_said(made):
-    panel = next(panel for panel in look(made("plain")).panels if panel.name == "alignment")
-    assert "no attention" in panel.says
-    assert not panel.pictures
+def test_without_attention_the_reason_is_reported(reported):
+    [panel] = reported("plain")["alignment"].panels
+    assert "no attention" in panel.summary
+    assert not panel.blocks
 
 
-def test_scores_are_those_of_eval(made):
-    model = made("plain")
-    figures = look(model).panels[0].figures
-    judged = model.task.judge(model.task.source(model.config, "valid", None, None), model.config["data"])
+def test_scores_are_those_of_the_task(made, reported):
+    model, metrics = made("plain"), reported("plain").panels[0].metrics
+    measured = model.task.measure(model.model, model.task.source(model.spec, model.run.data_paths(), "valid"))
     for name in ("bleu", "chrf", "exact"):
-        assert figures[name] == pytest.approx(judged[name])
-    assert figures["signatures"] == judged["signatures"]
-    assert sum(each["sources"] for each in figures["lengths"]) == figures["sources"]
+        assert metrics[name] == pytest.approx(measured[name])
+    assert metrics["signatures"] == measured["signatures"]
+    assert sum(each["sources"] for each in metrics["lengths"]) == metrics["sources"]
 
 
 def test_references_in_rows_that_are_not_read_count(made, tmp_path):
     other = jsonl(tmp_path / "pairs.jsonl", source=["a it", "a it", "it a"], target=["one", "two", "three"])
-    here = Predictions(made("plain"), Look(text=str(other), length=1, seed=0))
-    scored = Scored(here)
+    scored = ScoredTranslations(Predictions(made("plain"), ReportOptions(text=str(other), length=1, seed=0)))
     [source] = scored.sources
     assert sorted(scored.references["a it"]) == ["one", "two"]
-    scored.said[source] = scored.references[source][-1]
+    scored.predictions[source] = scored.references[source][-1]
     assert scored.corpus([source])[2] == 1
     assert scored.sentence(source) == pytest.approx(100)

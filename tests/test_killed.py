@@ -10,7 +10,8 @@ import time
 from collections import Counter
 
 import pytest
-from trainings import OWN_CELLS, Clock, assert_same, at_each_update, fit, log, summary
+from runs import assert_same, at_each_update, read_log, summary
+from trainings import OWN_CELLS, Clock, fit
 
 from elman.training import loop
 from elman.training.api import load, train
@@ -158,11 +159,11 @@ def test_no_step_is_logged_twice_when_a_killed_training_is_resumed(prose, tmp_pa
 
     with at_each_update(kill), pytest.raises(Killed):
         fit(prose, tmp_path / "run")
-    assert [line["step"] for line in log(tmp_path / "run")] == list(range(1, 10))  # the sixth was saved
+    assert [line["step"] for line in read_log(tmp_path / "run")] == list(range(1, 10))  # the sixth was saved
     with (tmp_path / "run" / "log.jsonl").open("a") as file:
         file.write('{"step": 10, "lo')  # a line that was cut off
     train("lm", resume=tmp_path / "run")
-    lines = log(tmp_path / "run")
+    lines = read_log(tmp_path / "run")
     assert [line["step"] for line in lines if not line.get("end")] == list(range(1, 21))
     assert [line["step"] for line in lines if line.get("end")] == [20]
 

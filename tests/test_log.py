@@ -3,10 +3,12 @@
 import pytest
 import torch
 from models import language_model
-from trainings import Recorder, assert_same, fit, log, summary
+from runs import RecordingReporter, assert_same, read_log, summary
+from trainings import Clock, fit
 
 from elman.cells.tap import hold
 from elman.tasks.lm import LMModel
+from elman.training.run import Run
 
 
 @pytest.fixture
@@ -25,9 +27,9 @@ def losses(monkeypatch):
 
 
 def test_the_log_has_a_line_for_every_validation_with_the_documented_fields(prose, tmp_path):
-    recorder = Recorder()
+    recorder = RecordingReporter()
     fit(prose, tmp_path / "run", steps=20, eval_every=6, reporter=recorder)
-    lines = log(tmp_path / "run")
+    lines = read_log(tmp_path / "run")
     fields = {"step", "epoch", "loss", "val_loss", "units_per_s", "grad_norm", "lr", "seconds"}
     assert all(fields <= line.keys() for line in lines)
     assert [line["step"] for line in lines if line["val_loss"] is not None] == [6, 12, 18, 20]
@@ -38,7 +40,7 @@ def test_the_log_has_a_line_for_every_validation_with_the_documented_fields(pros
 
 def test_the_logged_loss_is_the_mean_since_the_line_before(prose, tmp_path, losses):
     fit(prose, tmp_path / "run", steps=12, eval_every=5)
-    for line, part in zip(log(tmp_path / "run"), (losses[:5], losses[5:10]), strict=False):
+    for line, part in zip(read_log(tmp_path / "run"), (losses[:5], losses[5:10]), strict=False):
         assert line["loss"] == pytest.approx(sum(n for n, *_ in part) / sum(c for _, c, _ in part), rel=1e-5)
 
 
@@ -62,7 +64,7 @@ def test_the_summary_has_the_final_values(prose, tmp_path):
 
 
 def test_what_computes_and_why_is_logged(prose, tmp_path):
-    recorder = Recorder()
+    recorder = RecordingReporter()
     fit(prose, tmp_path / "run", cell="mgu", reporter=recorder, batch_size=64)
     lines = "\n".join(recorder.lines)
     for word in ("mgu", "fused", "float32", "cpu", "parameters", "small", str(tmp_path / "run")):
@@ -93,9 +95,19 @@ def test_a_unit_is_held_while_sampling_and_that_this_is_slow_is_logged(prose, tm
 
 
 def test_previews_are_shown_from_time_to_time_and_change_nothing(prose, tmp_path):
-    recorder = Recorder()
+    recorder = RecordingReporter()
     fit(prose, tmp_path / "shown", preview=True, dropout=0.3, reporter=recorder)
     fit(prose, tmp_path / "silent", dropout=0.3)
     assert recorder.previews
     assert all(set(preview) <= set(prose.read_text()) for preview in recorder.previews)
     assert_same(tmp_path / "shown", tmp_path / "silent", "with previews")
+
+
+def test_the_last_line_has_every_field_where_the_last_update_was_already_logged(prose, tmp_path, monkeypatch):
+    Clock(monkeypatch, tick=1)  # a line every update
+    fit(prose, tmp_path / "run", steps=3)
+    *_, before, last = read_log(tmp_path / "run")
+    assert last.keys() == before.keys() | {"end"}
+    assert last["step"] == before["step"] == 3
+    assert last["loss"] is None
+    assert len(Run.open(tmp_path / "run").read_log()) == 4

@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 import torch
+from runs import RecordingReporter, at_each_update, source, summary
 from torch.testing import assert_close
-from trainings import FLOAT, Recorder, at_each_update, before_each_update, fit, split, summary, untrained
+from trainings import FLOAT, before_each_update, fit, untrained
 
 from elman.decode.sampling import Sampling
 from elman.tasks.lm import LM
@@ -25,9 +26,9 @@ def test_a_text_of_one_batch_is_overfitted(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("to be, or not to be, that is the question: whether")
     model = train("lm", text, out=tmp_path / "run", steps=200, hidden=32, valid=0, precision="float32", preview=False)
-    source = split(model, "train")
-    assert len(source) == 1
-    assert evaluate(model.model, source, FLOAT).loss < 0.05 * unigram_entropy(text.read_text())
+    split = source(model, "train")
+    assert len(split) == 1
+    assert evaluate(model.model, split, FLOAT).loss < 0.05 * unigram_entropy(text.read_text())
 
 
 def test_hello_is_reproduced(tmp_path):
@@ -66,7 +67,7 @@ def test_equal_seeds_give_equal_runs_and_others_do_not(prose, tmp_path):
 
 def first_gradients(text, out, **options):
     """The gradients of the first update, as the optimizer takes them, and the norm that was logged for it."""
-    taken, recorder = [], Recorder()
+    taken, recorder = [], RecordingReporter()
     with before_each_update(taken.append):
         fit(text, out, steps=2, eval_every=1, reporter=recorder, **options)
     return taken[0], recorder.statuses[0].grad_norm

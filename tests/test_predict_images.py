@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 
 import elman as library
-from elman.data.image_input import again, picture
-from elman.metrics.unknown_words import named, unseen
+from elman.data.image_input import open_image
+from elman.metrics.unknown_words import unknown_words, with_suggestions
 from elman.tasks.tables import encoded
-from elman.tokenizers.registry import WordTokenizer
-from elman.tokenizers.word import UNKNOWN
+from elman.tokenizers.word import UNKNOWN, WordTokenizer
 from elman.training.trained_model import load
 
 SMALL = {"steps": 4, "seed": 1, "hidden": 12, "embedding": 8, "precision": "float32", "device": "cpu", "preview": False,
@@ -110,7 +109,7 @@ def test_one_question_has_the_three_likeliest_answers(runs, place, elman):
 def test_a_scene_is_asked_about_in_its_own_words(runs, place, elman):
     done = elman("predict", runs / "stacked", SCENE, "what colour is the star?")
     assert (done.code, pictures()) == (0, ["scene-attention.png"])
-    assert np.array_equal(np.asarray(picture(SCENE).small(200)).shape, (200, 200, 3))
+    assert np.array_equal(np.asarray(open_image(SCENE).thumbnail(200)).shape, (200, 200, 3))
 
 
 def test_what_is_asked_in_a_file_has_no_pictures(runs, place, elman):
@@ -214,19 +213,19 @@ def test_a_word_that_was_never_seen_is_named(runs, place, elman):
     assert "'xyzzy'" in line
     assert "'is'" not in line
     tokens = WordTokenizer([UNKNOWN, " red", " star", "?"])
-    assert unseen(tokens, ["blue star?", "blau"]) == (["blue", "blau"], True)
-    assert unseen(tokens, ["blue?"]) == (["blue"], False)  # a sign is no word
-    assert named([f"w{n}" for n in range(8)], tokens).endswith("and 3 more")
+    assert unknown_words(tokens, ["blue star?", "blau"]) == (["blue", "blau"], True)
+    assert unknown_words(tokens, ["blue?"]) == (["blue"], False)  # a sign is no word
+    assert with_suggestions([f"w{n}" for n in range(8)], tokens).endswith("and 3 more")
     told: list[str] = []
     encoded(["rad star"] * 30, tokens.to_config(), 9, told.append)
     assert "rad" not in told[0]
 
 
 def test_a_picture_is_found_again_from_any_folder(place, monkeypatch):
-    name = again(picture("photo.jpg"))
+    name = open_image("photo.jpg").path
     monkeypatch.chdir("/")
-    assert picture(name).image().size == (90, 50)
-    assert again(picture(SCENE)) == SCENE
+    assert open_image(name).image().size == (90, 50)
+    assert open_image(SCENE).path == SCENE
 
 
 def test_what_is_said_is_shown_while_training(place, capsys):

@@ -103,9 +103,11 @@ def test_the_python_of_the_readme_runs(folder: Path) -> None:
     (folder / "cell.py").write_text(cell)
     source = (ROOT / "examples" / "leaky_gru.py").read_text()
     assert cell.strip().split("\n\n\n")[1] in source, "the cell of the README is the one in examples/"
+    run("elman train classify reviews.csv")
     setup = "import torch\nx, lengths = torch.randn(3, 7, 64), torch.tensor([7, 0, 2])\n"
+    setup += "reset = torch.zeros(3, 7, dtype=torch.bool)\n"
     session = session.replace('for_="60s"', "steps=3, hidden=16, out='runs/lm-mine'")
-    code = setup + session + "\nassert seen['1.f'].shape == (1, 100, 16)\nassert y.shape == (3, 7, 512)\n"
+    code = setup + session + "\nassert recorded['1.f'].shape == (1, 100, 16)\nassert y.shape == (3, 7, 512)\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -1,4 +1,4 @@
-"""The layer over time: against torch's own networks, against itself row by row and piece by piece, and looked into."""
+"""The layer over time: against torch's own networks, against itself row by row and piece by piece, and recorded."""
 
 from contextlib import contextmanager
 from itertools import pairwise
@@ -13,18 +13,24 @@ from torch.testing import assert_close
 
 from elman import Cell, Recurrent, UserError, hold, record, tap
 from elman.cells.lstm import LSTM
+from elman.cells.registry import stored
 from elman.cells.shipped import shipped
 from elman.recurrent.backend import Span
 from elman.recurrent.fused import Fused
 from elman.recurrent.native import Native
 from elman.recurrent.state import detach, flatten, over, unflatten
+from elman.recurrent.token_stepper import RecurrentTokenStepper
 
 I, H, B, T = 3, 4, 4, 6
 UNSORTED, FULL, NONE = [0, 3, 6, 1], [T] * B, [0] * B
 ALL = slice(None)
 NOTHING = Span(torch.zeros(1, 1, I), (), ())
-# a test elsewhere may define a cell with a name of its own
-CELLS = [name for name, kind in shipped().items() if kind.__module__.startswith("elman.cells.")]
+CELLS = [*shipped()]
+DIFFERENT = ["lstm", "gru", "rhn", "slstm"]  # of different kinds of equation
+# every cell has a kernel to compile, which takes a second or two
+each_cell = pytest.mark.parametrize(
+    "cell", [pytest.param(cell, marks=[] if cell in DIFFERENT else pytest.mark.slow) for cell in CELLS]
+)
 TORCH = {"rnn": nn.RNN, "rnn:activation=relu": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 some = settings(deadline=None, derandomize=True, database=None)
 row_lengths = st.lists(st.integers(0, T), min_size=B, max_size=B)
@@ -51,7 +57,7 @@ def case(cell="lstm", sizes=(I, H), dtype=torch.float64, **options):
 
 
 def pull(y, state, leaves):
-    """The gradients of the leaves when the output and the final state are pulled at random."""
+    """The gradients of the leaves when the output and the final state are weighted at random."""
     torch.manual_seed(1)
     total = sum((value * torch.randn(value.shape).to(value)).sum() for value in (y, *flatten(state).values()))
     return torch.autograd.grad(total, leaves, materialize_grads=True)
@@ -65,7 +71,7 @@ def agree(run, reference, model, x, state, **tolerance):
 
 
 def alone(model, x, state, lengths, reset=None):
-    """Every row by itself and without padding; at each reset start a new call. Forwards only the first piece goes on
+    """Every row by itself and without padding; at each reset a new call. Forwards only the first piece goes on
     from the state, backwards only the last does."""
     outputs, states, backward = [], [], [i % model.directions for i in range(len(model.cells))]
     for row, length in enumerate(map(int, lengths)):
@@ -182,7 +188,7 @@ def test_nan_in_the_padding_reaches_no_output_and_no_gradient(cell):
 
 @settings(some, max_examples=8)
 @given(cuts=st.sets(st.integers(1, T - 1)), lengths=row_lengths)
-@pytest.mark.parametrize("cell", CELLS)
+@each_cell
 def test_cutting_in_time_changes_nothing(cell, cuts, lengths):
     model, x, state = case(cell, layers=2, residual=True)
     for ends in (None, torch.tensor(lengths)):
@@ -197,7 +203,7 @@ def test_cutting_in_time_changes_nothing(cell, cuts, lengths):
 @given(flags=st.lists(st.booleans(), min_size=B * T, max_size=B * T), lengths=st.just(FULL) | row_lengths)
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["one", "both"])
 @pytest.mark.parametrize("learned", [False, True], ids=["zero", "learned"])
-def test_a_fresh_start_equals_a_call_of_its_own(learned, bidirectional, flags, lengths):
+def test_a_reset_equals_a_call_of_its_own(learned, bidirectional, flags, lengths):
     model, x, state = case(layers=2, bidirectional=bidirectional, learn_initial_state=learned)
     ends = torch.tensor(lengths)
     reset = torch.tensor(flags).view(B, T) & (torch.arange(T) < ends[:, None])
@@ -205,7 +211,7 @@ def test_a_fresh_start_equals_a_call_of_its_own(learned, bidirectional, flags, l
     agree(run, alone(model, x, state, lengths, reset), model, x, state)
 
 
-def test_a_fresh_start_in_the_padding_changes_nothing():
+def test_a_reset_in_the_padding_changes_nothing():
     model, x, state = case(bidirectional=True)
     lengths = torch.tensor(UNSORTED)
     reset = torch.arange(T) >= lengths[:, None]  # right behind the end too, where backwards begins
@@ -213,7 +219,7 @@ def test_a_fresh_start_in_the_padding_changes_nothing():
 
 
 @pytest.mark.parametrize("backend", ["auto", "loop"])
-@pytest.mark.parametrize("cell", CELLS)
+@each_cell
 def test_going_step_by_step_equals_forward(cell, backend):
     model, x, state = case(cell, layers=2, residual=True, backend=backend)
     for advance in (model.stepper(), model.step):
@@ -256,7 +262,7 @@ def test_dropout_acts_in_training_and_between_layers_only():
         assert_close(y.view(B, 50)[kept], 2 * state[0][0][kept])
 
 
-def test_a_learned_state_is_the_start_and_gets_its_gradient():
+def test_a_learned_initial_state_is_the_start_and_gets_its_gradient():
     model, x, state = case(layers=2, bidirectional=True, learn_initial_state=True)
     start = tuple(tuple(row.expand(B, H) for row in learned) for learned in model.learned)
     agree(model(x), model(x, start), model, x, state)
@@ -264,64 +270,66 @@ def test_a_learned_state_is_the_start_and_gets_its_gradient():
     assert_close(case()[0](x), case()[0](x, ((torch.zeros(B, H, dtype=x.dtype),) * 2,)))
 
 
-def by_hand(cell, x, place, holds):
-    """Every named value of the lstm over time, its equations written again."""
+def by_hand(cell, x, prefix, holds):
+    """Every named value of the lstm over time, its equations once more."""
     h = c = x.new_zeros(B, H)
-    seen = {name: [] for name in "ifgoch"}
+    recorded = {name: [] for name in "ifgoch"}
 
-    def say(name, value):
-        held = torch.tensor([holds.get(f"{place}.{name}.{unit}", torch.nan) for unit in range(H)], dtype=x.dtype)
-        seen[name].append(torch.where(held.isnan(), value, held))
-        return seen[name][-1]
+    def named(name, value):
+        held = torch.tensor([holds.get(f"{prefix}.{name}.{unit}", torch.nan) for unit in range(H)], dtype=x.dtype)
+        recorded[name].append(torch.where(held.isnan(), value, held))
+        return recorded[name][-1]
 
     for t in range(T):
         i, f, g, o = (x[:, t] @ cell.W.T + h @ cell.U_i_f_g_o.T + cell.b).chunk(4, 1)
-        i, f, g, o = say("i", i.sigmoid()), say("f", f.sigmoid()), say("g", g.tanh()), say("o", o.sigmoid())
-        c = say("c", f * c + i * g)
-        h = say("h", o * c.tanh())
-    return {f"{place}.{name}": torch.stack(values, 1) for name, values in seen.items()}
+        i, f, g, o = named("i", i.sigmoid()), named("f", f.sigmoid()), named("g", g.tanh()), named("o", o.sigmoid())
+        c = named("c", f * c + i * g)
+        h = named("h", o * c.tanh())
+    return {f"{prefix}.{name}": torch.stack(values, 1) for name, values in recorded.items()}
 
 
 def both_by_hand(model, x, holds):
     """The values of a first bidirectional layer of lstm, in the order of time."""
     backward = by_hand(model.cells[1], x.flip(1), "1.backward", holds)
-    return by_hand(model.cells[0], x, "1", holds) | {place: value.flip(1) for place, value in backward.items()}
+    return by_hand(model.cells[0], x, "1", holds) | {prefix: value.flip(1) for prefix, value in backward.items()}
 
 
 def test_record_keeps_every_named_value_in_the_order_of_time():
     model, x, state = case(layers=2, bidirectional=True)
-    with record() as seen:
+    with record() as recorded:
         model(x)
-    assert set(seen) == {f"{place}.{name}" for place in ("1", "1.backward", "2", "2.backward") for name in "ifgoch"}
-    assert_close({place: seen[place] for place in seen if place[0] == "1"}, both_by_hand(model, x, {}))
-    with record() as seen:
+    assert set(recorded) == {
+        f"{prefix}.{name}" for prefix in ("1", "1.backward", "2", "2.backward") for name in "ifgoch"
+    }
+    assert_close({address: recorded[address] for address in recorded if address[0] == "1"}, both_by_hand(model, x, {}))
+    with record() as recorded:
         model(x, state, torch.tensor(UNSORTED))
-    assert {tuple(seen[place].shape) for place in seen} == {(B, T, H)}
+    assert {tuple(recorded[address].shape) for address in recorded} == {(B, T, H)}
     with mistake(r"did you mean '1\.c'"):
-        seen["1.cc"]
+        recorded["1.cc"]
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@each_cell
 def test_recorded_states_are_those_of_the_step_repeated(cell):
     model, x, (state,) = case(cell)
-    with record() as seen:
+    with record() as recorded:
         y, after = model(x, (state,))
     steps, only = [], model.cells[0]
     for t in range(T):
         state = only.step(only.split(only.gates, only.project(x[:, t])), *state)
         steps.append(state)
     for number, name in enumerate(only.states):
-        assert_close(seen[f"1.{name}"], torch.stack([step[number] for step in steps], 1))
-    assert_close((y, after), (seen[f"1.{only.states[0]}"], (state,)))
+        assert_close(recorded[f"1.{name}"], torch.stack([step[number] for step in steps], 1))
+    assert_close((y, after), (recorded[f"1.{only.states[0]}"], (state,)))
 
 
 def test_calls_and_single_steps_append_to_the_record():
     model, x, _ = case()
-    with record() as seen:
+    with record() as recorded:
         y, state = model(x)
         z, state = model(x[:, :2], state)
         last, _ = model.step(x[:, 0], state)
-    assert_close(seen["1.h"], torch.cat((y, z, last[:, None]), 1))
+    assert_close(recorded["1.h"], torch.cat((y, z, last[:, None]), 1))
 
 
 def test_a_held_value_is_recorded_and_all_that_follows_is_computed_from_it():
@@ -330,20 +338,20 @@ def test_a_held_value_is_recorded_and_all_that_follows_is_computed_from_it():
     wanted = both_by_hand(model, x, units)
     with hold(units):
         y, state = model(x)
-        with record() as seen:
+        with record() as recorded:
             model(x)
-    assert_close({place: seen[place] for place in seen}, wanted)
+    assert_close({address: recorded[address] for address in recorded}, wanted)
     assert_close(y, torch.cat((wanted["1.h"], wanted["1.backward.h"]), -1))
     last = (wanted["1.h"][:, -1], wanted["1.c"][:, -1]), (wanted["1.backward.h"][:, 0], wanted["1.backward.c"][:, 0])
     assert_close(state, last)
-    with record() as seen:  # the hold has ended
+    with record() as recorded:  # the hold has ended
         model(x)
-    assert_close({place: seen[place] for place in seen}, both_by_hand(model, x, {}))
+    assert_close({address: recorded[address] for address in recorded}, both_by_hand(model, x, {}))
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_hold_in_the_second_layer_acts_in_every_cell_and_in_single_steps(cell):
-    model, x, state = case(cell, layers=2)
+    model, x, state = case(cell, layers=2, backend="loop")
     free, now = model(x, state), state
     with hold({f"2.h.{H - 1}": 0.75}):
         y, after = model(x, state)
@@ -366,12 +374,12 @@ class Branching(Cell):  # which cannot be traced
 
 def test_a_cell_that_cannot_be_traced_shows_its_taps_and_states():
     model, x, _ = case(Branching)
-    with record() as seen, hold({"1.h.2": 0.5}):
+    with record() as recorded, hold({"1.h.2": 0.5}):
         y, _ = model(x)
-    assert set(seen) == {"1.candidate", "1.h"}
+    assert set(recorded) == {"1.candidate", "1.h"}
     assert (y[..., 2] == 0.5).all()
-    assert_close(seen["1.h"], y)
-    assert_close(seen["1.candidate"][..., :2].abs(), y[..., :2].abs())
+    assert_close(recorded["1.h"], y)
+    assert_close(recorded["1.candidate"][..., :2].abs(), y[..., :2].abs())
 
 
 @pytest.mark.parametrize(
@@ -380,7 +388,7 @@ def test_a_cell_that_cannot_be_traced_shows_its_taps_and_states():
      ("1.backward.c.0", r"unknown named value '1\.backward\.c'"), ("2.c.4", "2.c has the units 0 to 3"),
      ("1.c", r"as in 1\.c\.137"), ("c.0", r"as in 1\.c\.137"), ("1.c.-1", "as in 1")],
 )  # fmt: skip
-def test_what_cannot_be_held_is_said_in_one_line(key, match):
+def test_what_cannot_be_held_is_an_error_of_one_line(key, match):
     with mistake(match), hold({key: 1.0}):
         Recurrent(I, H, layers=2)(torch.zeros(B, T, I))
 
@@ -411,7 +419,7 @@ def test_native_refuses_what_it_cannot_do():
     run, never = model(x, state), torch.zeros(B, T, dtype=torch.bool)
     assert_close(model(x, state, reset=never), run)
     model.backend = "native"
-    with mistake("refuses the cell lstm because .* anew"):
+    with mistake("refuses the cell lstm because .* reset a row"):
         model(x, state, reset=never)
     with mistake("refuses the cell lstm because .* inside"), record():
         model(x, state)
@@ -477,9 +485,9 @@ def test_native_and_the_loop_agree_on_the_device(device):
      ({"reset": torch.ones(B, T + 1).bool()}, r"reset must be bool \(4, 6\)"),
      ({"reset": torch.ones(B, T)}, r"reset must be bool \(4, 6\)"),
      ({"backend": "nativ"}, "unknown backend 'nativ': did you mean 'native'"), ({"hidden_size": 0}, "hidden_size=0"),
-     ({"layers": 0}, "layers=0"), ({"dropout": 1}, r"dropout in \[0, 1\)"), ({"bidirectional": True}, "step by step")],
+     ({"layers": 0}, "layers=0"), ({"dropout": 1}, r"dropout in \[0, 1\)"), ({"bidirectional": True}, "has no steps")],
 )  # fmt: skip
-def test_wrong_arguments_are_said_in_one_line(given_to, match):
+def test_wrong_arguments_are_an_error_of_one_line(given_to, match):
     inputs = {name: value for name, value in given_to.items() if name in ("x", "lengths", "reset")}
     with mistake(match):
         model = Recurrent(**{"input_size": I, "hidden_size": H, **(given_to if not inputs else {})})
@@ -541,19 +549,104 @@ def test_a_state_of_another_size_is_refused(state):
             layer.step(torch.zeros(4, 2), state)
 
 
-def test_a_step_that_was_made_before_the_recording_is_seen():
-    step = Recurrent(2, 3).stepper()
-    with record() as seen:
-        step(torch.ones(1, 2))
-    assert seen["1.c"].shape == (1, 1, 3)
+def test_a_stepper_that_was_made_before_the_recording_is_recorded():
+    stepper = Recurrent(2, 3).stepper()
+    state = stepper.begin(1)
+    with record() as recorded:
+        stepper.step(torch.ones(1, 2), state)
+    with hold({"1.h.0": 0.5}):
+        y, _ = stepper.step(torch.ones(1, 2), state)
+    assert recorded["1.c"].shape == (1, 1, 3)
+    assert y[0, 0] == 0.5
+    assert stepper.step(torch.ones(1, 2), state)[0][0, 0] != 0.5
 
 
-def test_rows_that_begin_anew_have_the_initial_state_and_the_others_their_own():
+def test_a_stepper_begins_in_the_initial_state():
+    model, x, _ = case("lstm", layers=2, learn_initial_state=True)
+    stepper = model.stepper()
+    for inputs in (B, x, x[:, 0]):
+        assert_close(stepper.begin(inputs), model.initial(B))
+
+
+def follow(step, x, state):
+    """The outputs and the last state of a step function over x (B, T, I)."""
+    outputs = []
+    for each in x.unbind(1):
+        y, state = step(each, state)
+        outputs.append(y)
+    return torch.stack(outputs, 1), state
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rhn"])
+def test_a_stepper_can_be_exported(cell):
+    model, x, state = case(cell, layers=2, residual=True, backend="loop")
+    model.requires_grad_(False)
+    stepper = model.eval().stepper()
+    x, state = x.detach(), detach(state)
+    wanted = model(x, state)
+    exported = torch.export.export(stepper, (x[:, 0], state))
+    assert_close(follow(exported.module(), x, state), wanted)
+    assert {name.removeprefix("layer.") for name in exported.state_dict} == set(model.state_dict())
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_token_stepper_gives_the_logits_of_embedding_layer_and_head(learned):
+    torch.manual_seed(0)
+    model, embedding, head = Recurrent(I, H, "gru", 2, learn_initial_state=learned), nn.Embedding(5, I), nn.Linear(H, 5)
+    tokens = torch.randint(5, (B, T))
+    for model.backend in ("loop", "fused"):
+        stepper = RecurrentTokenStepper(model, embedding.weight, head).eval().requires_grad_(False)
+        state = stepper.begin({"input": tokens})
+        y, after = model(embedding(tokens))
+        assert_close(follow(stepper, tokens, state), (head(y), after))
+        even = torch.full((B, 5), 0.2)
+        mean, _ = model(embedding.weight.mean(0).expand(B, 1, I))
+        assert_close(stepper.step(even, state)[0], head(mean[:, 0]))
+    model.backend = "loop"
+    stepper = RecurrentTokenStepper(model, embedding.weight, head).eval().requires_grad_(False)
+    assert stepper.block(tokens[:, 0], state, torch.rand(2, B), 1.0, False) is None
+    exported = torch.export.export(stepper, (tokens[:, 0], detach(state))).module()
+    assert_close(follow(exported, tokens, state), (head(y), after))
+
+
+class InMode(Cell):
+    gates = ("a",)
+
+    def step(self, x, h):
+        return (torch.tanh(x.a * 2 if self.training else x.a) + 0.5 * h,)
+
+
+class Subclass(LSTM):
+    """An lstm in evaluation alone."""
+
+    def recur(self, *gates, of, name="U"):
+        return super().recur(*gates, of=2 * of if self.training else of, name=name)
+
+
+def test_a_cell_that_depends_on_the_mode_runs_alike_in_every_backend():
+    for cell in (InMode, stored(InMode), Subclass):
+        model, x, state = case(cell)
+        assert "native" not in str(model.choose()).split(" (")[0]
+        stepper, runs = model.stepper(), []
+        for training in (True, False, True):
+            model.train(training)
+            model.backend = "auto"
+            run = model(x, state)
+            model.backend = "loop"
+            agree(run, model(x, state), model, x, state)
+            assert_close(follow(stepper.step, x, state), run)
+            runs.append(run[0])
+        assert not torch.allclose(runs[0], runs[1])
+        assert_close(runs[0], runs[2])
+    assert Native().refuses(case(Subclass)[0].cells[0], NOTHING) is not None
+
+
+def test_rows_that_are_reset_have_the_initial_state_and_the_others_their_own():
     model, _, state = case("lstm", layers=2, learn_initial_state=True)
-    rows = torch.tensor([True, False, False, True])
-    anew, initial = model.anew(state, rows), model.initial(B)
-    for place, value in flatten(anew).items():
-        assert torch.equal(value[rows], flatten(initial)[place][rows])
-        assert torch.equal(value[~rows], flatten(state)[place][~rows])
+    mask = torch.tensor([True, False, False, True])
+    after, initial = model.reset_state(state, mask), model.initial(B)
+    for name, value in flatten(after).items():
+        assert torch.equal(value[mask], flatten(initial)[name][mask])
+        assert torch.equal(value[~mask], flatten(state)[name][~mask])
     with mistake("the state must be"):
-        model.anew(state[:1], rows)
+        model.reset_state(state[:1], mask)

@@ -9,16 +9,8 @@ import threading
 import numpy as np
 import pytest
 import torch
-from trainings import (
-    OWN_CELLS,
-    assert_equal_weights,
-    assert_same,
-    at_each_update,
-    fit,
-    interrupt_after,
-    summary,
-    untrained,
-)  # fmt: skip
+from runs import assert_same, at_each_update, interrupt_after, summary
+from trainings import OWN_CELLS, assert_equal_weights, fit, untrained
 
 import elman
 from elman.schema import from_json, to_json

@@ -1,4 +1,4 @@
-"""Batches of rows: every row once an epoch, in an order of its own, padded to the longest of its batch."""
+"""Batches of rows: every row once an epoch, in a different order, padded to the longest of its batch."""
 
 from itertools import groupby
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from elman.data.pixels import Pixels, pixels
+from elman.data.pixels import Pixels, to_pixels
 from elman.data.rows import POOL, Ragged, Rows, padded
 from elman.data.scenes.image import SceneImage
 from elman.data.table import Table
@@ -86,7 +86,7 @@ def test_any_few_batches_in_a_row_have_short_and_long_rows_in_their_share(number
 
 
 @pytest.mark.parametrize("names", [["target", "x"], ["x", "target"]])
-def test_rows_of_one_length_stand_together_where_their_other_lengths_are_alike(names):
+def test_rows_of_one_length_are_sorted_by_their_other_lengths(names):
     draw = np.random.default_rng(2)
     sizes = {"x": draw.permutation(np.repeat([3, 20], 20)), "target": draw.permutation(40)}
     fields = {name: Ragged([np.zeros(size, int) for size in sizes[name]]) for name in names}
@@ -118,7 +118,7 @@ def test_arrays_are_padded_step_by_step(sizes, features):
     assert found.shape == (len(sizes), max(1, *sizes), features)
 
 
-def test_what_is_told_are_its_sizes_and_a_source_without_rows_has_no_batch():
+def test_a_source_describes_its_sizes_and_one_without_rows_has_no_batch():
     assert str(source([1] * 5, 2)) == "5 rows, 3 batches of 2 an epoch"
     assert str(source([1] * 5, 9)) == "5 rows, 1 batches of 5 an epoch"
     empty = Rows(Table("t", {"text": []}, []), {"x": Ragged([])}, 4, "x")
@@ -132,36 +132,78 @@ def test_rows_can_be_taken_by_their_numbers(chosen):
     assert batch["x_lengths"].tolist() == [[3, 1, 2][row] for row in chosen]
 
 
-def of_pictures(numbers, rows, by="image"):
+def of_images(numbers, rows, by="image"):
     """Row n has the scene of its number, so some have the same."""
     scenes = [f"scene: small red circle 12,{10 + number}; large blue star 40,20" for number in numbers]
-    pictures = Pixels(list(map(SceneImage, scenes)), 32, print)
+    images = Pixels(list(map(SceneImage, scenes)), 32, print)
     table = Table("t.csv", {"image": scenes}, list(range(1, len(scenes) + 1)))
-    fields = {"image": pictures, "said": Ragged([np.arange(number) for number in numbers])}
+    fields = {"image": images, "said": Ragged([np.arange(number) for number in numbers])}
     return Rows(table, fields, rows, by), scenes
 
 
 @some
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), batches)
-def test_a_picture_is_in_a_batch_once_and_its_rows_stand_together(numbers, rows):
-    source, scenes = of_pictures(numbers, rows)
+def test_an_image_is_in_a_batch_once_and_its_rows_are_consecutive(numbers, rows):
+    source, scenes = of_images(numbers, rows)
     pairs = 0
     for found in epoch(source, 0):
         assert len(found["image"]) == len(found["image_of"].unique())
         for row, place in zip(found["row"].tolist(), found["image_of"].tolist(), strict=True):
-            assert np.array_equal(found["image"][place], pixels(SceneImage(scenes[row]).image(), 32))
+            assert np.array_equal(found["image"][place], to_pixels(SceneImage(scenes[row]).image(), 32))
         pairs += len(found["image"])
-    assert pairs < len(set(scenes)) + len(source), "a picture is in two batches only where one ends and the next begins"
+    assert pairs < len(set(scenes)) + len(source), "an image is in two batches only where one ends and the next begins"
     assert sorted(order(source, 1)) == list(range(len(numbers)))
     assert len(numbers) < 10 or order(source, 0) != order(source, 1)
 
 
-def test_pictures_do_not_stand_together_where_others_decide():
+def test_rows_of_an_image_are_not_consecutive_where_another_field_decides():
     numbers = [number % 10 for number in range(200)]
     for by in ("said", None, "target"):  # the last is not there when a model is asked
-        source, scenes = of_pictures(numbers, 4, by)
+        source, scenes = of_images(numbers, 4, by)
         names = [scenes[row] for row in order(source, 0)]
         if by == "said":
             assert all(len(each["said_lengths"].unique()) == 1 for each in epoch(source, 0))
         else:
             assert len([name for name, _ in groupby(names)]) > 100
+
+
+def numbers_of(batch, name, row):
+    """The values of a row of a ragged field."""
+    return batch[name][row][: batch[f"{name}_lengths"][row]].tolist()
+
+
+@some
+@given(lengths, batches, st.integers(1, 5), st.integers(0, 2))
+def test_the_shards_of_a_batch_are_its_rows(sizes, rows, world, number):
+    whole = source(sizes, rows)
+    shards = [whole.shard(rank, world) for rank in range(world)]
+    assert {len(shard) for shard in shards} == {len(whole)}
+    for index in range(len(whole)):
+        batch, parts = whole.batch(number, index), [shard.batch(number, index) for shard in shards]
+        assert torch.equal(torch.cat([part["row"] for part in parts]), batch["row"])
+        assert torch.equal(torch.cat([part["target"] for part in parts]), batch["target"])
+        assert torch.equal(torch.cat([part["x_lengths"] for part in parts]), batch["x_lengths"])
+        found = [numbers_of(part, "x", row) for part in parts for row in range(len(part["row"]))]
+        assert found == [numbers_of(batch, "x", row) for row in range(len(batch["row"]))]
+        assert {part["x"].dtype for part in parts} == {batch["x"].dtype}
+        counts = [len(part["row"]) for part in parts]
+        assert max(counts) - min(counts) <= 1
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+def test_the_shards_of_a_batch_have_the_images_of_its_rows(world):
+    whole, scenes = of_images([0, 1, 1, 2, 2, 2], 4)
+    for index in range(len(whole)):
+        rows = []
+        for rank in range(world):
+            part = whole.shard(rank, world).batch(0, index)
+            assert part["image"].shape[1:] == (3, 32, 32)
+            for row, image in zip(part["row"].tolist(), part["image_of"].tolist(), strict=True):
+                assert np.array_equal(part["image"][image], to_pixels(SceneImage(scenes[row]).image(), 32))
+                rows.append(row)
+        assert rows == whole.batch(0, index)["row"].tolist()
+
+
+def test_a_source_names_its_content():
+    assert source([1], 1).key == ""
+    assert Rows(Table("t", {"text": ["x"]}, [1]), {}, 1, None, key="a" * 32).key == "a" * 32

@@ -16,7 +16,8 @@ from elman.decode import sampling as sampling_module
 from elman.decode.sampling import Sampling, sample
 from elman.options import check
 from elman.tasks.lm import LMModel
-from elman.tokenizers.registry import ByteTokenizer, CharTokenizer
+from elman.tokenizers.byte import ByteTokenizer
+from elman.tokenizers.char import CharTokenizer
 from elman.training.trained_model import Stream, _decoded
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests

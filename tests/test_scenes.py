@@ -1,4 +1,4 @@
-"""Drawn scenes: what is in the picture, what is said of it, and what is asked."""
+"""Drawn scenes: their images, captions and questions."""
 
 import re
 from collections import Counter, defaultdict
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from elman.cli.list import list_
-from elman.data import table
+from elman.data import table_reader
 from elman.data.builtin import generate
-from elman.data.builtin.chance import Chance
+from elman.data.rng import Rng
 from elman.data.scenes import caption, layout, question, truth
 from elman.data.scenes.answer import answer
 from elman.data.scenes.image import SceneImage
@@ -27,15 +27,15 @@ UNSEEN = [f"{colour} {shape}" for colour, shape in HELD_OUT_PAIRS]
 
 
 @st.composite
-def chances(draw):
-    return Chance(draw(st.integers(0, 2**32 - 1)))
+def rngs(draw):
+    return Rng(draw(st.integers(0, 2**32 - 1)))
 
 
 @st.composite
 def scenes(draw, held_out=None):
-    chance = draw(chances())
+    rng = draw(rngs())
     held_out = draw(st.booleans()) if held_out is None else held_out
-    return layout.about(chance, layout.topic(chance, held_out), chance.between(0, 5), held_out)
+    return layout.scene_about(rng, layout.topic(rng, held_out), rng.between(0, 5), held_out)
 
 
 @cache
@@ -49,22 +49,22 @@ def scene(text):
     return Scene.parse(f"scene: {text}")
 
 
-# scenes and their pictures
+# scenes and their images
 
 
 @some
 @given(scene=scenes())
 def test_a_scene_is_known_by_its_name(scene):
     assert Scene.parse(str(scene)) == scene
-    picture = SceneImage(str(scene))
-    assert str(picture) == picture.name
-    assert picture.image() == scene.draw()
-    assert (picture.image().mode, picture.image().size) == ("RGB", (64, 64))
+    image = SceneImage(str(scene))
+    assert str(image) == image.name
+    assert image.image() == scene.draw()
+    assert (image.image().mode, image.image().size) == ("RGB", (64, 64))
 
 
 @some
 @given(scene=scenes())
-def test_things_stand_apart(scene):
+def test_objects_do_not_overlap(scene):
     assert 2 <= len(scene.things) <= 5
     covered = np.zeros((64, 64), int)
     for left, top, right, bottom in (thing.box for thing in scene.things):
@@ -75,7 +75,7 @@ def test_things_stand_apart(scene):
 
 @some
 @given(scene=scenes())
-def test_a_picture_has_each_thing_in_its_box_and_nothing_else(scene):
+def test_a_image_has_each_thing_in_its_box_and_nothing_else(scene):
     pixels, ground = np.array(scene.draw()).astype(int), np.array(Scene(()).draw()).astype(int)
     painted = (pixels != ground).any(2)
     for thing in scene.things:
@@ -92,8 +92,8 @@ def test_shapes_are_what_they_are_called(size):
     ground = np.array(Scene(()).draw(256)).astype(int)
     drawn = {}
     for shape in SHAPES:
-        picture = Scene((Thing(size, "blue", shape, 32, 32),)).draw(256)
-        drawn[shape] = (np.array(picture) != ground).any(2)
+        image = Scene((Thing(size, "blue", shape, 32, 32),)).draw(256)
+        drawn[shape] = (np.array(image) != ground).any(2)
         assert drawn[shape].any(0).sum() == drawn[shape].any(1).sum() == 8 * SIZES[size]
         assert (drawn[shape] ^ drawn[shape][:, ::-1]).sum() <= 0.06 * drawn[shape].sum()
     box = (8 * SIZES[size]) ** 2
@@ -106,7 +106,7 @@ def test_shapes_are_what_they_are_called(size):
     assert middle[0] < middle[len(middle) // 2] < middle[-1], "it stands on its base"
 
 
-def test_colours_and_sizes_are_told_apart():
+def test_colours_and_sizes_are_distinguished():
     grounds = np.array(Scene(()).draw()).reshape(-1, 3).astype(float)
     for one, other in combinations(COLOURS.values(), 2):
         assert np.linalg.norm(np.subtract(one, other)) > 75
@@ -117,33 +117,33 @@ def test_colours_and_sizes_are_told_apart():
 
 @pytest.mark.parametrize("size", [16, 32, 100, 256])
 def test_a_scene_is_drawn_at_any_size(size):
-    picture = scene("large red square 20,20; small blue circle 50,50").draw(size)
-    assert picture.size == (size, size)
-    assert picture.getpixel((size * 20 // 64, size * 20 // 64)) == COLOURS["red"]
+    image = scene("large red square 20,20; small blue circle 50,50").draw(size)
+    assert image.size == (size, size)
+    assert image.getpixel((size * 20 // 64, size * 20 // 64)) == COLOURS["red"]
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("small red circle 12,40", "'small red circle 12,40' is no scene"),
-        ("scene: ", "'' is no thing of a scene"),
-        ("scene: small red circle 12", "'small red circle 12' is no thing"),
-        ("scene: small red circle 12,40;", "'small red circle 12,40;' is no thing"),
-        ("scene: tiny red circle 12,40", "unknown size of a thing 'tiny'"),
+        ("small red circle 12,40", "'small red circle 12,40' is not a scene"),
+        ("scene: ", "'' is not an object of a scene"),
+        ("scene: small red circle 12", "'small red circle 12' is not an object"),
+        ("scene: small red circle 12,40;", "'small red circle 12,40;' is not an object"),
+        ("scene: tiny red circle 12,40", "unknown size of an object 'tiny'"),
         ("scene: small rde circle 12,40", "did you mean 'red'"),
-        ("scene: small red cube 12,40", "unknown shape of a thing 'cube'"),
-        ("scene: small red circle 4,40", "'small red circle 4,40' is not whole within"),
-        ("scene: large red circle 40,60", "'large red circle 40,60' is not whole within"),
+        ("scene: small red cube 12,40", "unknown shape of an object 'cube'"),
+        ("scene: small red circle 4,40", "'small red circle 4,40' does not fit in"),
+        ("scene: large red circle 40,60", "'large red circle 40,60' does not fit in"),
     ],
 )
-def test_a_name_that_is_none_is_told_in_a_line(name, message):
-    with pytest.raises(UserError) as told:
+def test_a_name_that_is_none_is_reported_in_a_line(name, message):
+    with pytest.raises(UserError) as raised:
         SceneImage(name).image()
-    assert message in str(told.value)
-    assert "\n" not in str(told.value)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
-def test_a_size_that_is_none_is_told():
+def test_a_size_that_is_none_is_reported():
     with pytest.raises(UserError, match="15 pixels wide"):
         Scene(()).draw(15)
 
@@ -198,21 +198,21 @@ NO_CAPTIONS = [
 
 @pytest.mark.parametrize(("sentence", "true"), SAID.items())
 def test_truth_by_hand(sentence, true):
-    assert truth.holds(sentence, FOUR) == true
+    assert truth.is_true(sentence, FOUR) == true
 
 
 @pytest.mark.parametrize("sentence", NO_CAPTIONS)
 def test_what_is_no_caption(sentence):
     assert truth.parse(sentence) is None
     assert truth.mentions(sentence) == []
-    assert truth.named(sentence, FOUR) == []
+    assert truth.mentioned(sentence, FOUR) == []
 
 
 def test_a_relation_that_is_not_clear_does_not_hold():
     for apart, clear in ((1, False), (5, False), (6, True), (20, True)):
         two = Scene((Thing("small", "red", "circle", 20, 20), Thing("small", "blue", "star", 20 + apart, 40)))
-        assert truth.holds("a circle left of a star", two) == clear
-        assert not truth.holds("a star left of a circle", two)
+        assert truth.is_true("a circle left of a star", two) == clear
+        assert not truth.is_true("a star left of a circle", two)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_what_each_noun_names_by_hand(sentence, places):
     if "right of a star" in sentence or "left of a blue" in sentence:  # either square may be meant
         places = {index: things for index, things in places.items() if len(things) == 1}
     found = defaultdict(list)
-    for index, thing in truth.named(sentence, FOUR):
+    for index, thing in truth.mentioned(sentence, FOUR):
         found[index].append(FOUR.things.index(thing))
     assert found == places
     words = sentence.split()
@@ -241,12 +241,12 @@ def test_what_each_noun_names_by_hand(sentence, places):
 
 
 @some
-@given(scene=scenes(), chance=chances())
-def test_captions_are_true_and_their_opposites_are_not(scene, chance):
-    mentioned, sentence = caption.draw(chance, scene)
-    assert truth.holds(sentence, scene)
+@given(scene=scenes(), rng=rngs())
+def test_captions_are_true_and_their_opposites_are_not(scene, rng):
+    mentioned, sentence = caption.draw(rng, scene)
+    assert truth.is_true(sentence, scene)
     for relation in re.findall("left of|right of|above|below", sentence):
-        assert not truth.holds(sentence.replace(relation, OPPOSITE[relation], 1), scene)
+        assert not truth.is_true(sentence.replace(relation, OPPOSITE[relation], 1), scene)
     words = sentence.split()
     shown = {thing.colour for thing in scene.things}
     for place, word in enumerate(words):
@@ -256,10 +256,10 @@ def test_captions_are_true_and_their_opposites_are_not(scene, chance):
                 before = [article if w in ("a", "an") and i == place - 1 else w for i, w in enumerate(words[:place])]
                 changed = " ".join([*before, other, *words[place + 1 :]])
                 assert truth.parse(changed) is not None
-                assert not truth.holds(changed, scene)
+                assert not truth.is_true(changed, scene)
     described = [index for index, _ in truth.mentions(sentence)]
     assert described == [i for i, word in enumerate(words) if word.rstrip("s") in (*SHAPES, "object")]
-    named = truth.named(sentence, scene)
+    named = truth.mentioned(sentence, scene)
     for index, mention in zip(described, mentioned, strict=False):
         assert {thing for place, thing in named if place == index} == set(mention.things)
         assert words[index] == (mention.phrase.shape or "object") + "s" * (len(mention.things) > 1)
@@ -268,10 +268,10 @@ def test_captions_are_true_and_their_opposites_are_not(scene, chance):
 
 
 @some
-@given(scene=scenes(), other=scenes(), chance=chances())
-def test_truth_is_what_brute_force_finds(scene, other, chance):
-    """A caption of one scene, judged of another by regular expressions and counting."""
-    _, sentence = caption.draw(chance, scene)
+@given(scene=scenes(), other=scenes(), rng=rngs())
+def test_truth_is_what_brute_force_finds(scene, other, rng):
+    """A caption of one scene, held_out of another by regular expressions and counting."""
+    _, sentence = caption.draw(rng, scene)
     numbers = {"a": 1, "an": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 
     def fits(words, thing):
@@ -297,7 +297,7 @@ def test_truth_is_what_brute_force_finds(scene, other, chance):
                     for a, b in product(chosen[0], group))
             for chosen in product(*map(choices, nouns))
         )  # fmt: skip
-    assert truth.holds(sentence, other) == expected
+    assert truth.is_true(sentence, other) == expected
 
 
 def clearly(a, relation, b):
@@ -306,9 +306,9 @@ def clearly(a, relation, b):
 
 
 @some
-@given(scene=scenes(), chance=chances())
-def test_a_relation_is_said_the_way_it_is_most(scene, chance):
-    mentioned, sentence = caption.draw(chance, scene)
+@given(scene=scenes(), rng=rngs())
+def test_a_relation_is_that_of_the_larger_distance(scene, rng):
+    mentioned, sentence = caption.draw(rng, scene)
     said = re.findall("left of|right of|above|below", sentence)
     for relation, mention in zip(said, mentioned[1:], strict=False):
         for a, b in product(mentioned[0].things, mention.things):
@@ -318,22 +318,22 @@ def test_a_relation_is_said_the_way_it_is_most(scene, chance):
 
 
 def test_there_are_many_captions():
-    """Of two things that training may show, each named by words that do not fit the other: all that can be said."""
-    looks = [f"{size} {colour} {shape}" for size, colour, shape in product(SIZES, COLOURS, SHAPES)]
-    looks = [look for look in looks if look.split(" ", 1)[1] not in UNSEEN]
-    assert len(looks) == 56
+    """Of two things that training may show, each named by words that do not fit the other: all possible captions."""
+    appearances = [f"{size} {colour} {shape}" for size, colour, shape in product(SIZES, COLOURS, SHAPES)]
+    appearances = [appearance for appearance in appearances if appearance.split(" ", 1)[1] not in UNSEEN]
+    assert len(appearances) == 56
     names = defaultdict(set)
-    for look in looks:
-        size, colour, shape = look.split()
+    for appearance in appearances:
+        size, colour, shape = appearance.split()
         for name in (
-            look,
+            appearance,
             f"{colour} {shape}",
             f"{size} {shape}",
             shape,
             f"{colour} object",
             f"{size} {colour} object",
         ):
-            names[name].add(look)
+            names[name].add(appearance)
     possible = set()
     for one, other in product(names, repeat=2):
         if names[one] - names[other] and names[other] - names[one]:
@@ -389,9 +389,9 @@ def test_answers_by_hand(asked, expected):
 
 
 @some
-@given(chance=chances(), held_out=st.booleans(), most=st.integers(1, 5))
-def test_answers_are_those_that_the_words_have(chance, held_out, most):
-    scene, asked = question.draw(chance, most, held_out)
+@given(rng=rngs(), held_out=st.booleans(), most=st.integers(1, 5))
+def test_answers_are_those_that_the_words_have(rng, held_out, most):
+    scene, asked = question.draw(rng, most, held_out)
     assert 1 <= len(asked) <= most
     for text, said in asked.values():
         assert answer(text, scene) == said
@@ -407,56 +407,56 @@ def template(text):
     return " ".join(kinds.get(word.strip("?").removesuffix("s"), word) for word in text.split())
 
 
-# what of a question one may look at: all of it, its form, how it begins and ends, and each word that it may have
-LOOKS = {"text": str, "template": template, "start": lambda t: t.split()[:5], "end": lambda t: t.split()[-3:]} | {
+# what of a question one may appearance at: all of it, its form, how it begins and ends, and each word that it may have
+FEATURES = {"text": str, "template": template, "start": lambda t: t.split()[:5], "end": lambda t: t.split()[-3:]} | {
     word: lambda text, word=word: word in text for word in (*COLOURS, *SHAPES, *SIZES, *OPPOSITE, "object", "larger")
 }
 
 
 @pytest.mark.parametrize("kind", question.KINDS)
-def test_the_words_of_a_question_do_not_tell_the_answer(kind):
-    """What is learnt of the answer from the question alone, as the commonest answer to each that looks so in one half
-    of the data, is right in the other half hardly more often than any one answer to all questions of the kind."""
+def test_the_words_of_a_question_are_independent_of_the_answer(kind):
+    """The most frequent answer to all questions with the same feature in one half of the data is right in the other
+    half hardly more often than the most frequent answer to all questions of the kind."""
     asked = [row for row in rows("scene_questions:count=6000,seed=3") if row["kind"] == kind and row["pair"] == "seen"]
-    learnt, judged = asked[::2], asked[1::2]
-    assert len(judged) > 1500
-    [(commonest, _)] = Counter(row["answer"] for row in learnt).most_common(1)
-    constant = max(Counter(row["answer"] for row in judged).values()) / len(judged)
+    learned, held_out = asked[::2], asked[1::2]
+    assert len(held_out) > 1500
+    [(commonest, _)] = Counter(row["answer"] for row in learned).most_common(1)
+    constant = max(Counter(row["answer"] for row in held_out).values()) / len(held_out)
     assert constant < {"colour": 0.18, "count": 0.24}.get(kind, 0.53)
-    for name, look in LOOKS.items():
+    for name, feature in FEATURES.items():
         seen = defaultdict(Counter)
-        for row in learnt:
-            seen[str(look(row["question"]))][row["answer"]] += 1
+        for row in learned:
+            seen[str(feature(row["question"]))][row["answer"]] += 1
         guess = {text: answers.most_common(1)[0][0] for text, answers in seen.items()}
-        right = np.mean([guess.get(str(look(row["question"])), commonest) == row["answer"] for row in judged])
+        right = np.mean([guess.get(str(feature(row["question"])), commonest) == row["answer"] for row in held_out])
         assert right < constant + 0.03, name
 
 
 def test_colours_of_which_training_lacks_a_shape_are_there_as_often():
-    chance, partial, told = Chance(0), {colour for colour, _ in HELD_OUT_PAIRS}, {True: [], False: []}
+    rng, partial, answers = Rng(0), {colour for colour, _ in HELD_OUT_PAIRS}, {True: [], False: []}
     for _ in range(20_000):
-        phrase, number = layout.topic(chance, False), chance.between(0, 4)
-        scene = layout.about(chance, phrase, number, False)
-        asked, said = question.Asker(chance, False, scene, phrase, number).existence()
+        phrase, number = layout.topic(rng, False), rng.between(0, 4)
+        scene = layout.scene_about(rng, phrase, number, False)
+        asked, said = question.QuestionMaker(rng, False, scene, phrase, number).existence()
         colour = COLOURS.keys() & set(asked.split())
         if asked.endswith("object?") and colour:
-            told[colour <= partial].append(said == "yes")
-    assert min(map(len, told.values())) > 2000
-    assert abs(np.mean(told[True]) - np.mean(told[False])) < 0.045
+            answers[colour <= partial].append(said == "yes")
+    assert min(map(len, answers.values())) > 2000
+    assert abs(np.mean(answers[True]) - np.mean(answers[False])) < 0.045
 
 
-def test_what_is_not_there_is_often_there_in_parts():
-    told = [
+def test_absent_phrases_often_have_words_of_present_ones():
+    lines = [
         row for row in rows("scene_questions:count=2000,seed=3") if row["kind"] == "existence" and row["answer"] == "no"
     ]
     parts = [
         all(word in row["image"].name for word in row["question"].strip("?").split()[3:] if word != "object")
-        for row in told
+        for row in lines
     ]
     assert 0.25 < np.mean(parts) < 0.75
 
 
-def test_questions_of_all_kinds_are_asked():
+def test_there_are_questions_of_all_kinds():
     kinds = Counter(row["kind"] for row in rows("scene_questions:count=1000"))
     assert set(kinds) == {"existence", "count", "colour", "relation", "comparison"}
     assert min(kinds.values()) > 700
@@ -471,7 +471,7 @@ def test_questions_of_all_kinds_are_asked():
 
 
 @pytest.mark.parametrize(("data", "each", "sentence"), [("scenes", 2, "caption"), ("scene_questions", 5, "question")])
-def test_parts_of_the_data(data, each, sentence):
+def test_splits_of_the_data(data, each, sentence):
     found = rows(f"{data}:count=300,seed=1")
     names = defaultdict(set)
     for row in found:
@@ -496,7 +496,7 @@ def test_parts_of_the_data(data, each, sentence):
 def test_every_row_is_true():
     assert len(rows("scenes:count=300,captions=5,seed=2")) == 1500
     for row in rows("scenes:count=300,captions=5,seed=2"):
-        assert truth.holds(row["caption"], Scene.parse(row["image"].name))
+        assert truth.is_true(row["caption"], Scene.parse(row["image"].name))
     for row in rows("scene_questions:count=300,seed=2"):
         assert answer(row["question"], Scene.parse(row["image"].name)) == row["answer"]
 
@@ -528,27 +528,27 @@ def test_options_have_bounds(spec):
 
 def test_scenes_are_listed_and_read(capsys):
     list_("data")
-    told = capsys.readouterr().out
-    assert "builtin:scenes" in told
-    assert "builtin:scene_questions" in told
-    read = table.read(["builtin:scenes:count=20"], table.TableOptions())
+    lines = capsys.readouterr().out
+    assert "builtin:scenes" in lines
+    assert "builtin:scene_questions" in lines
+    read = table_reader.read(["builtin:scenes:count=20"], table_reader.TableOptions())
     assert list(read.columns) == ["image", "caption", "split", "pair"]
     assert len(read) == 40
     assert read.columns["image"][0].image().size == (SIDE, SIDE)
 
 
 @some
-@given(looks=st.lists(st.sampled_from(layout.LOOKS), min_size=2, max_size=5), chance=chances())
-def test_all_things_find_a_place(looks, chance):
-    placed = layout.placed(chance, looks)
-    assert Counter(thing[:3] for thing in placed.things) == Counter(look[:3] for look in looks)
+@given(appearances=st.lists(st.sampled_from(layout.APPEARANCES), min_size=2, max_size=5), rng=rngs())
+def test_all_objects_have_a_position(appearances, rng):
+    placed = layout._arranged(rng, appearances)
+    assert Counter(thing[:3] for thing in placed.things) == Counter(appearance[:3] for appearance in appearances)
 
 
 @some
-@given(chance=chances(), held_out=st.booleans(), number=st.integers(0, 5))
-def test_a_scene_is_about_its_topic(chance, held_out, number):
-    phrase = layout.topic(chance, held_out)
-    assume(any(phrase.fits(look) for look in layout.LOOKS))
-    found = layout.about(chance, phrase, number, held_out)
+@given(rng=rngs(), held_out=st.booleans(), number=st.integers(0, 5))
+def test_a_scene_is_about_its_topic(rng, held_out, number):
+    phrase = layout.topic(rng, held_out)
+    assume(any(phrase.describes(appearance) for appearance in layout.APPEARANCES))
+    found = layout.scene_about(rng, phrase, number, held_out)
     words = {phrase.size, phrase.colour, phrase.shape} - {""}
     assert sum(words <= set(str(thing).split()) for thing in found.things) == number

@@ -238,9 +238,9 @@ def test_options_are_checked_as_they_are_stored():
         share: float | str = 0.1
 
     check(Options(), Options(0, ("a",), "10%"), Options(share=1))
-    fails(lambda: check(Options(steps=2**60)), "--steps 1152921504606846976 must be from")
-    fails(lambda: check(Options(words=(1,))), "--words (1,) [0] 1 must be of type str")
-    fails(lambda: check(Options(share=None)), "--share None must be of type float or str")
+    fails(lambda: check(Options(steps=2**60)), "`steps` 1152921504606846976 must be from")
+    fails(lambda: check(Options(words=(1,))), "`words` (1,) [0] 1 must be of type str")
+    fails(lambda: check(Options(share=None)), "`share` None must be of type float or str")
 
 
 def test_what_has_no_form_in_json_is_an_error_of_the_program():

@@ -45,7 +45,7 @@ def holds(store, make, numbers=range(COUNT)):
 
 @some
 @given(orders, st.booleans())
-def test_what_is_taken_is_what_was_made_and_each_is_made_once(tmp_path_factory, asked, in_memory):
+def test_arrays_are_as_computed_and_computed_once(tmp_path_factory, asked, in_memory):
     path = None if in_memory else tmp_path_factory.mktemp("store") / "x"
     make, stores = FieldMaker(), [Store(COUNT, SHAPE, np.float16, path)] * 2
     if path is not None:
@@ -57,7 +57,7 @@ def test_what_is_taken_is_what_was_made_and_each_is_made_once(tmp_path_factory, 
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 10, b"x" * 10_000])
-def test_a_file_of_another_size_is_made_anew(tmp_path, damage):
+def test_a_file_of_another_size_is_made_again(tmp_path, damage):
     (tmp_path / "x").write_bytes(damage)
     make = FieldMaker()
     holds(Store(COUNT, SHAPE, np.float16, tmp_path / "x"), make)
@@ -112,7 +112,7 @@ def test_several_processes_share_a_file(tmp_path):
 
 
 class Painted(LazyImage):
-    """A picture that counts how often it is decoded."""
+    """A image that counts how often it is decoded."""
 
     def __init__(self, name, colour=(10, 20, 30), origin="here"):
         self.name, self.colour, self._origin, self.decoded = name, colour, origin, 0
@@ -129,59 +129,59 @@ class Painted(LazyImage):
 def take(field, rows):
     """What a batch has of each of the rows."""
     found = field.take("image", np.array(rows))
-    assert len(found["image"]) == len(set(field.numbers[rows].tolist())), "each picture once"
+    assert len(found["image"]) == len(set(field.indices[rows].tolist())), "each image once"
     return found["image"][found["image_of"]].numpy()
 
 
-def test_pixels_are_those_of_the_picture():
+def test_pixels_are_those_of_the_image():
     values = np.zeros((40, 80, 3), np.uint8)
     values[:20, :40], values[:20, 40:] = (200, 30, 40), (20, 180, 60)
     values[20:, :40], values[20:, 40:] = (10, 60, 220), (250, 240, 10)
-    found = pixels.pixels(Image.fromarray(values), 8)
+    found = pixels.to_pixels(Image.fromarray(values), 8)
     assert found.shape == (3, 8, 8)
     assert found.dtype == np.uint8
     for row, column in ((1, 1), (1, 6), (6, 1), (6, 6)):
         assert found[:, row, column].tolist() == values[5 * row, 10 * column].tolist()
 
 
-@pytest.mark.parametrize("small", [0, pixels.SMALL])
-def test_a_picture_is_decoded_once(monkeypatch, own_cache, small):
-    monkeypatch.setattr(pixels, "SMALL", small)
-    pictures, told = [Painted(str(number), (number, 0, 0)) for number in range(4)], []
-    rows = [*pictures, Painted("2", (2, 0, 0))]  # by its name a picture of before
-    field = Pixels(rows, 8, told.append)
+@pytest.mark.parametrize("small", [0, pixels.MAX_MEMORY])
+def test_a_image_is_decoded_once(monkeypatch, own_cache, small):
+    monkeypatch.setattr(pixels, "MAX_MEMORY", small)
+    images, lines = [Painted(str(number), (number, 0, 0)) for number in range(4)], []
+    rows = [*images, Painted("2", (2, 0, 0))]  # by its name an image of before
+    field = Pixels(rows, 8, lines.append)
     assert field.workers == 1
     for batch in ([0, 1, 1], [4, 2, 0], [3, 3, 3]):
         found = take(field, batch)
         assert found.shape == (3, 3, 8, 8)
-        assert found[:, 0, 0, 0].tolist() == [pictures[number if number < 4 else 2].colour[0] for number in batch]
+        assert found[:, 0, 0, 0].tolist() == [images[number if number < 4 else 2].colour[0] for number in batch]
     assert take(field.select(np.array([3, 1])), [0])[0, 0, 0, 0] == 3
     # the fifth stands for the third
-    assert [picture.decoded for picture in rows] == [1, 1, 0, 1, 1]
+    assert [image.decoded for image in rows] == [1, 1, 0, 1, 1]
     files = list((own_cache / "pixels").glob("*")) if small == 0 else []
-    assert [str(file) in line for file, line in zip(files, told, strict=True)] == [True] * (small == 0)
+    assert [str(file) in line for file, line in zip(files, lines, strict=True)] == [True] * (small == 0)
     again = [Painted(str(number), (number, 0, 0)) for number in range(4)]
-    take(Pixels(again, 8, told.append), [0, 1, 2, 3])
-    assert [picture.decoded for picture in again] == [0 if small == 0 else 1] * 4
+    take(Pixels(again, 8, lines.append), [0, 1, 2, 3])
+    assert [image.decoded for image in again] == [0 if small == 0 else 1] * 4
 
 
 def test_what_is_drawn_is_not_kept(own_cache):
-    picture = Painted("x", origin=None)
-    field = Pixels([picture, picture], 8, print)
+    image = Painted("x", origin=None)
+    field = Pixels([image, image], 8, print)
     assert field.workers == 0
     take(field, [0, 1])
     take(field, [1])
-    assert picture.decoded == 2
+    assert image.decoded == 2
     assert not (own_cache / "pixels").exists()
 
 
-def test_a_file_that_was_changed_is_decoded_anew(monkeypatch, tmp_path):
-    monkeypatch.setattr(pixels, "SMALL", 0)
+def test_a_file_that_was_changed_is_decoded_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(pixels, "MAX_MEMORY", 0)
 
     def colour(value):
         Image.new("RGB", (8, 8), (value, 0, 0)).save(tmp_path / "x.bmp")  # of the same size, whatever its colour
-        picture = ImageFile("x.bmp", Folder(str(tmp_path)), "x.bmp")
-        return int(take(Pixels([picture], 8, lambda line: None), [0])[0, 0, 0, 0])
+        image = ImageFile("x.bmp", Folder(str(tmp_path)), "x.bmp")
+        return int(take(Pixels([image], 8, lambda line: None), [0])[0, 0, 0, 0])
 
     assert colour(5) == 5
     os.utime(tmp_path / "x.bmp", (1, 1))
@@ -189,17 +189,17 @@ def test_a_file_that_was_changed_is_decoded_anew(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot log a full disk beforehand")
-def test_a_full_disk_is_told_and_training_goes_on(monkeypatch, own_cache):
+def test_a_full_disk_is_logged_and_training_continues(monkeypatch, own_cache):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pixels, "SMALL", 0)
+    monkeypatch.setattr(pixels, "MAX_MEMORY", 0)
     monkeypatch.setattr(os, "posix_fallocate", full)
-    picture, told = Painted("x"), []
-    field = Pixels([picture], 8, told.append)
+    image, lines = Painted("x"), []
+    field = Pixels([image], 8, lines.append)
     for _ in range(2):
         assert take(field, [0])[0, :, 0, 0].tolist() == [10, 20, 30]
-    assert picture.decoded == 2
-    (line,) = told
-    assert all(word in line for word in ("No space left on device", "ELMAN_CACHE", "1 pictures", str(own_cache)))
+    assert image.decoded == 2
+    (line,) = lines
+    assert all(word in line for word in ("No space left on device", "ELMAN_CACHE", "1 images", str(own_cache)))
     assert not list(Path(own_cache, "pixels").iterdir())

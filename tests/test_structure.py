@@ -81,7 +81,16 @@ def test_training_knows_nothing_of_a_batch() -> None:
 
 # branches on what only one task knows
 
-CONTRACT = {"Task", "Model", "Generates", "Predicts", "Measures", "Previews", "GeneratesImages"}
+CONTRACT = {
+    "Task",
+    "Model",
+    "Generates",
+    "Predicts",
+    "Measures",
+    "Previews",
+    "GeneratesImages",
+    "TableSpec",
+}  # the base classes
 VARIANTS = ("decoder", "attention", "fusion", "pooling", "image_enters")  # options that choose a network
 PLAIN_WORDS = {"none", "last", "mean", "max", "text"}  # which are compared for other reasons too
 

@@ -1,10 +1,11 @@
-"""Tables in: every form comes back as it was written, columns are chosen or asked for, parts never share a text."""
+"""Reading of tables: every format comes back as it was written, columns are inferred, splits are disjoint."""
 
 import csv
 import gzip
 import hashlib
 import io
 import json
+import os
 import random
 import sys
 import types
@@ -19,11 +20,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from elman.data import split, table
-from elman.data.formats import FORMS
-from elman.data.table import Table, TableOptions
+from elman.data import content, split, table, table_reader
+from elman.data.column_inference import infer_columns
+from elman.data.formats.format import FORMATS
+from elman.data.table import Table
+from elman.data.table_reader import TableOptions, format_names
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT
+from elman.options import check
 
 some = settings(deadline=None, derandomize=True, database=None, max_examples=60,
                 suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
@@ -40,7 +44,7 @@ def put(where, content, name="x.csv", encoding="utf-8"):
 
 
 def read(*paths, **options):
-    return table.read(list(paths), TableOptions(**options))
+    return table_reader.read(list(paths), TableOptions(**options))
 
 
 def fails(text, *paths, **options):
@@ -54,7 +58,7 @@ def of(**columns):
     return Table("t.csv", columns, list(range(1, 1 + len(next(iter(columns.values()))))))
 
 
-# forms
+# formats
 
 
 @some
@@ -85,21 +89,21 @@ def test_quotes_of_a_tsv_that_do_not_pair_are_text(tmp_path):
     assert read(put(tmp_path, 'text\tlabel\n"a\tb"\t1\n', "x.tsv")).columns["text"] == ["a\tb"]
 
 
-def test_a_row_with_another_number_of_cells_is_named_or_left_out(tmp_path):
+def test_a_row_with_another_number_of_cells_is_named_or_skipped(tmp_path):
     path = put(tmp_path, "a,b\n1,2\n3\n4,5\n6,7,8\n")
-    assert "row 3 has 1 cells, not 2; --skip-bad" in fails("cells", path)
+    assert "row 3 has 1 cells, not 2; `skip_bad`" in fails("cells", path)
     got = read(path, skip_bad=True)
     assert got.columns == {"a": ["1", "4"], "b": ["2", "5"]}
     assert got.numbers == [2, 4]
-    assert any("2 bad rows left out, the first: " in note for note in got.notes)
-    fails("row 2 is not whole", put(tmp_path, 'a,b\n"1,2\n3,4\n', "open.csv"))
+    assert any("2 bad rows skipped, the first: " in note for note in got.notes)
+    fails("row 2 is malformed", put(tmp_path, 'a,b\n"1,2\n3,4\n', "open.csv"))
     fails("2 columns named 'a'", put(tmp_path, "a,a\n1,2\n", "twice.csv"))
 
 
-def test_blank_lines_are_left_out_and_counted(tmp_path):
+def test_blank_lines_are_skipped_and_counted(tmp_path):
     got = read(put(tmp_path, "a,b\n\n1,2\n\n3,4\n\n"))
     assert got.numbers == [3, 5]
-    assert any("2 blank lines left out" in note for note in got.notes)
+    assert any("2 blank lines skipped" in note for note in got.notes)
 
 
 LABELS = ["0", "1", "DESC:def"]
@@ -117,7 +121,7 @@ def test_lines_behind_their_label(rows, prefix):
 def test_labels_are_known_by_being_few(tmp_path):
     lines = [f"{n % 3} question number {n}\n" for n in range(15)]
     got = read(put(tmp_path, "".join(lines), "x.all"))
-    assert f"read as {FORMS['labelled'].phrase}, 15 rows" in got.notes[0]
+    assert f"read as {FORMATS.all()['labelled'].phrase}, 15 rows" in got.notes[0]
     assert list(read(put(tmp_path, "".join(lines[:14]), "y.all")).columns) == ["text"]  # 14 / 3 < 5 a label
     many = "".join(f"{n % 51} question\n" for n in range(51 * 5))
     assert list(read(put(tmp_path, many, "z.all")).columns) == ["text"]
@@ -128,8 +132,8 @@ def test_labels_are_known_by_being_few(tmp_path):
     fails("row 1 has more than one label", put(tmp_path, "__label__a __label__b text\n", "w.txt"))
 
 
-def test_only_line_ends_part_lines(tmp_path):
-    """Other signs at which Unicode parts lines are common in Latin-1 texts."""
+def test_only_line_ends_separate_lines(tmp_path):
+    """Other line separators of Unicode are common in Latin-1 texts."""
     text = "".join(f"{n % 2} a\x85b\x0bc\u00a0d\r\n" for n in range(10))
     got = read(put(tmp_path, text, "x.txt", "latin-1"), encoding="latin-1")
     assert got.columns["text"] == ["a\x85b\x0bc\u00a0d"] * 10
@@ -154,9 +158,9 @@ def test_json_values_are_texts_or_lists_of_texts(tmp_path):
         "a": ["1", "1.5"], "b.c": ["true", None], "b.d": [["1", "x", ""], None], "e": [None, "[[1]]"],
     }  # fmt: skip
     path = put(tmp_path, '{"a": 1}\n{"a": \n[1]\n{"a": 2}', "bad.jsonl")
-    fails("row 2 is no JSON", path)
+    fails("row 2 is not JSON", path)
     assert read(path, skip_bad=True).numbers == [1, 4]
-    fails("no JSON list", put(tmp_path, '[{"a": 1}', "y.json"))
+    fails("not a JSON list", put(tmp_path, '[{"a": 1}', "y.json"))
 
 
 CONLL = """-DOCSTART- -X- O
@@ -205,7 +209,7 @@ def test_a_file_a_class(tmp_path):
     assert got.columns == {"label": ["Arabic", "Arabic", "Chinese"], "text": ["Khoury", "Nahas", "Ang"]}
     assert got.where(1).endswith("Arabic.txt row 3")
     put(tmp_path, "x", "names/more/x.txt")
-    fails("say --format files", str(tmp_path / "names"))
+    fails("pass `format` files", str(tmp_path / "names"))
     assert len(read(str(tmp_path / "names"), format="files")) == 3
 
 
@@ -243,7 +247,7 @@ def test_folders_of_arrays(tmp_path):
     assert got.columns["label"] == ["down", "up"]
     assert [value.shape for value in got.columns["array"]] == [(3, 2), (3, 1)]
     assert got.columns["array"][0].tolist() == [[0, 1], [2, 3], [4, 5]]
-    for value in (np.zeros((1, 2, 3)), np.array(["a"])):
+    for value in (np.zeros((1, 2, 3)), np.zeros((3, 0)), np.array(["a"])):
         put(tmp_path, saved(value), "g/up/1.npy")
         fails(r"expected numbers of shape \(T,\) or \(T, F\)", str(tmp_path / "g"))
     put(tmp_path, saved(np.array([{}])), "g/up/1.npy")  # would have to be unpickled
@@ -263,12 +267,12 @@ def test_arrays_in_a_file(tmp_path, features):
         assert value.ravel().tolist() == x[row, : lengths[row]].ravel().tolist()
 
 
-def test_arrays_that_do_not_fit_are_told(tmp_path):
+def test_arrays_that_do_not_fit_are_reported(tmp_path):
     x, y = np.zeros((4, 5)), np.zeros(4, int)
     wrong = [{"x": x}, {"x": x, "y": y[1:]}, {"x": x[0], "y": y}, {"X": x, "y": y}, {"x": x.astype(str), "y": y},
              {"x": x, "y": y, "lengths": y + 6}, {"x": x, "y": y, "lengths": y - 1}]  # fmt: skip
     for arrays in wrong:
-        assert "expected x (N, T, F)" in fails("holds", put(tmp_path, zipped(**arrays), "x.npz"))
+        assert "expected x (N, T, F)" in fails(" has ", put(tmp_path, zipped(**arrays), "x.npz"))
     fails("NumPy", put(tmp_path, b"PK no zip", "x.npz"))
     fails("one array", put(tmp_path, saved(x), "x.npz"))
 
@@ -276,21 +280,22 @@ def test_arrays_that_do_not_fit_are_told(tmp_path):
 # the library datasets
 
 
-def test_without_the_library_the_line_says_what_to_install(tmp_path, monkeypatch):
+def test_without_the_library_the_message_names_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    fails(r"needs the datasets library: pip install 'elman\[tables\]'", put(tmp_path, b"PAR1", "x.parquet"))
-    fails("needs the datasets library", "hub:owner/name")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    fails(r"needs pyarrow: pip install 'elman\[tables\]'", put(tmp_path, b"PAR1", "x.parquet"))
+    fails(r"needs the datasets library: pip install 'elman\[hub\]'", "hub:owner/name")
 
 
 class Names:
-    """Stands in for ClassLabel."""
+    """A replacement of ClassLabel."""
 
     def int2str(self, number):
         return ["neg", "pos"][number]
 
 
 class Rows(dict):
-    """Stands in for a Dataset."""
+    """A replacement of a Dataset."""
 
     features: typing.ClassVar = {"text": None, "label": Names(), "tags": SimpleNamespace(feature=Names())}
     column_names: typing.ClassVar = ["text", "label", "tags"]
@@ -303,7 +308,7 @@ class Rows(dict):
 
 
 def library(monkeypatch, splits):
-    """A library that has this data set and says what it was asked for."""
+    """A library that has this data set, and records what is requested."""
     asked = []
 
     def load_dataset(*arguments):
@@ -330,11 +335,11 @@ def test_a_data_set_of_the_hub(monkeypatch):
     assert set(got.columns["split"]) == {"train", "validation"}
     assert got.columns["label"] == ["neg", None] * 25 + ["pos"]
     assert got.columns["tags"][0] == ["neg", "pos"]
-    assert any("2 rows of its split 'unsupervised' are left out" in note for note in got.notes)
-    parts = split.parts(got, "text", TableOptions())
+    assert any("2 rows of its split 'unsupervised' were skipped" in note for note in got.notes)
+    parts = split.split(got, "text", TableOptions())
     assert parts["valid"].columns["text"] == ["v"]
     assert len(parts["test"]) + len(parts["train"]) == 50
-    assert any("column split says" in note for note in parts["train"].notes)
+    assert any("split by column split" in note for note in parts["train"].notes)
     library(monkeypatch, None)
     fails("cannot read hub:a/b: no such data set", "hub:a/b")
 
@@ -352,7 +357,7 @@ def test_parquet(tmp_path):
     assert read(put(tmp_path, out.getvalue(), "x.parquet")).columns == {
         "text": ["x", None], "n": ["1", "2"], "label": ["b", "a"], "tags": [["P", "O"], []], "both.en": ["y", "y"],
     }  # fmt: skip
-    fails("no whole Parquet file", put(tmp_path, out.getvalue()[:-9], "y.parquet"))
+    fails("not a valid Parquet file", put(tmp_path, out.getvalue()[:-9], "y.parquet"))
 
 
 # where bytes come from, and how they are characters
@@ -381,6 +386,63 @@ def test_compressed_files_and_members(tmp_path):
     fails("cannot be unpacked", put(tmp_path, gzip.compress(REVIEWS.encode())[:-9], "y.csv.gz"))
 
 
+@pytest.mark.parametrize("kind", ["csv", "gz", "zip", "input", "npy"])
+def test_what_is_larger_than_the_bound_is_refused_while_it_is_read(tmp_path, monkeypatch, kind):
+    """Also where it is small before it is unpacked."""
+    monkeypatch.setattr(content, "BLOCK", 1000)
+    monkeypatch.setattr(content, "MAX_BYTES", 50_000)
+    much = b"a,b\n" + b"1,2\n" * 100_000
+    if kind == "input":
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=io.BytesIO(much)))
+    path = {
+        "csv": lambda: put(tmp_path, much), "gz": lambda: put(tmp_path, gzip.compress(much), "x.csv.gz"),
+        "zip": lambda: archive(tmp_path, {"x.csv": much}), "input": lambda: STANDARD_INPUT,
+        "npy": lambda: str(Path(put(tmp_path, saved(np.zeros(9_000)), "g/up/1.npy")).parents[1]),
+    }[kind]()  # fmt: skip
+    fails("is too large: a table may have", path)
+
+
+def header(shape, dtype="<f8", version=b"\x01\x00"):
+    """The head of an .npy that claims this shape and dtype."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(118) + b"\n"
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        header((10**15,)) + bytes(64), header((10**12,), "|O") + bytes(64), header((8,), "|O") + bytes(64),
+        header((9,)) + bytes(64), header((7,)) + bytes(64), header((-8,)) + bytes(64), header((2**62, 4)) + bytes(64),
+        header((0, 10**18)) + bytes(64), header((8,), version=b"\x09\x00") + bytes(64), header((8,), "|S0") + bytes(64),
+        b"\x93NUMPY\x01\x00\xff\xff", b"\x93NUM", b"text",
+    ],
+)  # fmt: skip
+def test_an_array_must_have_the_size_in_its_header(tmp_path, data):
+    """The header is compared with the size of the file before memory is allocated."""
+    put(tmp_path, data, "g/up/1.npy")
+    fails("is not a file of NumPy arrays without Python objects", str(tmp_path / "g"))
+    packed = archive(tmp_path, {"x.npy": data, "y.npy": saved(np.zeros(4))}, "x.npz")
+    fails("is not a file of NumPy arrays without Python objects", packed)
+
+
+@pytest.mark.parametrize("array", [np.zeros(0), np.asfortranarray(np.arange(6.0).reshape(3, 2)), np.arange(3) > 1])
+def test_arrays_of_every_layout(tmp_path, array):
+    put(tmp_path, saved(array), "g/up/1.npy")
+    [found] = read(str(tmp_path / "g")).columns["array"]
+    assert np.array_equal(found, array.reshape(len(array), -1 if array.size else 1))
+    assert found.flags.writeable
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "pipe.csv", "pipe.zip", "link.csv"])
+def test_only_regular_files_are_read(tmp_path, path):
+    if path.startswith("pipe"):
+        os.mkfifo(tmp_path / path)
+    if path.startswith("link"):
+        (tmp_path / path).symlink_to("/dev/zero")
+    name = str(tmp_path / path)
+    fails("is neither a file nor a folder", name)
+
+
 def test_standard_input(monkeypatch):
     def pipe(content):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=io.BytesIO(content)))
@@ -404,10 +466,10 @@ def test_encodings(tmp_path, encoding):
 def test_bytes_that_are_no_text(tmp_path):
     path = put(tmp_path, b"text,label\nd\xe9j\xe0 vu,1\n")
     assert fails("byte 0xe9 at offset 12", path).endswith(
-        "is not utf-8: byte 0xe9 at offset 12; pass --encoding latin-1"
+        "is not utf-8: byte 0xe9 at offset 12; pass `encoding` latin-1"
     )
     assert read(path, encoding="latin-1").columns["text"] == ["déjà vu"]
-    fails("pass --encoding utf-16", put(tmp_path, "a,b\n1,2\n", "y.csv", "utf-16"))
+    fails("pass `encoding` utf-16", put(tmp_path, "a,b\n1,2\n", "y.csv", "utf-16"))
     fails("binary, not text", put(tmp_path, b"\x7fELF\0\0", "z.csv"))
     fails("unknown encoding 'utf-9'", path, encoding="utf-9")
 
@@ -420,23 +482,26 @@ def test_what_is_not_there(tmp_path):
     fails("no table was given")
     fails("name of a table is empty", "")
     fails("is a folder", str(tmp_path), format="csv")
-    fails("is no folder", str(tmp_path / "reviews.csv"), format="folders")
-    fails("--no-header is for csv, tsv and pairs", put(tmp_path, '{"a": 1}', "x.jsonl"), header=False)
+    fails("is not a folder", str(tmp_path / "reviews.csv"), format="folders")
+    fails("`no_header` is for csv, tsv and pairs", put(tmp_path, '{"a": 1}', "x.jsonl"), header=False)
 
 
 def test_several_files_follow_each_other(tmp_path):
     one, two = put(tmp_path, "a,b\n1,2\n", "1.csv"), put(tmp_path, "b,a\n3,4\n5,\n", "2.csv")
     got = read(one, two)
     assert got.columns == {"a": ["1", "4", ""], "b": ["2", "3", "5"]}
-    with pytest.raises(UserError, match=r"2\.csv row 3 has no a; --skip-bad"):
+    with pytest.raises(UserError, match=r"2\.csv row 3 has no a; `skip_bad`"):
         table.complete(got, ["a"], False)
     assert "2.csv row 3" in got.take([2]).where(0)
     fails("columns a, c, but", one, put(tmp_path, "a,c\n1,2\n", "3.csv"))
 
 
-def test_every_form_can_be_asked_for():
-    hints = typing.get_type_hints(TableOptions)
-    assert set(typing.get_args(hints["form"])) == {"auto", *FORMS}
+def test_every_format_is_a_choice():
+    assert set(format_names()) == {"auto", *FORMATS.all()}
+    for name in format_names():
+        check(TableOptions(format=name))
+    with pytest.raises(UserError, match=r"'cvs' must be one of .*: did you mean 'csv'"):
+        check(TableOptions(format="cvs"))
 
 
 # rows that lack something, and rows that repeat
@@ -445,7 +510,7 @@ def test_every_form_can_be_asked_for():
 def test_rows_without_a_value_are_an_error_or_counted():
     values = ["a", None, "", " \t", "b"]
     got = of(text=values, tags=[["x"], ["x"], ["x"], ["x"], []], note=[None] * 5)
-    with pytest.raises(UserError, match=r"t\.csv row 2 has no text; --skip-bad leaves such rows out"):
+    with pytest.raises(UserError, match=r"t\.csv row 2 has no text; `skip_bad` skips such rows"):
         table.complete(got, ["text"], False)
     kept = table.complete(got, ["text"], True)
     assert (kept.columns["text"], kept.numbers) == (["a", "b"], [1, 5])
@@ -463,13 +528,13 @@ rows_ = st.lists(st.tuples(st.sampled_from(["a", "s", "", "1:s"]), st.sampled_fr
 @given(rows_)
 def test_identical_rows_once(rows):
     got = Table("t", {"a": [a for a, _ in rows], "b": [b for _, b in rows]}, list(range(len(rows))))
-    kept = table.merged(got, ["a", "b"])
+    kept = table.deduplicated(got, ["a", "b"])
     assert list(zip(kept.columns["a"], kept.columns["b"], strict=True)) == list(dict.fromkeys(rows))
     assert (len(kept) < len(got)) == bool(kept.notes)
-    assert table.merged(got, ["a"]).columns["a"] == list(dict.fromkeys(a for a, _ in rows))
+    assert table.deduplicated(got, ["a"]).columns["a"] == list(dict.fromkeys(a for a, _ in rows))
 
 
-def test_a_key_tells_contents_apart():
+def test_different_contents_have_different_keys():
     shapes = [np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((2, 3), np.float32)]
     tables = [
         of(a=["x", "y"]), of(a=["xy", ""]), of(a=["x"]), of(a=["y", "x"]), of(b=["x", "y"]), of(a=[["x"]]),
@@ -486,7 +551,7 @@ def test_a_key_tells_contents_apart():
 
 
 def chosen(got, **wanted):
-    return table.choose(got, wanted, "elman train x t.csv")
+    return infer_columns(got, wanted, "elman train x t.csv")
 
 
 def unchosen(match, got, **wanted):
@@ -498,7 +563,7 @@ def unchosen(match, got, **wanted):
 LONG = [f"a long text of row {n} with many words" for n in range(9)]
 
 
-def test_columns_are_guessed_by_what_stands_in_them():
+def test_columns_are_inferred_from_their_values():
     stars, one = [str(n % 3) for n in range(9)], ["same"] * 9
     got = of(id=[f"{n}" for n in range(9)], stars=stars, body=LONG, one=one, split=["train", "test", "dev"] * 3)
     assert chosen(got, text=None, label=None) == {"text": "body", "label": "stars"}
@@ -513,15 +578,15 @@ def test_columns_are_guessed_by_what_stands_in_them():
     assert chosen(arrays, text=None, label=None) == {"text": "array", "label": "label"}
 
 
-def test_of_columns_that_are_alike_the_user_is_asked():
+def test_similar_columns_are_an_error_with_rows_of_them():
     got = of(title=[text[:-4] for text in LONG], body=LONG, n=["0", "1", "1"] * 3)
-    message = unchosen("--text-column title", got, text=None, label="n")
-    assert "--text-column body or --text-column title? Row 1: body='a long" in message
+    message = unchosen("`text_column` title", got, text=None, label="n")
+    assert "`text_column` body or `text_column` title? Row 1: body='a long" in message
     assert message.count("Row ") == 3
     assert message.endswith("elman train x t.csv --label-column n --text-column body")
     shorter = of(title=[text[: len(text) * 2 // 3] for text in LONG], body=LONG)
     assert chosen(shorter, text=None) == {"text": "body"}
-    unchosen("--label-column a", of(a=["0", "1"] * 3, b=["x", "y"] * 3, text=LONG[:6]), text=None, label=None)
+    unchosen("`label_column` a", of(a=["0", "1"] * 3, b=["x", "y"] * 3, text=LONG[:6]), text=None, label=None)
     long = unchosen("Row 1", of(a=["x" * 500] * 2, b=["y" * 500] * 2), text=None)
     assert len(long) < 400
 
@@ -529,11 +594,11 @@ def test_of_columns_that_are_alike_the_user_is_asked():
 def test_two_free_columns_are_source_and_target_in_order():
     assert chosen(of(a=["x"], b=["longer"]), source=None, target=None) == {"source": "a", "target": "b"}
     assert chosen(of(a=["x"], b=["longer"]), source="b", target=None) == {"source": "b", "target": "a"}
-    message = unchosen("--source-column", of(a=["x"], b=["longer"], c=["licence"]), source=None, target=None)
+    message = unchosen("`source_column`", of(a=["x"], b=["longer"], c=["licence"]), source=None, target=None)
     assert message.endswith("elman train x t.csv --source-column a --target-column b")
 
 
-# parts
+# splits
 
 
 def sizes(parts):
@@ -551,7 +616,7 @@ def place(text):
 def test_no_text_is_on_two_sides_and_order_does_not_matter(texts, valid, test, random):
     texts = [*texts, *texts[:3], *map(str, range(20))]
     options = TableOptions(valid=valid, test=test)
-    parts = split.parts(of(text=texts), "text", options)
+    parts = split.split(of(text=texts), "text", options)
     assert sorted(number for part in parts.values() for number in part.numbers) == list(range(1, len(texts) + 1))
     for name, part in parts.items():
         for text in part.columns["text"]:
@@ -560,83 +625,83 @@ def test_no_text_is_on_two_sides_and_order_does_not_matter(texts, valid, test, r
             assert side == name
     mixed = list(range(len(texts)))
     random.shuffle(mixed)
-    again = split.parts(of(text=texts).take(mixed), "text", options)
+    again = split.split(of(text=texts).take(mixed), "text", options)
     assert {name: sorted(part.numbers) for name, part in again.items()} == {n: p.numbers for n, p in parts.items()}
 
 
 def test_shares_are_about_met():
-    parts = split.parts(of(text=[str(n) for n in range(4000)]), "text", TableOptions(valid="0.2", test="0.1"))
+    parts = split.split(of(text=[str(n) for n in range(4000)]), "text", TableOptions(valid="0.2", test="0.1"))
     assert list(parts) == ["train", "valid", "test"]
     assert abs(len(parts["valid"]) - 800) < 110
     assert abs(len(parts["test"]) - 400) < 80
 
 
 @pytest.mark.parametrize("kind", ["lists", "arrays"])
-def test_values_that_are_no_texts_have_a_place_too(kind):
+def test_values_that_are_not_texts_are_split_too(kind):
     random_ = random.Random(0)
     values = [[str(random_.random())] * 2 for _ in range(60)] * 2
     got = of(x=values if kind == "lists" else [np.array(value, float)[:, None] for value in values])
     sides = {}
-    for name, part in split.parts(got, "x", TableOptions(valid="0.3", test="0.3")).items():
+    for name, part in split.split(got, "x", TableOptions(valid="0.3", test="0.3")).items():
         for value in part.columns["x"]:
             assert sides.setdefault(str(value), name) == name
     assert set(sides.values()) == {"train", "valid", "test"}
 
 
-def test_a_column_says_the_parts():
+def test_a_column_defines_the_splits():
     words_ = ["train", "Validation", "test", "val", "dev", "valid", "training"]
     got = of(text=list("abcdefg"), part=words_)
-    parts = split.parts(got, "text", TableOptions(split="part"))
+    parts = split.split(got, "text", TableOptions(split="part"))
     assert {name: part.columns["text"] for name, part in parts.items()} == {
         "train": ["a", "g"], "valid": ["b", "d", "e", "f"], "test": ["c"],
     }  # fmt: skip
     for column in ("part", "prt"):
         wrong = of(text=["a", "b"], part=["train", "tets"])
         with pytest.raises(UserError, match=r"row 2 'tets': did you mean 'test'|'prt': did you mean 'part'"):
-            split.parts(wrong, "text", TableOptions(split=column))
+            split.split(wrong, "text", TableOptions(split=column))
     own = of(text=["a", "b", "a"], split=["train", "test", "test"])
-    parts = split.parts(own, "text", TableOptions(valid="0"))
+    parts = split.split(own, "text", TableOptions(valid="0"))
     assert sizes(parts) == {"train": 1, "valid": 0, "test": 2}
-    assert any("1 of 2 rows of the test part are also trained on" in note for note in parts["train"].notes)
+    assert any("1 of 2 rows of the test split are also in the training split" in note for note in parts["train"].notes)
     other = of(text=["a", "b"], split=["left", "right"])  # a column of another meaning
-    assert sizes(split.parts(other, "text", TableOptions(valid="0", test="0")))["train"] == 2
+    assert sizes(split.split(other, "text", TableOptions(valid="0", test="0")))["train"] == 2
 
 
-def test_files_are_parts(tmp_path):
+def test_files_are_splits(tmp_path):
     lines = [f"{n % 2} text number {n}" for n in range(60)]
     got = read(put(tmp_path, "\n".join(lines), "train.txt"))
     held = put(tmp_path, "0 text number 4\n1 new\n1 newer\n", "held.txt")  # too few rows to log the form by
-    parts = split.parts(got, "text", TableOptions(test=held, valid="0.2"), {"text": "text", "label": "label"})
+    parts = split.split(got, "text", TableOptions(test=held, valid="0.2"), {"text": "text", "label": "label"})
     assert parts["test"].columns == {"label": ["0", "1", "1"], "text": ["text number 4", "new", "newer"]}
     assert len(parts["train"]) + len(parts["valid"]) == 60
     assert all(place(text) < 0.2 for text in parts["valid"].columns["text"])
     with_it = "text number 4" in parts["train"].columns["text"]
-    assert any("1 of 3 rows of the test part" in note for note in parts["train"].notes) == with_it
+    assert any("1 of 3 rows of the test split" in note for note in parts["train"].notes) == with_it
     assert with_it
-    both = split.parts(got, "text", TableOptions(test=held, valid=held))
+    both = split.split(got, "text", TableOptions(test=held, valid=held))
     assert sizes(both) == {"train": 60, "valid": 3, "test": 3}
     lacking = put(tmp_path, "0 a\n1\n", "lacking.txt")
     with pytest.raises(UserError, match=r"lacking.txt row 2 has no text"):
-        split.parts(got, "text", TableOptions(test=lacking))
+        split.split(got, "text", TableOptions(test=lacking))
     named = of(text=["a", "b"], split=["train", "test"])
-    with pytest.raises(UserError, match="says already which rows are test"):
-        split.parts(named, "text", TableOptions(test=held))
+    with pytest.raises(UserError, match="already has the rows of test"):
+        split.split(named, "text", TableOptions(test=held))
 
 
 @pytest.mark.parametrize(
     ("valid", "test", "message"),
-    [("1.5", "0", r"--valid 1\.5 must be from 0"), ("-0.1", "0", "--valid"), ("nan", "0", "--valid"),
+    [("1.5", "0", r"`valid` 1\.5 must be from 0"), ("-0.1", "0", "`valid`"), ("nan", "0", "`valid`"),
      ("0.6", "0.4", "below 1"), ("0.1", "tset.txt", "neither a share such as 0.1 nor a file: did you mean .*test.txt"),
-     ("0,1", "0", "--valid 0,1 is neither"), ("", "0", "neither"), ("x" * 5000, "0", "neither")],
+     ("0,1", "0", "`valid` 0,1 is neither"), ("", "0", "neither"), ("x" * 5000, "0", "neither")],
 )  # fmt: skip
 def test_shares_that_are_none(tmp_path, monkeypatch, valid, test, message):
     put(tmp_path, "x", "test.txt")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        split.parts(of(text=["a"]), "text", TableOptions(valid=valid, test=test))
+        split.split(of(text=["a"]), "text", TableOptions(valid=valid, test=test))
 
 
 def test_something_must_be_left_to_train_on():
     text = next(str(n) for n in range(100) if place(str(n)) < 0.5)
     with pytest.raises(UserError, match=r"left to train on \(valid 0, test 1\)"):
-        split.parts(of(text=[text]), "text", TableOptions(test="0.5"))
+        split.split(of(text=[text]), "text", TableOptions(test="0.5"))

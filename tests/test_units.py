@@ -1,9 +1,11 @@
-"""Scores of units: against counting pairs by hand, against chance, and on units that are planted."""
+"""Scores of units: against scikit-learn and SciPy, against counted pairs, and for planted units."""
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 
 from elman.inspect.properties import Property
 from elman.inspect.units import areas, correlations, find, names, ranks
@@ -13,41 +15,33 @@ halves = st.integers(-16, 16).map(lambda number: number / 4)
 
 
 def area(values, labels):
-    """The probability that a value where the label holds is the larger one, a tie counting half."""
+    """The probability that a value where the label holds is the larger one; a tie counts half."""
     pairs = [(a > b) + (a == b) / 2 for a, one in zip(values, labels, strict=True) if one
              for b, other in zip(values, labels, strict=True) if not other]  # fmt: skip
     return sum(pairs) / len(pairs)
 
 
-def rank_correlation(a, b):
-    """Pearson's r of ranks, each the mean place among equals, counted out."""
-
-    def places(values):
-        return np.array([sum(v < w for v in values) + (sum(v == w for v in values) - 1) / 2 for w in values])
-
-    return np.corrcoef(places(a), places(b))[0, 1]
-
-
 @some
 @given(st.lists(st.tuples(halves, halves, st.booleans()), min_size=2, max_size=30))
-def test_areas_are_the_shares_of_pairs_in_order(rows):
+def test_areas_are_those_of_scikit_learn_and_of_counted_pairs(rows):
     values = np.array([row[:2] for row in rows], np.float16)
     labels = np.array([row[2] for row in rows])
     if labels.all() or not labels.any():
         return
     found = areas(ranks(values), labels[:, None])[0]
     np.testing.assert_allclose(found, [area(values[:, unit], labels) for unit in (0, 1)], atol=1e-6)
+    np.testing.assert_allclose(found, [roc_auc_score(labels, values[:, unit]) for unit in (0, 1)], atol=1e-6)
 
 
 @some
 @given(st.lists(st.tuples(halves, halves), min_size=3, max_size=30))
-def test_correlations_are_those_of_ranks(rows):
+def test_correlations_are_those_of_spearman(rows):
     values = np.array([row[:1] for row in rows], np.float16)
     target = np.array([row[1] for row in rows], np.float32)
     if len(set(values[:, 0])) < 2 or len(set(target)) < 2:
         return
     found = correlations(ranks(values), target[:, None])[0, 0]
-    assert found == pytest.approx(rank_correlation(values[:, 0], target), abs=1e-5)
+    assert found == pytest.approx(spearmanr(values[:, 0], target).statistic, abs=1e-5)
 
 
 def test_ranks_are_in_the_order_of_the_numbers_with_signs_and_ties():
@@ -56,7 +50,7 @@ def test_ranks_are_in_the_order_of_the_numbers_with_signs_and_ties():
 
 
 def stream(length=4000, units=6, seed=0):
-    """A text of which a property holds for stretches, and units that know nothing of it."""
+    """A property that holds for spans of a text, and units that do not depend on it."""
     rng = np.random.default_rng(seed)
     label = np.cumsum(rng.random(length) < 0.05) % 2 == 1
     return rng, label, rng.normal(size=(length, units)).astype(np.float16)
@@ -66,7 +60,7 @@ def known(length):
     return np.ones(length, bool)
 
 
-def test_a_planted_unit_is_found_with_its_sign_and_chance_stays_chance():
+def test_a_planted_unit_is_found_with_its_sign_and_shifted_labels_are_at_one_half():
     rng, label, units = stream()
     units[:, 4] = 0.5 * rng.normal(size=len(label)) - label
     count = np.cumsum(label).astype(np.float32) % 100
@@ -78,27 +72,27 @@ def test_a_planted_unit_is_found_with_its_sign_and_chance_stays_chance():
     assert (found["count"].unit, found["count"].sign) == ("1.h.2", 1)
     assert found["count"].score > 0.95
     assert abs(found["label"].shuffled - 0.5) < 0.1
-    assert found["label"].all[4] == pytest.approx(1 - found["label"].score, abs=0.05)  # as it is, not turned round
+    assert found["label"].all[4] == pytest.approx(1 - found["label"].score, abs=0.05)  # without its sign
 
 
 def test_a_unit_is_chosen_on_one_half_and_scored_on_the_other():
     _, label, units = stream()
-    units[: len(label) // 2, 0] = label[: len(label) // 2]  # knows only the first half
+    units[: len(label) // 2, 0] = label[: len(label) // 2]  # informed of the first half only
     (found,) = find({"1.h": units}, [Property("label", "x", label, known(len(label)))])
     assert found.unit == "1.h.0"
     assert abs(found.score - 0.5) < 0.05
 
 
-def test_a_probe_finds_what_is_spread_over_units():
+def test_a_probe_finds_a_property_distributed_over_units():
     rng, label, units = stream()
     units[:] = rng.normal(size=units.shape)
-    units[:, 0] = label - units[:, 1:].astype(np.float32).sum(1)  # only their sum knows it
+    units[:, 0] = label - units[:, 1:].astype(np.float32).sum(1)  # only their sum is informed
     (found,) = find({"1.h": units}, [Property("label", "x", label, known(len(label)))])
     assert found.probe > 0.99
     assert found.score < 0.75
 
 
-def test_where_nothing_is_known_nothing_counts():
+def test_unknown_steps_do_not_count():
     _, label, units = stream()
     units[:, 3] = label
     where = np.ones(len(label), bool)
@@ -108,7 +102,7 @@ def test_where_nothing_is_known_nothing_counts():
     assert found.score == pytest.approx(1)
 
 
-def test_a_property_of_which_a_half_has_too_little_is_left_out():
+def test_a_property_that_is_too_rare_in_a_half_is_left_out():
     _, label, units = stream()
     rare = np.zeros(len(label), bool)
     rare[:100:2] = True

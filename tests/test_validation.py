@@ -5,16 +5,8 @@ import math
 import pytest
 import torch
 import trainings
-from trainings import (
-    FLOAT,
-    Recorder,
-    assert_equal_weights,
-    fit,
-    log,
-    split,
-    summary,
-    untrained,
-)  # fmt: skip
+from runs import RecordingReporter, read_log, source, summary
+from trainings import FLOAT, assert_equal_weights, fit, untrained
 
 from elman.data.windows import IGNORED, Windows
 from elman.errors import UserError
@@ -26,7 +18,7 @@ from elman.training.evaluate import Evaluation, evaluate
 def test_evaluation_carries_the_state_however_the_text_is_divided(tmp_path):
     (tmp_path / "text.txt").write_text(trainings.prose(1000))
     model = fit(tmp_path / "text.txt", tmp_path / "run", steps=60, lr=0.02)
-    ids = split(model, "valid").ids
+    ids = source(model, "valid").ids
     windows, one = Windows.of_tokens(ids, 1, 5), Windows.of_tokens(ids, 1, 50)
     carried = evaluate(model.model, windows, FLOAT)
     assert carried.loss == pytest.approx(evaluate(model.model, one, FLOAT).loss, rel=1e-5)
@@ -53,11 +45,11 @@ def test_evaluation_leaves_training_as_it_was(prose):
 
 def test_the_summary_is_of_the_best_weights_on_the_whole_validation_split(tmp_path):
     (tmp_path / "text.txt").write_text(trainings.prose(2000))
-    recorder, run = Recorder(), tmp_path / "run"
+    recorder, run = RecordingReporter(), tmp_path / "run"
     fit(tmp_path / "text.txt", run, valid=0.6, eval_every=2, reporter=recorder)
     assert any("validation" in line and "first" in line for line in recorder.lines)  # a part of it, while training
     model = load(run)
-    final, found = summary(run), evaluate(model.model, split(model, "valid"), FLOAT)
+    final, found = summary(run), evaluate(model.model, source(model, "valid"), FLOAT)
     assert final["val_loss"] == pytest.approx(found.loss, rel=1e-6)
     assert final["val_count"] == found.count == 1199
     assert final["val_bits"] == pytest.approx(final["val_loss"] / math.log(2), rel=1e-9)
@@ -92,7 +84,7 @@ def test_the_best_weights_are_kept_and_so_are_the_last(prose, tmp_path, monkeypa
     assert_equal_weights(load(tmp_path / "run").model.state_dict(), losses.weights[1])
     assert_equal_weights(load(tmp_path / "run", weights="last").model.state_dict(), losses.weights[4])
     assert_equal_weights(model.model.state_dict(), losses.weights[1])  # of what `train` returns
-    assert [line["val_loss"] for line in log(tmp_path / "run")] == [5.0, 3.0, 4.0, 3.5, 3.2]
+    assert [line["val_loss"] for line in read_log(tmp_path / "run")] == [5.0, 3.0, 4.0, 3.5, 3.2]
 
 
 def test_an_equal_loss_is_not_better(prose, tmp_path, monkeypatch):

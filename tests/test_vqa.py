@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from elman.cells.tap import record
-from elman.data import table
+from elman.data import table_reader
 from elman.data.rows import padded
 from elman.data.scenes.image import SceneImage
 from elman.data.table import Table
@@ -316,14 +316,14 @@ def test_a_few_answers_are_learnt_by_heart(tmp_path, join):
 
 @joins
 def test_nothing_is_learnt_of_answers_that_have_nothing_to_do_with_their_questions(tmp_path, join, monkeypatch):
-    real = table.read
+    real = table_reader.read
 
     def shuffled(*given, **how):
         found = real(*given, **how)
         random.Random(3).shuffle(found.columns["answer"])
         return found
 
-    monkeypatch.setattr(table, "read", shuffled)
+    monkeypatch.setattr(table_reader, "read", shuffled)
     options = TINY | {"hidden": 16, "batch_size": 64, "steps": 25, "lr": 0.004, "eval_every": 5, "join": join}
     model = train("vqa", "builtin:scene_questions:count=250", out=tmp_path / "run", **options)
     found = model.task.source(model.config, "test", None, None)

@@ -131,8 +131,8 @@ def test_what_may_be_cut_is_no_block():
 def test_samples_are_added_up():
     found = wellformed(["(a)", "(a]", "a", "[(a]"], "text")
     assert found == {"closers": Score(1, 3), "balanced": Score(1, 3), "quotes": Score(0, 0)}
-    assert found["closers"].share == 1 / 3
-    assert math.isnan(found["quotes"].share)
+    assert found["closers"].fraction == 1 / 3
+    assert math.isnan(found["quotes"].fraction)
     assert wellformed([], "python")["parses"] == Score(0, 0)
 
 

@@ -40,15 +40,21 @@ class Rule:
 
 
 RULES = [
-    Rule(words("told", "tell", "tells", "telling"), "log, report, return"),
+    Rule(
+        words("told", "tell", "tells", "telling"), "log, report, return",
+        ((r"file\.tell\(\)", "of a file"), (r"(?i)tells? (?:\w+ )?apart", "distinguish")),
+    ),
     Rule(words("say", "says", "said", "saying"), "return, predict, generate, report"),
     Rule(words("asks", "asked", "asking"), "inputs, needs, request"),
     Rule(
         words("sees", "saw", "seeing"), "takes images, observes, reads",
         ((r"\"saw\"|a saw\b|saw two dogs", "a word of example data"),),
     ),
-    Rule(words("seen"), "recorded, observed, known"),
-    Rule(words("chance", "chances"), "probability"),
+    Rule(
+        words("seen"), "recorded, observed, known",
+        ((r"\"seen\"|a tenth has seen and", "seen and unseen pairs, as in zero-shot learning"),),
+    ),
+    Rule(words("chances") + "|" + phrase("the chance of") + "|" + phrase("the chance that"), "probability"),
     Rule(words("picture", "pictures", "pictured"), "image; a figure is drawn by elman"),
     Rule(words("anew"), "again, reset"),
     Rule(words("besides"), "metrics_by, and, also"),
@@ -56,6 +62,7 @@ RULES = [
         words("look", "looks", "looked", "looking"), "validate, attend, attention weights, inspect",
         (
             (r"look[-_ ]?(?:up|ahead|behind)s?", "terms of their own"),
+            (r"(?i)looks? (?:like|further ahead)", "resemble; look-ahead"),
             (r"(?i)look(?:s|ing)?[-_ ]inside", "what the package is for, in the words of the design"),
         ),
     ),
@@ -66,7 +73,7 @@ RULES = [
         words("place", "places"), "position of a grid; name; address",
         (
             (r"(?i)in[-_ ]place", "a term of PyTorch"),
-            (r"(?i)(?:take|takes|took|taking) place", "happens"),
+            (r"(?i)(?:take|takes|took|taking) (?:the )?place", "happens; replaces"),
             (r"(?i)decimal places?", "digits"),
         ),
     ),
@@ -79,7 +86,10 @@ RULES = [
         words("floor"), "unigram entropy",
         ((r"(?:math|torch|np|numpy|std)(?:\.|::)floor|\.floor\(|floor\w*\(|floor division", "the function"),),
     ),
-    Rule(words("merged"), "deduplicated", ((r"(?i)merged (?:pair|piece|token|symbol)s?|pairs? merged", "of BPE"),)),
+    Rule(
+        words("merged"), "deduplicated",
+        ((r"(?i)merged (?:pair|piece|token|symbol)s?|pairs? (?:\w+,? ){0,5}merged", "of BPE"),),
+    ),
     Rule(r"(?i)(?<!teacher[ _-])(?<![a-z])forcing(?![a-z])", "teacher forcing"),
     Rule(
         r"(?i)(?<!label[ _-])(?<![a-z])smoothing(?![a-z])", "label smoothing",
@@ -98,7 +108,8 @@ RULES = [
     Rule(
         r"(?i)(?<!weight[ _-])(?<![a-z])decay(?![a-z])", "weight decay",
         (
-            (r"(?i)(?:gradients?|exponential|memor(?:y|ies)|to|they|of the) decay|decay (?:of|rate)", "of a gradient"),
+            (r"(?i)(?:cosine|exponential) decay", "of a schedule"),
+            (r"(?i)(?:gradients?|memor(?:y|ies)|to|they|of the) decay|decay (?:of|rate)", "of a gradient"),
             (r"\"decay\": \"weight-decay\"|\"learning-rate-decay\": \"lr\"", "flags of other tools"),
         ),
     ),
@@ -123,7 +134,10 @@ RULES = [
 ]  # fmt: skip
 
 # files whose words are not ours
+SENTENCES = (r".+", "the sentences of a data set")
 FOREIGN = {
+    "src/elman/data/builtin/tagged.py": SENTENCES,
+    "src/elman/data/builtin/verdicts.py": SENTENCES,
     "src/elman/cli/app.py": (r"FOREIGN = \{.*?\n\}", "the flags of other tools"),
 }
 
@@ -139,10 +153,11 @@ def hits(path: Path) -> Iterator[str]:
     where, text = str(path.relative_to(ROOT)), path.read_text("utf-8")
     foreign, _ = FOREIGN.get(where, ("(?!)", ""))
     skipped = [match.span() for match in re.finditer(foreign, text, re.DOTALL)]
-    named = f"{path.stem}\n{text}"  # the name of the file counts as line 0
+    named = f"{'' if skipped == [(0, len(text))] else path.stem}\n{text}"  # the name of the file counts as line 0
     for rule in RULES:
         spans = [match.span() for allowed, _ in rule.allowed for match in re.finditer(allowed, named)]
-        spans += [(begin + len(path.stem) + 1, end + len(path.stem) + 1) for begin, end in skipped]
+        offset = len(named) - len(text)
+        spans += [(begin + offset, end + offset) for begin, end in skipped]
         for match in re.finditer(rule.pattern, named):
             if not any(begin <= match.start() and match.end() <= end for begin, end in spans):
                 line = named.count("\n", 0, match.start())

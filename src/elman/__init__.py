@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from elman.cells.tap import record as record
     from elman.cells.tap import tap as tap
     from elman.errors import UserError as UserError
-    from elman.inspect.look import look as look
+    from elman.inspect.report import report as report
     from elman.recurrent.layer import Recurrent as Recurrent
     from elman.training.api import load as load
     from elman.training.api import train as train
@@ -22,12 +22,12 @@ _HOME = {
     "UserError": "elman.errors",
     "hold": "elman.cells.tap",
     "load": "elman.training.api",
-    "look": "elman.inspect.look",
+    "report": "elman.inspect.report",
     "record": "elman.cells.tap",
     "tap": "elman.cells.tap",
     "train": "elman.training.api",
 }
-__all__ = ["Cell", "Recurrent", "UserError", "__version__", "hold", "load", "look", "record", "tap", "train"]
+__all__ = ["Cell", "Recurrent", "UserError", "__version__", "hold", "load", "record", "report", "tap", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ class Stopped(Exception):
 
 
 class UserError(Stopped):
-    """A mistake of the user. The message says what was given, what would be right, and the nearest valid word."""
+    """A mistake of the user. The message names what was given, what would be right, and the nearest valid word."""
 
     code = 2
 

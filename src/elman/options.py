@@ -1,5 +1,5 @@
 """Options: frozen dataclasses whose fields carry their own constraints, so that the command line, a TOML file and
-Python are checked in one place and every invalid value is reported at once.
+Python are checked alike and every invalid value is reported at once.
 
     decoder: Annotated[str, Choices(decoders)] = "soft"
     entropy_weight: Annotated[CountFloat, OnlyWith("decoder", "hard")] = 0.01
@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from elman.errors import UserError, nearest
 from elman.schema import problem
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -22,6 +24,11 @@ class Bound:
 
     phrase: str
     holds: Callable[[Any], bool]
+
+
+def at_most(most: int) -> Bound:
+    """The bound of a size that no data or weights bound."""
+    return Bound(f"at most {most:,}", lambda value: value <= most)
 
 
 Positive = Bound("a number above 0", lambda value: 0 < value < math.inf)
@@ -70,6 +77,26 @@ class NotWith(OnlyWith):
 
     def remedy(self) -> str:
         return "leave one of them out"
+
+
+@dataclass(frozen=True)
+class OpensFile:
+    """An option whose value may name a file that is opened. For a run that was made elsewhere, a value for
+    which `is_file` holds is replaced by `instead`."""
+
+    instead: Any
+    is_file: Callable[[Any], bool]
+
+
+def without_files(options: T) -> T:
+    """The options, none of which names a file."""
+    changes = {
+        field.name: mark.instead
+        for field, hint in _hints(options)
+        for mark in _metadata(hint, OpensFile)
+        if mark.is_file(getattr(options, field.name))
+    }
+    return dataclasses.replace(options, **changes)  # type: ignore[type-var]
 
 
 def check(*options: Any, given: Collection[str] | None = None) -> None:
@@ -140,9 +167,6 @@ def _metadata(hint: Any, kind: type) -> Iterable[Any]:
         yield from (item for item in hint.__metadata__ if isinstance(item, kind))
     for part in get_args(hint):
         yield from _metadata(part, kind)
-
-
-T = TypeVar("T")
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:

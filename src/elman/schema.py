@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -154,12 +154,13 @@ def _annotated(hint: Any, metadata: Sequence[Any], value: Any, name: str, depth:
     for item in metadata:
         if isinstance(item, Decode) and (hint is Any or not isinstance(value, _kind(hint))):
             return _decoded(item.from_json, value, name)
-        if hasattr(item, "names") and value is not None:
-            return _literal(tuple(item.names()), value, name)
+        names: Callable[[], Iterable[str]] | None = getattr(item, "names", None)
+        if names is not None and value is not None:
+            return _literal(tuple(names()), value, name)
     limits = [item for item in metadata if isinstance(item, Limit)]
     found = _scalar(hint, value, name, limits[0]) if limits else _read(hint, value, name, depth)
     for item in metadata:
-        if found is not None and hasattr(item, "holds") and not item.holds(found):
+        if found is not None and hasattr(item, "phrase") and not item.holds(found):
             raise _Problem(name, f"must be {item.phrase}", value)
     return found
 

@@ -8,8 +8,8 @@
             n = tanh(x.n + self.recur("n", of=f * h).n)       # U_n (f h)
             return ((1 - f) * h + f * n,)                     # the new states; the first is the output
 
-Nothing else is declared: which recurrent matrices and vectors there are is found by running `step` once on zeros, so a
-gate without a recurrent product has no recurrent weights.
+Nothing else is declared: the recurrent matrices and vectors are found by running `step` once on zeros, so a gate
+without a recurrent product has no recurrent weights.
 """
 
 import functools
@@ -30,7 +30,7 @@ Start = Mapping[str, float | str]
 
 @functools.cache
 def blocks(names: tuple[str, ...]) -> Any:
-    """The tuple type whose fields are gates: `x.i`, `u.f`."""
+    """The tuple type whose fields are gates, as in `x.i` and `u.f`."""
     return namedtuple("blocks", names)
 
 
@@ -38,7 +38,7 @@ class Cell(nn.Module):
     """One step of recurrence: named gates, named states, `step(x, *state) -> state`.
 
     A class attribute with an annotation is an option (`forget_bias: float = 1.0`), set by `Cell(..., forget_bias=0)`
-    or, in a name, `lstm:forget_bias=0`.
+    or, in a name, by `lstm:forget_bias=0`.
 
     Parameters of a cell, I the input size and H the hidden size:
 
@@ -49,7 +49,7 @@ class Cell(nn.Module):
 
     gates: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[tuple[str, ...]] = ("h",)
-    at_one: ClassVar[Mapping[str, str]] = {}  # what a gate from 0 to 1 does at 1, in a word: {"f": "keep"}
+    at_one: ClassVar[Mapping[str, str]] = {}  # the effect of a gate in [0, 1] at 1, in a word: {"f": "keep"}
     registered: ClassVar[dict[str, type["Cell"]]] = {}
     name: ClassVar[str] = ""
 
@@ -60,7 +60,7 @@ class Cell(nn.Module):
             other = Cell.registered.get(name, cls)
             if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise TypeError(f"two cells are named '{name}': {other.__qualname__} and {cls.__qualname__}")
-            Cell.registered[name] = cls  # a class that is defined again, in a notebook, takes its own place
+            Cell.registered[name] = cls  # a class that is defined again, in a notebook, replaces itself
 
     def __init__(self, input_size: int, hidden_size: int, **options: Any):
         super().__init__()
@@ -77,13 +77,14 @@ class Cell(nn.Module):
         self.reset_parameters()
 
     def step(self, x: Any, *state: Any, **_: Any) -> tuple[Tensor, ...]:
-        """The equation. `x.i` is gate i's share of the input, `W_i x + b_i`, (B, H); every state is (B, H). Returns
-        the new states in the order of `states`; the first is the output."""
+        """The equation. `x.i` is gate i's block of the input projection, `W_i x + b_i`, (B, H); every state is (B, H).
+        Returns the new states in the order of `states`; the first is the output. A step must depend on nothing but its
+        arguments, the parameters, the options and the mode (`self.training`), or it cannot be traced."""
         raise NotImplementedError(f"{type(self).__name__} has no equation: define step(self, x, *state)")
 
     def recur(self, *gates: str, of: Any, name: str = "U") -> Any:
         """Named blocks of the product of a recurrent matrix with `of` (B, H): `u.i` is `U_i @ of`. The same gates and
-        name in one step mean the same matrix; give a `name` for a second matrix of the same gates."""
+        name in one step are the same matrix; a second matrix of the same gates needs another `name`."""
         return self.split(gates, F.linear(of, self._matrix("_".join((name, *gates)), len(gates))))
 
     def split(self, names: tuple[str, ...], value: Tensor) -> Any:
@@ -91,14 +92,14 @@ class Cell(nn.Module):
         return blocks(names)(*value.chunk(len(names), -1))
 
     def project(self, x: Tensor) -> Tensor:
-        """What does not depend on the state, `W x + b`: (..., I) to (..., G H)."""
+        """The input projection `W x + b`: (..., I) to (..., G H)."""
         return F.linear(x, self.W, self.b)
 
     @property
     def start(self) -> Start:
-        """Where training starts, for what does not start as usual: a gate's bias (`"f": 1.0`; usually 0), a vector
-        (`"p_f": 1.0`; usually 0), the recurrent matrices (`"U": "identity"`; usually orthogonal gate by gate) or the
-        standard deviation of the input weights (`"W": 0.001`; usually Glorot uniform gate by gate)."""
+        """The initialization where it differs from the default: of a gate's bias (`"f": 1.0`; default 0), of a vector
+        (`"p_f": 1.0`; default 0), of the recurrent matrices (`"U": "identity"`; default orthogonal, gate by gate), or
+        the standard deviation of the input weights (`"W": 0.001`; default Glorot uniform, gate by gate)."""
         return {}
 
     @classmethod
@@ -127,7 +128,7 @@ class Cell(nn.Module):
         return {name: _convert(f"{self.name}:{name}", given[name], types[name]) for name in given}
 
     def _declare(self) -> None:
-        """Runs `step` once on zeros; `recur` and `p_...` make the parameters that it asks for."""
+        """Runs `step` once on zeros; `recur` and `p_...` create the parameters that it uses."""
         for names in (self.gates, self.states):
             if not names or len(set(names)) < len(names) or not all(map(_is_name, names)):
                 raise UserError(f"the gates and the states of the cell {self.name} must each be different words of "
@@ -156,7 +157,7 @@ class Cell(nn.Module):
         return getattr(self, name)
 
     def __getattr__(self, name: str) -> Any:
-        # nn.Module asks here for parameters; while the step is declared, a vector that is missing is made
+        # nn.Module looks parameters up here; while the step is declared, a missing vector is created
         if name.startswith("p_") and "_declaring" in self.__dict__ and name not in self._parameters:
             self._parameters[name] = nn.Parameter(torch.zeros(self.hidden_size))
         return super().__getattr__(name)
@@ -170,7 +171,7 @@ class Cell(nn.Module):
         return {name: value for name, value in self.named_parameters() if name.startswith("p_")}
 
     def reset_parameters(self) -> None:
-        """Gives every parameter its start: see `start`."""
+        """Initializes every parameter; see `start`."""
         start, size = dict(self.start), self.hidden_size
         with torch.no_grad():
             for rows in self.W.split(size):
@@ -182,7 +183,7 @@ class Cell(nn.Module):
                 rows.fill_(start.get(gate, 0.0))  # type: ignore[arg-type]
             for matrix in self.matrices().values():
                 for rows in matrix.split(size):
-                    _STARTS[str(start.get("U", "orthogonal"))](rows)
+                    _INITIALIZERS[str(start.get("U", "orthogonal"))](rows)
             for name, vector in self.vectors().items():
                 vector.fill_(start.get(name, 0.0))  # type: ignore[arg-type]
         known = {"W", "U", *self.gates, *self.vectors()}
@@ -193,16 +194,16 @@ class Cell(nn.Module):
         return f"{self.input_size}, {self.hidden_size}, gates={self.gates}, states={self.states}"
 
 
-_STARTS = {"orthogonal": nn.init.orthogonal_, "identity": nn.init.eye_}
+_INITIALIZERS = {"orthogonal": nn.init.orthogonal_, "identity": nn.init.eye_}
 
 
 def _is_name(word: str) -> bool:
-    """Whether a word can name a gate: without _, which joins the gates in a matrix's name."""
+    """Whether a word can name a gate: an identifier without _, which joins the gates in the name of a matrix."""
     return word.isidentifier() and "_" not in word and not keyword.iskeyword(word)
 
 
 def _convert(what: str, value: Any, kind: Any) -> Any:
-    """An option's value as its type: from `rhn:depth=3` comes the text '3'."""
+    """The value of an option converted to its type: of `rhn:depth=3` it is the text '3'."""
     choices = {"true": True, "false": False} if kind is bool else {str(choice): choice for choice in get_args(kind)}
     if choices:
         text = str(value).lower() if kind is bool else str(value)

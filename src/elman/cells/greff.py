@@ -1,4 +1,4 @@
-"""The LSTM with peepholes and its eight variants, each one change away (Greff et al. 2017, "LSTM: A Search Space
+"""The LSTM with peepholes and its eight variants, each with one change (Greff et al. 2017, "LSTM: A Search Space
 Odyssey", arXiv 1503.04069, section 2 and appendix A). z is the block input, i, f, o the gates, p the peepholes."""
 
 from torch import Tensor, sigmoid, tanh
@@ -7,13 +7,13 @@ from elman.cells.cell import Cell, Start
 
 
 class PeepholeLSTM(Cell, name="peephole_lstm"):
-    """The LSTM with peepholes: the gates see the cell state, o the new one.
+    """The LSTM with peepholes: the gates i and f depend on the old cell state, o on the new one.
 
-    Options: `forget_bias`: where the bias of f starts.
+    Options: `forget_bias`: the initial bias of f.
     """
 
     gates, states = ("z", "i", "f", "o"), ("h", "c")
-    at_one = {"i": "write", "f": "keep", "o": "show"}
+    at_one = {"i": "write", "f": "keep", "o": "output"}
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor):
@@ -47,7 +47,7 @@ class NFG(Cell, name="nfg"):
     """peephole_lstm with no forget gate: f = 1."""
 
     gates, states = ("z", "i", "o"), ("h", "c")
-    at_one = {"i": "write", "o": "show"}
+    at_one = {"i": "write", "o": "output"}
 
     def step(self, x, h: Tensor, c: Tensor):
         u = self.recur("z", "i", "o", of=h)
@@ -98,11 +98,11 @@ class NOAF(PeepholeLSTM, name="noaf"):
 class CIFG(Cell, name="cifg"):
     """peephole_lstm with coupled input and forget gate: f = 1 - i.
 
-    Options: `input_bias`: where the bias of i starts; -1 is a forget bias of 1.
+    Options: `input_bias`: the initial bias of i; -1 corresponds to a forget bias of 1.
     """
 
     gates, states = ("z", "i", "o"), ("h", "c")
-    at_one = {"i": "write, and forget", "o": "show"}
+    at_one = {"i": "write, and forget", "o": "output"}
     input_bias: float = -1.0
 
     def step(self, x, h: Tensor, c: Tensor):
@@ -119,7 +119,7 @@ class CIFG(Cell, name="cifg"):
 
 
 class NP(PeepholeLSTM, name="np"):
-    """peephole_lstm with no peepholes: the LSTM that most use today."""
+    """peephole_lstm with no peepholes: the LSTM in general use."""
 
     def step(self, x, h: Tensor, c: Tensor):
         u = self.recur("z", "i", "f", "o", of=h)
@@ -130,13 +130,13 @@ class NP(PeepholeLSTM, name="np"):
 
 
 class FGR(Cell, name="fgr"):
-    """peephole_lstm with full gate recurrence: gates see all gates of the step before.
+    """peephole_lstm with full gate recurrence: the gates depend on all gates of the step before.
 
-    Options: `forget_bias`: where the bias of f starts.
+    Options: `forget_bias`: the initial bias of f.
     """
 
     gates, states = ("z", "i", "f", "o"), ("h", "c", "i", "f", "o")
-    at_one = {"i": "write", "f": "keep", "o": "show"}
+    at_one = {"i": "write", "f": "keep", "o": "output"}
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor, i: Tensor, f: Tensor, o: Tensor):

@@ -6,15 +6,15 @@ from elman.cells.cell import Cell
 
 
 class GRU(Cell, name="gru"):
-    """The gated recurrent unit as cuDNN and PyTorch have it: reset after the product.
+    """The gated recurrent unit as in cuDNN and PyTorch: reset after the product.
 
     r, z = sigmoid(W x + U h + b);  n = tanh(W_n x + b_n + r (U_n h + p_n));  h' = (1 - z) n + z h
 
-    (Cho et al. 2014, arXiv 1406.1078 version 1.) With z at 1 the unit keeps what it has.
+    (Cho et al. 2014, arXiv 1406.1078 version 1.) At z = 1 the state is kept.
     """
 
     gates = ("r", "z", "n")
-    at_one = {"z": "keep", "r": "let the old state in"}
+    at_one = {"z": "keep", "r": "use the old state"}
 
     def step(self, x, h: Tensor):
         u = self.recur("r", "z", "n", of=h)
@@ -25,7 +25,7 @@ class GRU(Cell, name="gru"):
 
 
 class GRUBefore(Cell, name="gru_before"):
-    """The gated recurrent unit as Cho et al. 2014 print it: reset before the product.
+    """The gated recurrent unit as published by Cho et al. 2014: reset before the product.
 
     (arXiv 1406.1078 version 3, equations 5 to 8.)
 
@@ -33,7 +33,7 @@ class GRUBefore(Cell, name="gru_before"):
     """
 
     gates = ("r", "z", "n")
-    at_one = {"z": "keep", "r": "let the old state in"}
+    at_one = {"z": "keep", "r": "use the old state"}
 
     def step(self, x, h: Tensor):
         u = self.recur("r", "z", of=h)

@@ -1,4 +1,4 @@
-"""The LSTM with layer normalisation."""
+"""The LSTM with layer normalization."""
 
 from torch import Tensor, sigmoid, tanh
 
@@ -7,19 +7,19 @@ from elman.cells.ops import normalize
 
 
 class LayerNormLSTM(Cell, name="layer_norm_lstm"):
-    """The LSTM with layer normalisation.
+    """The LSTM with layer normalization.
 
-    Ba, Kiros & Hinton 2016, arXiv 1607.06450, equations 20 to 22: the input's share, the state's share and the cell
-    state are each brought to mean 0 and variance 1 over the units, then given a gain p.
+    Ba, Kiros & Hinton 2016, arXiv 1607.06450, equations 20 to 22: the input projection, the recurrent projection and
+    the cell state are each normalized to mean 0 and variance 1 over the units, then multiplied by a gain p.
 
-    The statistics are taken gate by gate; the paper takes them over the four gates together. The bias b acts inside
-    the normalisation of the input's share.
+    The statistics are taken gate by gate; in the paper over the four gates together. The bias b acts inside the
+    normalization of the input projection.
 
-    Options: `forget_bias`: where the bias of f starts.
+    Options: `forget_bias`: the initial bias of f.
     """
 
     gates, states = ("i", "f", "g", "o"), ("h", "c")
-    at_one = {"i": "write", "f": "keep", "o": "show"}
+    at_one = {"i": "write", "f": "keep", "o": "output"}
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor):
@@ -34,5 +34,5 @@ class LayerNormLSTM(Cell, name="layer_norm_lstm"):
 
     @property
     def start(self) -> Start:
-        gains = {f"p_{gate}{share}": 1.0 for gate in self.gates for share in "xu"}
+        gains = {f"p_{gate}{source}": 1.0 for gate in self.gates for source in "xu"}
         return {**gains, "p_cc": 1.0, "p_f": self.forget_bias}

@@ -1,4 +1,4 @@
-"""The long short-term memory, as most use it today."""
+"""The long short-term memory."""
 
 from torch import Tensor, sigmoid, tanh
 
@@ -12,11 +12,11 @@ class LSTM(Cell, name="lstm"):
 
     i, f, o = sigmoid(W x + U h + b);  g = tanh(W x + U h + b);  c' = f c + i g;  h' = o tanh(c')
 
-    Options: `forget_bias`: where the bias of f starts (Jozefowicz et al. 2015 found 1 to matter).
+    Options: `forget_bias`: the initial bias of f (1: Jozefowicz et al. 2015).
     """
 
     gates, states = ("i", "f", "g", "o"), ("h", "c")
-    at_one = {"i": "write", "f": "keep", "o": "show"}
+    at_one = {"i": "write", "f": "keep", "o": "output"}
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor):

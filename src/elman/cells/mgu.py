@@ -6,7 +6,7 @@ from elman.cells.cell import Cell
 
 
 class MGU(Cell, name="mgu"):
-    """The minimal gated unit: one gate for both jobs of the GRU.
+    """The minimal gated unit: one gate in place of the two of the GRU.
 
     (Zhou et al. 2016, arXiv 1603.09420, equations 8 to 10.)
 

@@ -6,17 +6,17 @@ from elman.cells.cell import Cell, Start
 
 
 class MultiplicativeLSTM(Cell, name="multiplicative_lstm"):
-    """The multiplicative LSTM: the matrix that carries the state depends on the input.
+    """The multiplicative LSTM: the recurrent matrix depends on the input.
 
     (Krause et al. 2016, arXiv 1609.07959, equations 18 to 22.)
 
-    m = (W_m x) (U_m h), and m takes the place of h in an LSTM's four gates. (The original has no bias in m.)
+    m = (W_m x) (U_m h), and m replaces h in the four gates of an LSTM. (The original has no bias in m.)
 
-    Options: `forget_bias`: where the bias of f starts.
+    Options: `forget_bias`: the initial bias of f.
     """
 
     gates, states = ("m", "i", "f", "g", "o"), ("h", "c")
-    at_one = {"i": "write", "f": "keep", "o": "show"}
+    at_one = {"i": "write", "f": "keep", "o": "output"}
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor):
@@ -30,5 +30,5 @@ class MultiplicativeLSTM(Cell, name="multiplicative_lstm"):
 
     @property
     def start(self) -> Start:
-        # a bias of 1 in m makes it an ordinary product at first, instead of a vanishing one
+        # with a bias of 1 m starts near U_m h; with 0 it would start near 0
         return {"m": 1.0, "f": self.forget_bias}

@@ -1,6 +1,6 @@
 """The three cells that an evolutionary search found (Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration
-of Recurrent Network Architectures", section 3.2). Where the paper adds the bare input x to a vector of the hidden size,
-its share W x + b stands here, so that input and hidden size may differ. z multiplies the candidate."""
+of Recurrent Network Architectures", section 3.2). Where the paper adds the input x to a vector of the hidden size, the
+projection W x + b is added here, so that input and hidden size may differ. z multiplies the candidate."""
 
 from torch import Tensor, sigmoid, tanh
 
@@ -16,7 +16,7 @@ class MUT1(Cell, name="mut1"):
     """
 
     gates = ("z", "r", "n")
-    at_one = {"z": "replace", "r": "let the old state in"}
+    at_one = {"z": "replace", "r": "use the old state"}
 
     def step(self, x, h: Tensor):
         z = sigmoid(x.z)
@@ -31,11 +31,11 @@ class MUT2(Cell, name="mut2"):
 
     z = sigmoid(W_z x + U_z h);  r = sigmoid(W_r x + U_r h);  h' = tanh(U_n (r h) + W_n x) z + h (1 - z)
 
-    The paper's r takes the bare x where this takes W_r x.
+    In the paper r depends on x itself, here on W_r x.
     """
 
     gates = ("z", "r", "n")
-    at_one = {"z": "replace", "r": "let the old state in"}
+    at_one = {"z": "replace", "r": "use the old state"}
 
     def step(self, x, h: Tensor):
         u = self.recur("z", "r", of=h)
@@ -52,7 +52,7 @@ class MUT3(Cell, name="mut3"):
     """
 
     gates = ("z", "r", "n")
-    at_one = {"z": "replace", "r": "let the old state in"}
+    at_one = {"z": "replace", "r": "use the old state"}
 
     def step(self, x, h: Tensor):
         z = sigmoid(x.z + self.recur("z", of=tanh(h)).z)

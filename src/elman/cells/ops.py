@@ -1,4 +1,4 @@
-"""The operations of equations that torch has under other names."""
+"""Operations of equations that torch has under other names."""
 
 import torch
 from torch import Tensor

@@ -67,8 +67,8 @@ def stored(spec: CellSpec) -> StoredCell:
 
 
 def resolve(of_run: StoredCell, given: CellSpec | None) -> StoredCell:
-    """The cell of a run. `given` is what the user names again, which is allowed, and needed, only for a cell that could
-    not be traced."""
+    """The cell of a run. `given` is the cell that the user names, which is needed for a cell that could not be traced;
+    any other must be the same as that of the run."""
     if given is None:
         return of_run
     with torch.random.fork_rng(devices=[]):

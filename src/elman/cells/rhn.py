@@ -17,7 +17,7 @@ class RHN(Cell, name="rhn"):
 
     n = tanh([W_n x] + U_n s + b);  t = sigmoid([W_t x] + U_t s + b);  s' = n t + s (1 - t)
 
-    Options: `depth`: highway layers a step; `transform_bias`: where every bias of t starts.
+    Options: `depth`: highway layers a step; `transform_bias`: the initial bias of t in every layer.
     """
 
     gates = ("n", "t")
@@ -36,7 +36,7 @@ class RHN(Cell, name="rhn"):
         return (h,)
 
     def vector(self, gate: str, layer: int) -> Tensor:
-        """The bias of a gate in a later layer, where no input brings one."""
+        """The bias of a gate in a later layer, which has no input projection."""
         return getattr(self, f"p_{gate}{layer}")
 
     @property

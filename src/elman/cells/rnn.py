@@ -27,9 +27,9 @@ class RNN(Cell, name="rnn"):
 
 
 class IRNN(RNN, name="irnn"):
-    """A ReLU network that starts as the identity (Le, Jaitly & Hinton 2015, arXiv 1504.00941).
+    """A ReLU network initialized as the identity (Le, Jaitly & Hinton 2015, arXiv 1504.00941).
 
-    h' = relu(W x + U h + b), U starting as the identity and W small
+    h' = relu(W x + U h + b), U initialized as the identity and W small
 
     Options: `activation` as in `rnn`.
     """

@@ -10,16 +10,16 @@ class SLSTM(Cell, name="slstm"):
     """The sLSTM of the xLSTM: an exponential input gate, a normaliser and a stabiliser.
 
     Beck et al. 2024, arXiv 2405.04517, equations 8 to 17 with a sigmoid forget gate and one head. n is the normaliser,
-    m keeps the exponentials in range.
+    m, the stabiliser, keeps the exponentials in range.
 
     m' = max(log f + m, log i);  c' = exp(log f + m - m') c + exp(log i - m') z;  n' the same with 1 for z;
     h' = o c' / n'
 
-    Options: `forget_bias`: where the bias of f starts.
+    Options: `forget_bias`: the initial bias of f.
     """
 
     gates, states = ("i", "f", "z", "o"), ("h", "c", "n", "m")
-    at_one = {"o": "show"}
+    at_one = {"o": "output"}
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor, n: Tensor, m: Tensor):

@@ -27,6 +27,13 @@ from elman.cells.tap import Observer, observing
 from elman.errors import UserError
 
 GRADIENT_MODES = (torch.enable_grad, torch.enable_grad, torch.no_grad, torch.inference_mode)
+RANDOM = "a step that draws random numbers"
+RANDOM_FUNCTIONS = {
+    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli",
+    "multinomial", "poisson", "binomial", "dropout", "dropout_", "alpha_dropout", "alpha_dropout_", "feature_dropout",
+    "feature_alpha_dropout", "native_dropout", "rrelu", "rrelu_", "normal_", "uniform_", "random_", "bernoulli_",
+    "exponential_", "geometric_", "cauchy_", "log_normal_",
+}  # fmt: skip
 FIXED = ("recur", "project", "split", "_matrix")  # methods that a graph takes to be those of `Cell`
 
 _traces: WeakKeyDictionary[Cell, dict[Any, ModeGraphs | str]] = WeakKeyDictionary()
@@ -67,7 +74,8 @@ def signature(cell: Cell) -> tuple[Any, ...]:
 
 
 def redefines(cell: Cell) -> str | None:
-    """The method besides `step` that makes this cell's equation another than a backend takes it to be, if any."""
+    """A method besides `step` that this cell overrides, so that a backend would compute another equation; None if
+    there is none."""
     return next((name for name in FIXED if getattr(type(cell), name) is not getattr(Cell, name)), None)
 
 
@@ -75,10 +83,10 @@ def _trace_modes(cell: Cell) -> ModeGraphs:
     if name := redefines(cell):
         raise NotTraceable(f"it defines {name} itself")
     graphs, reasons = dict[bool, Graph](), dict[bool, str]()
-    with _without_random_numbers():
+    with _numpy_numbers_kept():
         for training in (True, False):
             try:
-                graphs[training] = _trace_mode(_copy(cell).train(training))
+                graphs[training] = _trace_mode(_copy(cell, training))
             except NotTraceable as reason:
                 reasons[training] = str(reason)
         if len(reasons) == 1:
@@ -87,7 +95,7 @@ def _trace_modes(cell: Cell) -> ModeGraphs:
         if reasons:
             raise NotTraceable(reasons[True])
         with torch.no_grad():
-            if _traced(_copy(cell)) != graphs[cell.training]:
+            if _traced(_copy(cell, None)) != graphs[cell.training]:
                 raise NotTraceable("a step that is another now than after train() or eval()")
     for parameter in {"_".join(matrix) for matrix in graphs[False].matrices} | graphs[False].vectors:
         if parameter not in dict(cell.named_parameters()):
@@ -95,12 +103,15 @@ def _trace_modes(cell: Cell) -> ModeGraphs:
     return ModeGraphs(graphs[True], graphs[False])
 
 
-def _copy(cell: Cell) -> Cell:
-    """A cell of its own with the same parameters and buffers, whose mode can be set."""
+def _copy(cell: Cell, training: bool | None) -> Cell:
+    """A copy with the same parameters and buffers, in this mode; None: as it is."""
     try:
-        return copy.deepcopy(cell, {id(value): value for value in (*cell.parameters(), *cell.buffers())})
+        copied = copy.deepcopy(cell, {id(value): value for value in (*cell.parameters(), *cell.buffers())})
+        if training is not None:
+            copied.train(training)  # as `Recurrent.train` calls it, and `Recurrent.eval`
     except Exception as error:
         raise NotTraceable(f"it cannot be copied: {type(error).__name__}: {error}") from error
+    return copied
 
 
 def _trace_mode(cell: Cell) -> Graph:
@@ -116,19 +127,25 @@ def _trace_mode(cell: Cell) -> Graph:
 
 
 @contextmanager
-def _without_random_numbers() -> Iterator[None]:
-    """A step must draw no random numbers. Those that it draws while it is traced are drawn again afterwards, so that
-    tracing changes no training."""
-    python, array, fixed = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+def _numpy_numbers_kept() -> Iterator[None]:
+    """A step must draw no random numbers. Those of NumPy's global generator are noticed afterwards, and drawn again;
+    see `_draws` for the others."""
+    before = np.random.get_state()  # noqa: NPY002
     try:
         yield
-        same = repr(np.random.get_state()) == repr(array)  # noqa: NPY002
-        if random.getstate() != python or not same or not torch.equal(torch.get_rng_state(), fixed):
-            raise NotTraceable("a step that draws random numbers")
     finally:
-        random.setstate(python)
-        np.random.set_state(array)  # noqa: NPY002
-        torch.set_rng_state(fixed)
+        drawn = repr(np.random.get_state()) != repr(before)  # noqa: NPY002
+        if drawn:
+            np.random.set_state(before)  # noqa: NPY002
+    if drawn:
+        raise NotTraceable(RANDOM)
+
+
+def _draws(function: Any) -> bool:
+    """Whether this C function draws a number of Python's global generator or of torch."""
+    if isinstance(of := getattr(function, "__self__", None), random.Random):
+        return of is random.random.__self__  # type: ignore[attr-defined]
+    return getattr(function, "__name__", "") in RANDOM_FUNCTIONS and (of is None or isinstance(of, torch.Tensor))
 
 
 def _traced(cell: Cell) -> Graph:
@@ -182,7 +199,9 @@ def _call(step: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, Symbolic
             local[name] = value
             return value
 
-    def profile(frame: Any, event: str, _: Any) -> None:
+    def profile(frame: Any, event: str, function: Any) -> None:
+        if event == "c_call" and _draws(function):  # of this thread alone, and before it happens
+            raise NotTraceable(RANDOM)
         if event == "return" and frame.f_code is code:
             local.update({name: value for name, value in frame.f_locals.items() if isinstance(value, SymbolicValue)})
 

@@ -3,14 +3,13 @@
 import os
 import sys
 
-from cyclopts import App, CycloptsError, UnknownOptionError
+from cyclopts import App, CycloptsError, UnknownCommandError, UnknownOptionError
 
 from elman import __version__
-from elman.errors import Stopped
+from elman.errors import Stopped, unknown
 from elman.files import STANDARD_INPUT
 
-app = App(name="elman", version=f"elman {__version__}", help="Train, sample and inspect recurrent networks.")
-for verb, summary in {
+VERBS = {
     "demo": "Train a character model for a minute and a half and generate text with it.",
     "train": "Train a model on your data.",
     "sample": "Generate text with a trained model.",
@@ -20,7 +19,9 @@ for verb, summary in {
     "eval": "Evaluate a trained model on a split of its data, or on other data: loss, accuracy, F1, BLEU.",
     "list": "List the runs, the cells, the tasks, or the built-in data.",
     "doctor": "Show this machine, and which backend runs each cell.",
-}.items():
+}
+app = App(name="elman", version=f"elman {__version__}", help="Train, sample and inspect recurrent networks.")
+for verb, summary in VERBS.items():
     app.command(f"elman.cli.{verb}:{'app' if verb == 'train' else verb + '_'}", name=verb, help=summary)
 
 # the flags of other tools (char-rnn, torch-rnn, textgenrnn, PyTorch's word_language_model, Keras)
@@ -63,7 +64,10 @@ def _fail(message: str, code: int) -> int:
 
 
 def _message(error: CycloptsError) -> str:
-    """The message of an error in parsing, where a flag of another tool gets the name that it has here."""
+    """The message of an error in parsing, where a flag of another tool gets the name that it has here. For a verb the
+    message of cyclopts would import all verbs."""
+    if isinstance(error, UnknownCommandError) and error.app is app and error.unused_tokens:
+        return str(unknown("verb", error.unused_tokens[0], VERBS))
     if isinstance(error, UnknownOptionError) and error.token is not None:
         given = (error.token.keyword or error.token.value or "").lstrip("-").partition("=")[0].replace("_", "-").lower()
         if given in FOREIGN:

@@ -1,4 +1,4 @@
-"""`elman doctor`: what this machine has, what runs each cell and why; and a cell of one's own looked over."""
+"""`elman doctor`: this machine, the backend of each cell and why; and checks of a cell of your own."""
 
 import os
 import platform
@@ -15,25 +15,26 @@ from elman.cells.cell import Cell
 from elman.cells.registry import find
 from elman.cells.shipped import shipped
 from elman.cells.trace import NotTraceable, trace
+from elman.cli.output import add_row
 from elman.cli.parameters import command
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent.layer import Recurrent
 
-SHAPE = (32, 64, 64, 256)  # batch, steps, input, hidden: as a small character model
+SHAPE = (32, 64, 64, 256)  # batch, steps, input, hidden of a small character model
 PATIENCE = 2.0  # seconds a timing may take
 
 
 @command
 def doctor_(*, cell: str | None = None) -> None:
-    """What this machine has and what runs each cell; with --cell, one cell looked over in ten seconds.
+    """Show this machine and which backend runs each cell; with --cell, check one cell in ten seconds.
 
     Parameters
     ----------
     cell
         A name with options, or my_cell.py:MyCell.
     """
-    console = Console(highlight=False)
-    found = _backends(console) if cell is None else _examine(cell)
+    console = Console(highlight=False, markup=False)
+    found = _backends(console) if cell is None else _check(cell)
     console.print(machine(), soft_wrap=True)
     console.print(found)
 
@@ -51,32 +52,34 @@ def machine() -> str:
 
 
 def _backends(console: Console) -> Table:
-    table = Table("cell", "backend", "why not a faster one", box=None)
-    with console.status("making the kernels that are not there yet"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        choices = pool.map(lambda name: Recurrent(1, 1, name).choose(), shipped())  # mostly the compiler is waited for
+    table = Table("cell", "backend", "why no faster backend", box=None)
+    with console.status("compiling kernels"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        choices = pool.map(
+            lambda name: Recurrent(1, 1, name).choose(), shipped()
+        )  # the compiler runs outside of Python
     for name, choice in zip(shipped(), choices, strict=True):
         why = "; ".join(f"{other}: {reason}" for other, reason in choice.refusals.items())
-        table.add_row(name, choice.backend.name, why)
+        add_row(table, name, choice.backend.name, why)
     return table
 
 
-def _examine(spec: str) -> Table:
+def _check(spec: str) -> Table:
     kind, options = find(spec)
     batch, steps, inputs, hidden = SHAPE
     cell = kind(inputs, hidden, **options)
     table = Table(show_header=False, box=None)
-    table.add_row("cell", f"{cell.name}: gates {', '.join(cell.gates)}; states {', '.join(cell.states)}")
-    table.add_row("options", ", ".join(f"{name}={value}" for name, value in cell.options.items()) or "none")
+    add_row(table, "cell", f"{cell.name}: gates {', '.join(cell.gates)}; states {', '.join(cell.states)}")
+    add_row(table, "options", ", ".join(f"{name}={value}" for name, value in cell.options.items()) or "none")
     shapes = [f"{name} {tuple(value.shape)}" for name, value in cell.named_parameters()]
-    table.add_row("parameters", f"{', '.join(shapes)}: {sum(p.numel() for p in cell.parameters()):,}")
-    table.add_row("equation", _equation(cell))
+    add_row(table, "parameters", f"{', '.join(shapes)}: {sum(p.numel() for p in cell.parameters()):,}")
+    add_row(table, "equation", _equation(cell))
     choice = Recurrent(inputs, hidden, spec).choose()
-    table.add_row("backend", str(choice))
-    table.add_row("gradient", _gradient(kind(3, 4, **options)))
+    add_row(table, "backend", str(choice))
+    add_row(table, "gradient", _gradient(kind(3, 4, **options)))
     if choice.backend.name != "loop":
-        table.add_row("kernel", _kernel(spec, choice.backend.name))
-    mine, lstm = _milliseconds(spec), _milliseconds("lstm")
-    table.add_row("speed", f"{mine:.1f} ms forward and backward, lstm {lstm:.1f} ms: {mine / lstm:.1f} x "
+        add_row(table, "kernel", _kernel(spec, choice.backend.name))
+    own, lstm = _milliseconds(spec), _milliseconds("lstm")
+    add_row(table, "speed", f"{own:.1f} ms forward and backward, lstm {lstm:.1f} ms: {own / lstm:.1f} x "
                            f"(batch {batch}, {steps} steps, {inputs} -> {hidden}, float32)")  # fmt: skip
     return table
 
@@ -85,7 +88,7 @@ def _equation(cell: Cell) -> str:
     try:
         graph = trace(cell)
     except NotTraceable as reason:
-        return f"cannot be traced: {reason}. It runs in the loop, and is stored by its file, not by its equation"
+        return f"cannot be traced: {reason}. It runs in the loop, and its runs are loaded with --cell FILE.py:NAME"
     return f"{len(graph.ops)} operations; named values {', '.join(graph.names)}"
 
 
@@ -106,7 +109,7 @@ def _gradient(cell: Cell) -> str:
 
     try:
         torch.autograd.gradcheck(step, inputs)
-    except (RuntimeError, ValueError) as error:  # gradcheck's way of saying no
+    except (RuntimeError, ValueError) as error:  # raised by gradcheck
         return f"WRONG: {str(error).splitlines()[0]}"
     return "agrees with finite differences"
 

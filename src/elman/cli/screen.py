@@ -1,19 +1,24 @@
-"""What training shows: one line that moves and samples above it in a terminal, plain lines elsewhere."""
+"""The progress of training: a progress bar with samples above it in a terminal, plain lines elsewhere."""
 
 import math
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from elman.cli.output import metric
+from elman.cli.parameters import flags
 from elman.printable import printable
+from elman.tasks.capabilities import Images
 from elman.training.reporter import Status
 
-WAITING = 0.1  # of the time, from which on it is shown that the network has nothing to do
+WAITING = 0.1  # fraction of the time without a batch from which on it is shown
 EVERY = 10.0  # seconds between plain lines
+LINES = 5  # of a preview
 
 
 def span(seconds: float | None) -> str:
@@ -28,33 +33,25 @@ def span(seconds: float | None) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02}m"
 
 
-def shown(value: Any) -> str:
-    """A figure in a few characters; "" for what is no single figure."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value) if isinstance(value, int | str) else ""
-
-
-def _validation(status: Status) -> str:
-    """The loss of the validation part, and how often it was right; where that cannot be said, in bits."""
-    if status.val_loss is None:
-        return ""
-    bits = f"{status.val_loss / math.log(2):.2f} bits"
-    right = bits if status.val_accuracy is None else f"{status.val_accuracy:.1%} right"
-    return f" · validation {status.val_loss:.3f} ({right})"
+def means(values: Mapping[str, float]) -> str:
+    """Every mean by name, the loss first: `loss 1.234 · correct 91.2%`."""
+    others = [metric(name, value) for name, value in values.items() if name != "loss"]
+    return " · ".join([f"loss {values['loss']:.3f}", *others])
 
 
 class Screen:
     """A reporter for people."""
 
     def __init__(self):
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, markup=False)
         self.bar: Progress | None = None
         self.validation = ""
         self.step = 0
-        self.spoke = -math.inf
+        self.printed = -math.inf
 
     def __enter__(self) -> "Screen":
         if self.console.is_terminal:
-            columns = BarColumn(bar_width=20), TextColumn("{task.description}")
+            columns = BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)
             self.bar = Progress(*columns, console=self.console, transient=True)
             self.bar.start()
             self.task = self.bar.add_task("starting", total=1.0)
@@ -66,27 +63,30 @@ class Screen:
 
     def log(self, line: str) -> None:
         """One line."""
-        self.console.print(Text(line, "dim"), soft_wrap=True)
+        self.console.print(Text(printable(flags(line)), "dim"), soft_wrap=True)
 
     def status(self, status: Status) -> None:
-        """The line that moves; elsewhere a line when the validation loss is new, and now and then."""
-        new, self.step = status.val_loss is not None, status.step
-        self.validation = _validation(status) if new else self.validation
+        """Updates the progress bar; elsewhere prints a line after a validation, and at most every 10 seconds."""
+        new, self.step = bool(status.val_means), status.step
+        self.validation = f" · validation {means(status.val_means)}" if new else self.validation
         waiting = f" · {status.waiting:.0%} waiting for data" if status.waiting >= WAITING else ""
         line = (
-            f"step {status.step:,} · loss {status.loss:.3f}{self.validation} · {status.tokens_per_s:,.0f} "
+            f"step {status.step:,} · {means(status.means)}{self.validation} · {status.units_per_s:,.0f} "
             f"{status.unit}s/s{waiting} · {span(status.seconds_left)} left"
         )
         if self.bar is not None:
             self.bar.update(self.task, completed=status.progress, description=line)
-        elif new or time.monotonic() - self.spoke >= EVERY:
+        elif new or time.monotonic() - self.printed >= EVERY:
             print(line, flush=True)
-            self.spoke = time.monotonic()
+            self.printed = time.monotonic()
 
-    def sample(self, text: str) -> None:
-        """A few lines of what the model writes."""
-        lines = [line for line in printable(text).split("\n") if line.strip()][:5]
-        self.log(f"it writes, at step {self.step:,}:")
+    def preview(self, preview: str | Images, path: Path | None) -> None:
+        """The first lines of a sample, or where its images were saved."""
+        if isinstance(preview, Images):
+            self.log(f"sample at step {self.step:,}: {path}")
+            return
+        lines = [line for line in printable(preview).split("\n") if line.strip()][:LINES]
+        self.log(f"sample at step {self.step:,}:")
         for line in lines or [""]:
             if self.bar is not None:
                 self.console.print(

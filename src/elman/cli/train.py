@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 from cyclopts import App, ArgumentCollection, Token
 
+from elman.cli.output import metric
 from elman.cli.parameters import command, flag
-from elman.cli.screen import Screen, shown, span
+from elman.cli.screen import Screen, span
 from elman.errors import UserError, nearest
+from elman.tasks.capabilities import Generates, Predicts
 from elman.tasks.task import Task, kinds
 from elman.training import api
 from elman.training.options import TrainOptions
@@ -65,7 +68,7 @@ def register(task: type[Task]) -> Callable[..., None]:
                    for name in given.names if hasattr(options, name)}  # fmt: skip
         with Screen() as screen:
             trained = api.train(task.kind, paths, out=out, resume=resume, reporter=screen, **written)
-        _tell_end(task, trained.path)
+        _report(task, trained.path)
 
     train.__annotations__["model"] = task.Options
     train.__doc__ = f"""Train {task.summary}.
@@ -75,9 +78,9 @@ def register(task: type[Task]) -> Callable[..., None]:
     paths
         Files, folders, or - for standard input.
     out
-        The run folder to make; runs/{task.kind}-NAME when not given.
+        The run folder; runs/{task.kind}-NAME when not given.
     resume
-        A run folder to go on with, where it stopped; with --for, --epochs or --steps so much more.
+        A run folder to resume; with --for, --epochs or --steps it is trained for so much more.
     config
         A TOML file with any of these options; the command line wins over it.
     """
@@ -87,16 +90,29 @@ def register(task: type[Task]) -> Callable[..., None]:
     return train
 
 
-def _tell_end(task: type[Task], path: Path) -> None:
+def _report(task: type[Task], path: Path) -> None:
+    """The final metrics, and what to do with the model."""
     summary = json.loads((path / "summary.json").read_bytes())
-    loss = summary["val_loss"]
-    accuracy = summary["val_accuracy"]
-    figures = [] if loss is None else [f"validation {loss:.4f} nats, {summary['val_bits']:.4f} bits a {task.unit}"]
-    figures += [] if accuracy is None else [f"{accuracy:.1%} right"]
-    figures += [f"{name} {shown(value)}" for name, value in summary["val_figures"].items() if shown(value)]
-    figures += [f"{summary['tokens']:,} {task.unit}s in {span(summary['train_seconds'])}; saved in {path}"]
-    print("; ".join(figures))
-    print(f"{task.next_step} {path}")
+    validation = {name.removeprefix("val_"): value for name, value in summary.items()
+                  if name.startswith("val_") and isinstance(value, float)}  # fmt: skip
+    parts = []
+    if "loss" in validation:
+        nats = " nats" if task.nats else ""
+        parts.append(f"validation loss {validation.pop('loss'):.4f}{nats}")
+    if "bits" in validation:
+        parts.append(f"{validation.pop('bits'):.4f} bits per {task.unit}")
+    parts += [metric(name, value) for name, value in (validation | summary["val_metrics"]).items()]
+    parts.append(f"{summary['units']:,} {task.unit}s in {span(summary['train_seconds'])}")
+    print(" · ".join(filter(None, [*parts, f"saved in {path}"])))
+    print(_next_command(task, path))
+
+
+def _next_command(task: type[Task], path: Path) -> str:
+    if issubclass(task, Generates):
+        return f"generate text: elman sample {shlex.quote(str(path))}"
+    if issubclass(task, Predicts):
+        return f"predict: elman predict {shlex.quote(str(path))}"
+    return f"evaluate: elman eval {shlex.quote(str(path))}"
 
 
 for each in kinds().values():

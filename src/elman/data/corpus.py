@@ -1,4 +1,4 @@
-"""A text on disk as an array of tokens: encoded once, memory-mapped, kept by its content."""
+"""A text on disk as an array of token ids: encoded once, cached by its content, mapped into memory."""
 
 import codecs
 import hashlib
@@ -14,77 +14,93 @@ from pathlib import Path
 
 import numpy as np
 
-from elman.data.content import encoding_name, likely, similar
-from elman.data.encoded import Corpus as Corpus
-from elman.data.encoded import keep
-from elman.data.encoded import reopen as reopen
+from elman.data.content import encoding_name, likely_encoding, similar
+from elman.data.corpus_cache import PREFIX, load, save
+from elman.data.corpus_cache import Corpus as Corpus
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT
-from elman.tokenizers.registry import KINDS, Log, Tokenizer, Unit, Unknown
-from elman.tokenizers.word import seam
+from elman.log import Log, discard
+from elman.tokenizers import registry
+from elman.tokenizers.boundary import last_boundary
+from elman.tokenizers.tokenizer import Tokenizer, Unknown
 
 CHUNK = 1 << 22  # bytes read at once
 
 
 def read(
     paths: list[str],
-    unit: Unit = "char",
+    tokens: str = "char",
     encoding: str = "utf-8",
     pattern: str = "**/*",
-    vocabulary: int | None = None,
+    vocab_size: int | None = None,
     lower: bool = False,
     train: float = 1.0,
 ) -> Corpus:
-    """The corpus of some files, of the files in a folder that match a pattern, or of standard input (`/dev/stdin`).
+    """The corpus of files, of the files in folders that match a pattern, of standard input (`/dev/stdin`), or one that
+    is in the cache (`cache:KEY`), which is how standard input is found again.
 
-    Files follow each other in the order given, those of a folder in the order of their names. In a folder, a file that
-    does not decode is left out and counted in the notes; one that was named is an error that says where and what to do.
+    Files are concatenated in the order given, those of a folder in the order of their names. A file of a folder that
+    cannot be decoded is skipped and counted in the notes; for a file that was named it is a UserError.
 
-    - vocabulary: how many tokens are learnt, where they are; None for a usual number
-    - lower: in lower case
-    - train: share of the characters, from the beginning, from which tokens are learnt, where they are
+    - tokens: kind of tokenizer
+    - vocab_size: size of a learned vocabulary, None for the default
+    - lower: lowercase the text
+    - train: share of the characters, from the start, from which a vocabulary is learned
     """
-    kind = KINDS[unit]
-    kind.check(vocabulary, lower)
+    kind = registry.find(tokens)
+    kind.check(vocab_size, lower)
     if not paths:
         raise UserError("no text was given: name a file, a folder, or - for standard input")
+    if any(path.startswith(PREFIX) for path in paths):
+        return _from_cache(paths)
     if STANDARD_INPUT in paths:
-        return _from_input(paths, lambda copy: read([copy], unit, encoding, pattern, vocabulary, lower, train))
-    encoding = encoding_name(kind.reads(encoding))
+        return _from_input(paths, lambda copy: read([copy], tokens, encoding, pattern, vocab_size, lower, train))
+    encoding = encoding_name(kind.file_encoding(encoding))
     files, notes = _collect(paths, encoding, pattern)
-    how = f"1 {unit} {encoding}" + " lower" * lower + f" {vocabulary} {train:.9g}" * kind.learnt
-    key = _key(files, how)
-    text = reopen(key)
-    if text is None:
-        parts = partial(_parts, files, encoding, kind, _first(files, encoding, train) if kind.learnt else sys.maxsize)
-        if not any(part for _, part in parts()):
+    settings = f"1 {tokens} {encoding}" + " lower" * lower + f" {vocab_size} {train:.9g}" * kind.learned
+    key = _key(files, settings)
+    corpus = load(key)
+    if corpus is None:
+        chars = _leading_chars(files, encoding, train) if kind.learned else sys.maxsize
+        chunks = partial(_chunks, files, encoding, kind, chars)
+        if not any(chunk for _, chunk in chunks()):
             raise UserError(f"{files[0]} has 0 {kind.unit}s: at least 2 are needed")
-        tokens = kind.of_parts((part for _, part in takewhile(itemgetter(0), parts())), vocabulary, lower)
-        rare = "seen once or never" if vocabulary is None else f"not among the {vocabulary:,} that come most often"
-        text = keep(key, tokens, ((trained, tokens.array(part, "replace")) for trained, part in parts()), rare)
-    _enough(text.ids, text.tokens, paths[0])
-    return replace(text, notes=notes + text.notes, paths=paths)
+        tokenizer = kind.of_chunks((chunk for _, chunk in takewhile(itemgetter(0), chunks())), vocab_size, lower)
+        common = "at least two times" if vocab_size is None else f"among the {vocab_size:,} most frequent"
+        blocks = ((is_train, tokenizer.array(chunk, "replace")) for is_train, chunk in chunks())
+        corpus = save(key, tokenizer, blocks, f"not {common} in training")
+    _check_length(corpus.ids, corpus.tokens, paths[0])
+    return replace(corpus, paths=list(paths), notes=notes + corpus.notes)
 
 
 def read_with(
-    tokens: Tokenizer, path: str, encoding: str = "utf-8", unknown: Unknown = "error", log: Log = lambda line: None
+    tokens: Tokenizer, path: str, encoding: str = "utf-8", unknown: Unknown = "error", log: Log = discard
 ) -> np.ndarray:
-    """The tokens of another text, in memory, as a trained model knows them. What it never saw is an error, is left out
-    (`skip`) or put as the nearest that it knows (`replace`), and told."""
-    encoding = encoding_name(tokens.reads(encoding))
+    """The token ids (N,) of another text, in memory, by the tokenizer of a trained model. Unknown symbols raise, or are
+    skipped or replaced and logged."""
+    encoding = encoding_name(tokens.file_encoding(encoding))
     files, _ = _collect([path], encoding, "**/*")
-    parts = _parts(files, encoding, type(tokens), sys.maxsize)
-    told = list[str]()
-    ids = np.concatenate([np.zeros(0, np.int32), *(tokens.array(part, unknown, told.append) for _, part in parts)])
-    for line in dict.fromkeys(told):
+    chunks = _chunks(files, encoding, type(tokens), sys.maxsize)
+    lines = list[str]()
+    ids = np.concatenate([np.zeros(0, np.int32), *(tokens.array(chunk, unknown, lines.append) for _, chunk in chunks)])
+    for line in dict.fromkeys(lines):
         log(line)
-    return _enough(ids, tokens, path)
+    return _check_length(ids, tokens, path)
 
 
-def _enough(ids: np.ndarray, tokens: Tokenizer, path: str) -> np.ndarray:
+def _check_length(ids: np.ndarray, tokens: Tokenizer, path: str) -> np.ndarray:
     if len(ids) < 2:
         raise UserError(f"{path} has {len(ids)} {tokens.unit}{'' if len(ids) == 1 else 's'}: at least 2 are needed")
     return ids
+
+
+def _from_cache(paths: list[str]) -> Corpus:
+    if len(paths) > 1:
+        raise UserError(f"a text of the cache, {PREFIX}KEY, cannot be mixed with files")
+    corpus = load(paths[0].removeprefix(PREFIX))
+    if corpus is None:
+        raise UserError(f"{paths[0]} is not in the cache any more: it was read from standard input, so name its file")
+    return corpus
 
 
 def _from_input(paths: list[str], read_copy: Callable[[str], Corpus]) -> Corpus:
@@ -97,13 +113,14 @@ def _from_input(paths: list[str], read_copy: Callable[[str], Corpus]) -> Corpus:
         with copy.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
         try:
-            return read_copy(str(copy))
+            corpus = read_copy(str(copy))
         except UserError as error:
             raise UserError(str(error).replace(str(copy), "standard input")) from None
+    return replace(corpus, paths=[PREFIX + corpus.key])
 
 
 def _collect(paths: list[str], encoding: str, pattern: str) -> tuple[list[Path], list[str]]:
-    """The files that are meant, and lines to log."""
+    """The files under these paths, and lines to log."""
     files, notes = list[Path](), list[str]()
     for name in paths:
         path = Path(name)
@@ -130,12 +147,12 @@ def _in_folder(folder: Path, encoding: str, pattern: str) -> tuple[list[Path], s
     try:
         found = [p for p in sorted(folder.glob(pattern)) if p.is_file() and not _hidden(p.relative_to(folder))]
     except (ValueError, NotImplementedError) as error:
-        raise UserError(f"--pattern '{pattern}' is no pattern of files, such as '**/*.txt': {error}") from None
+        raise UserError(f"`pattern` '{pattern}' is not a pattern of files such as '**/*.txt': {error}") from None
     good = [path for path in found if _decodes(path, encoding)]
     if not good:
         raise UserError(f"the folder {folder} has no {encoding} file that matches '{pattern}' ({len(found)} match)")
-    left_out = f", {len(found) - len(good)} left out that are not {encoding}" if len(good) < len(found) else ""
-    return good, f"{folder}: {len(good)} files{left_out}"
+    skipped = f", {len(found) - len(good)} skipped that are not {encoding}" if len(good) < len(found) else ""
+    return good, f"{folder}: {len(good)} files{skipped}"
 
 
 def _hidden(path: Path) -> bool:
@@ -162,11 +179,11 @@ def _blocks(path: Path, skip: int = 0) -> Iterator[bytes]:
 
 
 def _texts(path: Path, encoding: str) -> Iterator[str]:
-    """The text of a file, piece by piece. A byte-order mark of UTF-8 is no text."""
+    """The text of a file, block by block, without a byte-order mark of UTF-8."""
     decoder = codecs.getincrementaldecoder(encoding)()
     done = len(codecs.BOM_UTF8) if encoding == "utf-8" and _head(path) == codecs.BOM_UTF8 else 0
     start = done  # of the bytes that are being decoded
-    advice = f"pass --encoding {likely(_head(path))}, or --tokens byte to read raw bytes"
+    advice = f"pass `encoding` {likely_encoding(_head(path))}, or `tokens` byte to read raw bytes"
     try:
         for block in _blocks(path, done):
             start, done = done - len(decoder.getstate()[0]), done + len(block)
@@ -176,7 +193,7 @@ def _texts(path: Path, encoding: str) -> Iterator[str]:
     except UnicodeDecodeError as error:
         where = f"byte 0x{error.object[error.start]:02x} at offset {start + error.start}"
         raise UserError(f"{path} is not {encoding}: {where}; {advice}") from None
-    except UnicodeError as error:  # UTF-16 without a byte-order mark, for one
+    except UnicodeError as error:  # UTF-16 without a byte-order mark, for example
         raise UserError(f"{path} is not {encoding}: {error}; {advice}") from None
 
 
@@ -186,34 +203,34 @@ def _head(path: Path) -> bytes:
         return file.read(3)
 
 
-def _key(files: list[Path], how: str) -> str:
-    """A name for the content and how it is read."""
-    digest = hashlib.blake2b(how.encode(), digest_size=16)
+def _key(files: list[Path], settings: str) -> str:
+    """The digest of the settings and the content of files."""
+    digest = hashlib.blake2b(settings.encode(), digest_size=16)
     for path in files:
-        size = hashlib.blake2b(digest_size=16)
+        content = hashlib.blake2b(digest_size=16)
         for block in _blocks(path):
-            size.update(block)
-        digest.update(size.digest())
+            content.update(block)
+        digest.update(content.digest())
     return digest.hexdigest()
 
 
-def _first(files: list[Path], encoding: str, share: float) -> int:
-    """How many characters are that share of all."""
+def _leading_chars(files: list[Path], encoding: str, share: float) -> int:
+    """The number of characters in a share of all."""
     if share >= 1:
         return sys.maxsize
     return int(share * sum(len(text) for path in files for text in _texts(path, encoding)))
 
 
-def _parts(files: list[Path], encoding: str, kind: type[Tokenizer], first: int) -> Iterator[tuple[bool, str]]:
-    """The text in parts that are encoded one by one, and whether each belongs to the training part: to the first so
-    many characters, or to a few fewer, so that no word is cut. A word ends with its file."""
+def _chunks(files: list[Path], encoding: str, kind: type[Tokenizer], chars: int) -> Iterator[tuple[bool, str]]:
+    """The text in chunks that are encoded separately, each with whether it belongs to the training split: the first
+    `chars` characters, or a few less, so that no word is cut. A word ends with its file."""
     done = 0
     for path in files:
-        for text in kind.parts(_texts(path, encoding)):
-            cut = min(len(text), max(0, first - done))
+        for text in kind.chunks(_texts(path, encoding)):
+            cut = min(len(text), max(0, chars - done))
             done += len(text)
             if cut < len(text):
-                cut = seam(text[:cut]) or cut
+                cut = last_boundary(text[:cut]) or cut
             if cut:
                 yield True, text[:cut]
             if cut < len(text):

@@ -1,4 +1,4 @@
-"""Images as what a network that does not change finds in them: a field of rows whose values are pictures."""
+"""Images as features of a frozen network: a field of rows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,49 +7,55 @@ import numpy as np
 
 from elman.data.image import LazyImage
 from elman.data.pixels import Pixels
-from elman.data.store import Store, kept
-from elman.tokenizers.registry import Log
+from elman.data.store import Store, cached_store
+from elman.log import Log
 
-FEW = 16  # pictures for which nothing is written: finding their features takes a moment
-LARGEST = np.finfo(np.float16).max
+FEW = 16  # images for which nothing is written: computing their features takes a moment
+MAX_FLOAT16 = np.finfo(np.float16).max
 
 
 @dataclass(frozen=True)
-class Finder:
-    """A network as a function: pixels (3, S, S) uint8 give a grid of vectors `shape` = (L, D). `name` is for the user;
-    `key` tells it from any other that finds something else."""
+class FeatureExtractor:
+    """A network as a function.
+
+    - name: for messages
+    - key: identifies it among networks that compute something else
+    - image_size: S
+    - shape: (L, D), a grid of vectors
+    - extract: pixels (3, S, S) uint8 to features (L, D)
+    """
 
     name: str
     key: str
-    size: int  # S
+    image_size: int
     shape: tuple[int, int]
-    find: Callable[[np.ndarray], np.ndarray]
+    extract: Callable[[np.ndarray], np.ndarray]
 
 
 class Features(Pixels):
-    """A field of pictures; in a batch (N, L, D) float16. A picture's features are found once, then kept: in the cache
-    for later runs, too, where the picture is a file."""
+    """A field of images; in a batch (N, L, D) float16. The features of an image are computed once and kept, also for
+    later runs where the image is a file."""
 
-    def __init__(self, pictures: Sequence[LazyImage], finder: Finder, log: Log):
-        self.finder = finder
-        super().__init__(pictures, finder.size, log)
+    def __init__(self, images: Sequence[LazyImage], extractor: FeatureExtractor, log: Log):
+        self.extractor = extractor
+        super().__init__(images, extractor.image_size, log)
 
     @property
     def workers(self) -> int:
-        """See `FieldMaker`. The network takes all of the machine already."""
+        """See `LazyField`. The network uses the whole machine already."""
         return 0
 
-    def made(self, numbers: np.ndarray) -> np.ndarray:
-        """(N, L, D) of these pictures. Each is seen by itself: what is found does not depend on what else is asked."""
-        found = np.empty((len(numbers), *self.finder.shape), np.float16)
-        for place, number in enumerate(numbers):
-            seen = super().made(np.array([number]))[0]
-            found[place] = self.finder.find(seen).clip(-LARGEST, LARGEST)
+    def compute(self, indices: np.ndarray) -> np.ndarray:
+        """The features (N, L, D) of these images, one at a time: they do not depend on the rest of the batch."""
+        found = np.empty((len(indices), *self.extractor.shape), np.float16)
+        for position, index in enumerate(indices):
+            pixels = super().compute(np.array([index]))[0]
+            found[position] = self.extractor.extract(pixels).clip(-MAX_FLOAT16, MAX_FLOAT16)
         return found
 
-    def _store(self, origins: list[str | None], log: Log) -> Store | None:
-        count, shape = len(origins), self.finder.shape
+    def _create_store(self, origins: list[str | None], log: Log) -> Store | None:
+        count, shape = len(origins), self.extractor.shape
         if None in origins or count <= FEW:
             return Store(count, shape, np.float16)
-        what, otherwise = f"the features of {count:,} pictures by {self.finder.name}", "each is seen anew every time"
-        return kept("features", [self.finder.key, *origins], count, shape, np.float16, what, otherwise, log)
+        what, otherwise = f"the features of {count:,} images by {self.extractor.name}", "each is computed every time"
+        return cached_store("features", [self.extractor.key, *origins], count, shape, np.float16, what, otherwise, log)

@@ -1,46 +1,51 @@
-"""A picture as a value of a table: known by its name, opened only when its pixels are needed."""
+"""An image as a value of a table: identified by its name, opened only when its pixels are needed."""
 
 from abc import ABC, abstractmethod
 
 from PIL import Image
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom, in shares of the picture
+Box = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of width and height
 
 
 class LazyImage(ABC):
-    """A picture. Two with the same `name` are the same picture; the name holds no folder of a machine, so that a split
-    by its hash is the same everywhere."""
+    """An image. Two with the same `name` are the same image; the name has no folder of the machine in it, so that a
+    split by its hash is the same everywhere."""
 
     name: str
 
     @property
     def origin(self) -> str | None:
-        """What tells its pixels from those of any other picture on this machine; None where making them costs no more
-        than keeping them."""
+        """Identifies its pixels among those of all images on this machine; None where computing them costs no more than
+        keeping them."""
         return None
+
+    @property
+    def path(self) -> str:
+        """What `image_input.open_image` opens it by, from any folder of this machine."""
+        return self.name
 
     @abstractmethod
     def image(self) -> Image.Image:
-        """The picture, RGB and upright. One that cannot be read is a UserError that names it."""
+        """The image, RGB and upright. UserError, which names it, where it cannot be read."""
 
-    def small(self, most: int) -> Image.Image:
-        """The picture to be looked at: its longer side has at most so many pixels."""
+    def thumbnail(self, size: int) -> Image.Image:
+        """The image with its longer side at most `size` pixels."""
         image = self.image()
-        image.thumbnail((most, most), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        image.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
         return image
 
-    def holds(self, caption: str) -> bool | None:
-        """Whether a sentence is true of it; None where that is not known."""
+    def is_true(self, caption: str) -> bool | None:
+        """Whether a sentence is true of the image; None where that is unknown."""
         return None
 
     def boxes(self, caption: str) -> list[tuple[int, Box]] | None:
-        """Where things lie that a caption names: the place of a noun's last word, from 0, and the box of each thing
-        that is meant. None where that is not known."""
+        """The objects that a caption mentions: the index of the last word of each noun and the box of each object that
+        is meant. None where that is unknown."""
         return None
 
     @property
     def stamp(self) -> str:
-        """The name, and what else tells that the picture has changed."""
+        """The name, and what changes with the image."""
         return self.name
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""A picture that is a file: on disk, or in a zip."""
+"""An image that is a file: on disk, or in a zip."""
 
 import os
 import re
@@ -20,129 +20,132 @@ from elman.data.image import LazyImage
 from elman.errors import Unreadable, UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic")
-# only these are tried: others of Pillow's start programs, or fetch what they show
+# only these are tried: other formats of Pillow start programs, or fetch their content
 FORMATS, HEIC = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"), "HEIF"
-KINDS = "JPEG, PNG, GIF, WebP, BMP, TIFF or HEIC"
-HEAD = 12  # bytes that log a HEIC: https://www.iana.org/assignments/media-types/image/heic
+EXPECTED = "JPEG, PNG, GIF, WebP, BMP, TIFF or HEIC"
+HEAD = 12  # bytes that identify a HEIC: https://www.iana.org/assignments/media-types/image/heic
 BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-# what stands in the last bytes of a file that was not cut off; other formats log their length at the head
-ENDS, TAIL = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}, 64
-ORIENTATION = 0x0112  # the tag of EXIF
-TURNS = {
+# in the last bytes of a file that is not truncated; other formats have their length at the head
+TRAILERS, TAIL = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}, 64
+ORIENTATION = 0x0112  # the EXIF tag
+TRANSPOSITIONS = {
     2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
     6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
 }  # fmt: skip
-DEEP = 0xFFFF  # the largest value of 16 bits
-_FILTERS = Lock()  # those of warnings are common to all threads
+MAX_16_BIT = 0xFFFF
+_WARNING_FILTERS = Lock()  # warning filters are shared by all threads
 
 
 @dataclass(frozen=True)
 class ImageFile(LazyImage):
-    """`path` is where it stands as seen from `place`. Nothing is open, or held, between two calls."""
+    """`relative` is the path in the folder or zip. Nothing is open, or held, between two calls."""
 
     name: str
-    place: Filesystem
-    path: str
+    folder: Filesystem
+    relative: str
 
     @property
-    def where(self) -> str:
-        """The name under which the user finds it."""
-        return self.place.where(self.path)
+    def location(self) -> str:
+        """The path under which the user finds it."""
+        return self.folder.location(self.relative)
+
+    @property
+    def path(self) -> str:
+        return os.path.abspath(self.location)
 
     @cached_property
     def size(self) -> int:
         """Bytes of the file."""
-        return self.place.size(self.path)
+        return self.folder.size(self.relative)
 
     @property
     def origin(self) -> str:
-        return f"{os.path.abspath(self.where)} {self.size} {self.place.changed(self.path)}"
+        return f"{self.path} {self.size} {self.folder.version(self.relative)}"
 
     @property
     def stamp(self) -> str:
         return f"{self.name} {self.size}"
 
     def check(self, whole: bool = False) -> None:
-        """A UserError if the file is not there, its head is not that of a picture that can be read, or it was cut off;
-        with `whole`, if it is damaged anywhere."""
-        with self._header() as found:
-            end, mark = self.place.end(self.path, TAIL), ENDS.get(found.format or "", b"")
-        if whole or (end is not None and mark not in end):
+        """UserError if the file is missing, truncated, or not of a known image format; with `whole`, if it is damaged
+        anywhere."""
+        with self._header() as header:
+            end, trailer = self.folder.tail(self.relative, TAIL), TRAILERS.get(header.format or "", b"")
+        if whole or (end is not None and trailer not in end):
             self.image()
 
     def image(self) -> Image.Image:
         try:
-            with self._header() as found:
-                found.load()
-                return _rgb(_upright(found))
+            with self._header() as header:
+                header.load()
+                return _to_rgb(_upright(header))
         except UserError as error:
             raise Unreadable(str(error)) from None
 
     @contextmanager
     def _header(self) -> Iterator[Image.Image]:
-        """The picture with its pixels not yet read. What goes wrong with it inside is a UserError."""
+        """The image with its pixels not yet read. Errors of reading it inside are UserErrors."""
         if not self.size:
-            raise UserError(f"{self.where} is empty: expected a picture")
-        with self.place.open(self.path) as file:
+            raise UserError(f"{self.location} is empty: expected an image")
+        with self.folder.open(self.relative) as file:
             try:
-                with _opened(file, self.where) as picture:
-                    _bound(picture.width * picture.height, self.where)
-                    yield picture
+                with _open(file, self.location) as image:
+                    _check_pixels(image.width * image.height, self.location)
+                    yield image
             except UserError:
                 raise
             except Image.DecompressionBombError as error:
-                _bound(int(re.findall(r"\d+", str(error))[0]), self.where)
+                _check_pixels(int(re.findall(r"\d+", str(error))[0]), self.location)
                 raise
             except UnidentifiedImageError:
-                raise UserError(f"{self.where} is no picture: expected {KINDS}") from None
-            except Exception as error:  # what damaged pictures raise has no common kind
+                raise UserError(f"{self.location} is not an image: expected {EXPECTED}") from None
+            except Exception as error:  # damaged images raise many kinds
                 line = " ".join(str(error).split()) or type(error).__name__
-                raise UserError(f"{self.where} cannot be read as a picture: {line[:200]}") from None
+                raise UserError(f"{self.location} cannot be read as an image: {line[:200]}") from None
 
 
-def _opened(file: IO[bytes], where: str) -> Image.Image:
+def _open(file: IO[bytes], location: str) -> Image.Image:
     head = file.read(HEAD)
     heic = head[4:8] == b"ftyp" and head[8:12] in BRANDS
     if heic:
         try:
             import_module("pillow_heif").register_heif_opener()
         except ImportError:
-            raise UserError(f"{where} is HEIC, for which pillow-heif is needed: pip install 'elman[heic]'") from None
-    with _FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # see _bound
+            raise UserError(f"{location} is HEIC and needs pillow-heif: pip install 'elman[heic]'") from None
+    with _WARNING_FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # see _check_pixels
         return Image.open(file, formats=[HEIC] if heic else FORMATS)
 
 
-def _bound(pixels: int, where: str) -> None:
+def _check_pixels(pixels: int, location: str) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and pixels > limit:
-        raise UserError(f"{where} has {pixels:,} pixels: no more than {limit:,} are read, make it smaller")
+        raise UserError(f"{location} has {pixels:,} pixels: at most {limit:,} are allowed, make it smaller")
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """The picture as the camera was held. Where that cannot be read, it stays as it is."""
+def _upright(image: Image.Image) -> Image.Image:
+    """The image in the orientation of its EXIF data; unchanged where that cannot be read."""
     try:
-        turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
-    except Exception:  # as many kinds as there are ways to be damaged; the pixels are good
-        turn = None
-    return picture if turn is None else picture.transpose(turn)
+        transposition = TRANSPOSITIONS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # of many kinds; the pixels are good
+        transposition = None
+    return image if transposition is None else image.transpose(transposition)
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
-    """RGB, with white behind what can be seen through, and nothing else that the file said of it."""
-    if picture.mode == "F" or picture.mode.startswith("I"):
-        picture = _shallow(picture)
-    if picture.has_transparency_data:
-        over = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
-    plain = picture.convert("RGB")
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """RGB on white where the image is transparent, without its metadata."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _to_8_bit(image)
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
+    plain = image.convert("RGB")
     plain.info = {}
     return plain
 
 
-def _shallow(picture: Image.Image) -> Image.Image:
-    """8 bits of 16."""
-    values = np.asarray(picture)
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > DEEP:
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > MAX_16_BIT:
         raise ValueError("its values have more than 16 bits")
-    return Image.fromarray(np.rint(values / (DEEP / 0xFF)).astype(np.uint8))
+    return Image.fromarray(np.rint(values / (MAX_16_BIT / 0xFF)).astype(np.uint8))

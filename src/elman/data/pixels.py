@@ -1,4 +1,4 @@
-"""Images as numbers: a field of rows whose values are pictures, all brought to one size."""
+"""Images as pixels: a field of rows whose images are resized to one size."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -10,56 +10,59 @@ from PIL import Image
 from torch import Tensor
 
 from elman.data.image import LazyImage
-from elman.data.store import Store, kept
-from elman.tokenizers.registry import Log
+from elman.data.store import Store, cached_store
+from elman.log import Log
 
-SMALL = 32 * 2**20  # bytes of pixels of a part that memory may hold
+MAX_MEMORY = 32 * 2**20  # bytes of pixels of a split that are kept in memory
 
 
 class Pixels:
-    """A field of pictures; in a batch (N, 3, S, S) uint8, see `take`. A picture is made S by S, its sides each on its
-    own, so that all of it is seen. It is decoded once, then kept, unless it is as quickly drawn."""
+    """A field of images; in a batch (N, 3, S, S) uint8, see `take`. Width and height are scaled to S separately. An
+    image is decoded once and kept, unless it is drawn as quickly."""
 
-    def __init__(self, pictures: Sequence[LazyImage], size: int, log: Log):
-        self.size = size
-        distinct = {picture.name: picture for picture in pictures}
-        numbers = {name: number for number, name in enumerate(distinct)}
-        self.pictures = list(distinct.values())
-        self.numbers = np.array([numbers[picture.name] for picture in pictures])
-        self.store = self._store([picture.origin for picture in self.pictures], log)
+    def __init__(self, images: Sequence[LazyImage], image_size: int, log: Log):
+        self.image_size = image_size
+        distinct = {image.name: image for image in images}
+        indices = {name: index for index, name in enumerate(distinct)}
+        self.images = list(distinct.values())
+        self.indices = np.array([indices[image.name] for image in images])
+        self.store = self._create_store([image.origin for image in self.images], log)
 
     @property
     def workers(self) -> int:
-        """See `FieldMaker`."""
+        """See `LazyField`."""
         return 1 if self.store is not None else 0
 
     def select(self, chosen: np.ndarray) -> Self:
-        """Those of some rows."""
+        """The field of these rows."""
         some = copy(self)
-        some.numbers = self.numbers[chosen]
+        some.indices = self.indices[chosen]
         return some
 
     def take(self, name: str, chosen: np.ndarray) -> dict[str, Tensor]:
-        """NAME (N, ...), what is made of the pictures of these rows, each once; and NAME_of (B,), which is whose."""
-        numbers, whose = np.unique(self.numbers[chosen], return_inverse=True)
-        found = self.store.take(numbers, self.made) if self.store else self.made(numbers)
-        return {name: torch.from_numpy(found), f"{name}_of": torch.from_numpy(whose)}
+        """NAME (N, ...), the distinct images of these rows; and NAME_of (B,), the index of each row's image in them."""
+        indices, inverse = np.unique(self.indices[chosen], return_inverse=True)
+        found = self.store.take(indices, self.compute) if self.store else self.compute(indices)
+        return {name: torch.from_numpy(found), f"{name}_of": torch.from_numpy(inverse)}
 
-    def made(self, numbers: np.ndarray) -> np.ndarray:
-        """(N, 3, S, S) of these pictures, made anew."""
-        return np.stack([pixels(self.pictures[number].image(), self.size) for number in numbers])
+    def compute(self, indices: np.ndarray) -> np.ndarray:
+        """The pixels (N, 3, S, S) of these images, decoded."""
+        found = np.empty((len(indices), 3, self.image_size, self.image_size), np.uint8)
+        for position, index in enumerate(indices):
+            found[position] = to_pixels(self.images[index].image(), self.image_size)
+        return found
 
-    def _store(self, origins: list[str | None], log: Log) -> Store | None:
-        count, shape = len(origins), (3, self.size, self.size)
+    def _create_store(self, origins: list[str | None], log: Log) -> Store | None:
+        count, shape = len(origins), (3, self.image_size, self.image_size)
         if None in origins:
             return None
-        if count * int(np.prod(shape)) <= SMALL:
+        if count * int(np.prod(shape)) <= MAX_MEMORY:
             return Store(count, shape, np.uint8)
-        what, otherwise = f"the pixels of {count:,} pictures", "each is decoded anew every time"
-        return kept("pixels", origins, count, shape, np.uint8, what, otherwise, log)
+        what, otherwise = f"the pixels of {count:,} images", "each is decoded every time"
+        return cached_store("pixels", origins, count, shape, np.uint8, what, otherwise, log)
 
 
-def pixels(image: Image.Image, size: int) -> np.ndarray:
-    """(3, size, size) uint8 of a picture."""
+def to_pixels(image: Image.Image, size: int) -> np.ndarray:
+    """The pixels (3, size, size) uint8 of an image."""
     small = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return np.ascontiguousarray(np.asarray(small, np.uint8).transpose(2, 0, 1))

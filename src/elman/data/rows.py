@@ -1,6 +1,7 @@
-"""Examples of different lengths as batches of like length."""
+"""The rows of a table as batches, bucketed by length."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -10,88 +11,109 @@ from torch import Tensor
 
 from elman.data.pixels import Pixels
 from elman.data.scanlines import Scanlines
-from elman.data.source import Source
+from elman.data.source import Batch, Source
 from elman.data.table import Table
 
-POOL = 50  # batches among which rows are sorted by length: little padding, and yet another order every epoch
+POOL = 50  # batches whose rows are sorted by length: little padding, and still a new order every epoch
 GOLDEN = (5**0.5 - 1) / 2
 
 
-class FieldMaker(Protocol):
-    """A field that makes what a batch holds of it."""
+class LazyField(Protocol):
+    """A field whose values are computed for each batch."""
 
     @property
     def workers(self) -> int:
-        """Processes that are worth having to make it: 0 where that takes next to no time."""
+        """Processes that are worth having to compute it: 0 where that takes next to no time."""
         ...
 
-    def select(self, chosen: np.ndarray) -> "FieldMaker":
-        """The field of some rows."""
+    def select(self, chosen: np.ndarray) -> "LazyField":
+        """The field of these rows."""
         ...
 
     def take(self, name: str, chosen: np.ndarray) -> dict[str, Tensor]:
-        """What a batch of these rows holds, under the field's name or names that begin with it."""
+        """What a batch of these rows (B,) holds, under the field's name or names that start with it."""
         ...
 
 
-Field = FieldMaker | np.ndarray  # or one number a row
+Field = LazyField | np.ndarray  # or one number a row
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """A field whose values (T,) or (T, F) have each their own length; in a batch the rest is `pad`."""
+    """A field whose values (T,) or (T, F) differ in length; in a batch they are padded with `pad`."""
 
     values: Sequence[np.ndarray]
     pad: int = 0
 
     @property
     def workers(self) -> int:
-        """See `FieldMaker`."""
+        """See `LazyField`."""
         return 0
 
     def select(self, chosen: np.ndarray) -> "Ragged":
-        """Those of some rows."""
-        return replace(self, values=[self.values[number] for number in chosen])
+        """The field of these rows."""
+        return replace(self, values=[self.values[index] for index in chosen])
 
     def take(self, name: str, chosen: np.ndarray) -> dict[str, Tensor]:
         """NAME (B, T, ...), padded, and NAME_lengths (B,)."""
-        values, lengths = padded([self.values[number] for number in chosen], self.pad)
+        if not len(chosen):
+            empty, lengths = padded([self.values[0][:0]], self.pad)
+            return {name: empty[:0], f"{name}_lengths": lengths[:0]}
+        values, lengths = padded([self.values[index] for index in chosen], self.pad)
         return {name: values, f"{name}_lengths": lengths}
 
 
 class Rows(Source):
-    """The rows of a table as batches: a `Source`.
+    """The rows of a table as batches. `table` has the rows before they were encoded.
 
-    Each epoch takes every row once, in an order of its own that depends on nothing but seed and epoch; rows of like
-    length stand together, and any few batches in a row hold short and long ones in their share. `table` is what the
-    rows were before they were numbers.
+    Each epoch has every row once, in an order that depends on seed and epoch alone. Rows of similar length share a
+    batch, and any few consecutive batches have short and long rows in proportion.
     """
 
-    def __init__(self, table: Table, fields: Mapping[str, Field], rows: int, by: str | None, seed: int = 0):
-        """by: the field whose lengths are compared; where they are equal, those of the others are. If it has pictures,
-        all rows of one stand together instead, so that it need be seen only once. Without that field: neither."""
-        self.table, self.fields, self.rows, self.by, self.seed = table, fields, rows, by, seed
-        first = fields.get(by or "")
-        self.pictures = first.numbers if isinstance(first, Pixels) else None
+    def __init__(
+        self,
+        table: Table,
+        fields: Mapping[str, Field],
+        batch_size: int,
+        bucket_by: str | None,
+        seed: int = 0,
+        key: str = "",
+    ):
+        """bucket_by: the field whose lengths are compared, then those of the others. If it has images, all rows of an
+        image are consecutive instead, so that it is encoded once. Without that field: neither."""
+        self.table, self.fields, self.batch_size, self.bucket_by = table, fields, batch_size, bucket_by
+        self.seed, self.key = seed, key
+        first = fields.get(bucket_by or "")
+        self.images = first.indices if isinstance(first, Pixels) else None
         ragged = {name: field for name, field in fields.items() if isinstance(field, Ragged)}
         # the one to sort by is last
-        order = sorted(ragged, key=lambda name: name == by) if isinstance(first, Ragged) else []
-        self.sizes = [np.array([len(value) for value in ragged[name].values]) for name in order]
+        order = sorted(ragged, key=lambda name: name == bucket_by) if isinstance(first, Ragged) else []
+        self.lengths = [np.array([len(value) for value in ragged[name].values]) for name in order]
+        lazy = (field for field in fields.values() if not isinstance(field, np.ndarray))
+        self.workers = max((field.workers for field in lazy), default=0)
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
+        self._shard = (0, 1)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return -(-len(self.table) // self.rows)
+        return -(-len(self.table) // self.batch_size)
 
     def __str__(self) -> str:
-        return f"{len(self.table):,} rows, {len(self):,} batches of {min(self.rows, len(self.table))} an epoch"
+        return f"{len(self.table):,} rows, {len(self):,} batches of {min(self.batch_size, len(self.table))} an epoch"
 
-    def batch(self, epoch: int, index: int) -> dict[str, Tensor]:
+    def batch(self, epoch: int, index: int) -> Batch:
         """Batch `index` of an epoch. A ragged field gives its values (B, T, ...), padded, and NAME_lengths (B,); `row`
-        (B,) says which rows of the table they are."""
+        (B,) are the indices of the rows in the table."""
         if self._order[0] != epoch:
             self._order = epoch, self._ordered(epoch)
-        return self.take(self._order[1][index])
+        chosen, (rank, world) = self._order[1][index], self._shard
+        return self.take(chosen[rank * len(chosen) // world : (rank + 1) * len(chosen) // world])
+
+    def shard(self, rank: int, world: int) -> "Rows":
+        """See `Source`: some of the rows of each batch."""
+        part = copy(self)
+        part._shard = rank, world
+        return part
 
     def values(self, name: str) -> Sequence[np.ndarray]:
         """The values of a field whose rows are sequences."""
@@ -99,20 +121,15 @@ class Rows(Source):
         assert isinstance(field, Ragged | Scanlines)
         return field.values
 
-    @property
-    def workers(self) -> int:
-        """See `Source`."""
-        return max((0 if isinstance(field, np.ndarray) else field.workers for field in self.fields.values()), default=0)
-
     def select(self, chosen: np.ndarray) -> "Rows":
-        """Some of the rows."""
+        """The source of these rows."""
         fields = {name: field[chosen] if isinstance(field, np.ndarray) else field.select(chosen)
                   for name, field in self.fields.items()}  # fmt: skip
-        return Rows(self.table.take(chosen.tolist()), fields, self.rows, self.by)
+        return Rows(self.table.take(chosen.tolist()), fields, self.batch_size, self.bucket_by)
 
-    def take(self, chosen: np.ndarray) -> dict[str, Tensor]:
-        """These rows as a batch."""
-        batch = {"row": torch.from_numpy(chosen)}
+    def take(self, chosen: np.ndarray) -> Batch:
+        """These rows (B,) as a batch."""
+        batch: Batch = {"row": torch.from_numpy(chosen)}
         for name, field in self.fields.items():
             batch |= (
                 {name: torch.from_numpy(field[chosen])} if isinstance(field, np.ndarray) else field.take(name, chosen)
@@ -122,14 +139,14 @@ class Rows(Source):
     def _ordered(self, epoch: int) -> list[np.ndarray]:
         random = np.random.default_rng([self.seed, epoch])
         order = random.permutation(len(self.table))
-        if self.pictures is not None:
-            order = order[np.argsort(random.permutation(self.pictures.max() + 1)[self.pictures[order]], kind="stable")]
-        if self.sizes:
-            pools = np.split(order, range(POOL * self.rows, len(order), POOL * self.rows))
-            order = np.concatenate([pool[np.lexsort([sizes[pool] for sizes in self.sizes])] for pool in pools])
-        batches = np.split(order, range(self.rows, len(order), self.rows))
-        # multiples of the golden ratio lie evenly in [0, 1), however many are taken
-        return [batches[number] for number in np.argsort((np.arange(len(batches)) * GOLDEN + random.random()) % 1)]
+        if self.images is not None:
+            order = order[np.argsort(random.permutation(self.images.max() + 1)[self.images[order]], kind="stable")]
+        if self.lengths:
+            pools = np.split(order, range(POOL * self.batch_size, len(order), POOL * self.batch_size))
+            order = np.concatenate([pool[np.lexsort([lengths[pool] for lengths in self.lengths])] for pool in pools])
+        batches = np.split(order, range(self.batch_size, len(order), self.batch_size))
+        # multiples of the golden ratio are evenly distributed in [0, 1), however many there are
+        return [batches[index] for index in np.argsort((np.arange(len(batches)) * GOLDEN + random.random()) % 1)]
 
 
 def padded(values: Sequence[np.ndarray], pad: int = 0) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Sources: batches that can be asked for in any order, so that a run can resume at any of them."""
+"""Sources: batches that can be requested in any order, so that a run can resume at any of them."""
 
 from abc import ABC, abstractmethod
 from typing import Any

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elman.decode.logits_mask import exclude, repeated_ngrams
-from elman.options import CountInt, PositiveFloat, PositiveInt, Probability, ShareFloat
+from elman.options import CountInt, OnlyWith, PositiveFloat, PositiveInt, Probability, ShareFloat
 from elman.recurrent.state import State
 from elman.recurrent.token_stepper import TokenStepper
 
@@ -17,19 +17,20 @@ BLOCK = 64  # steps that are computed before their tokens are yielded
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen. Temperature and filters apply in the order of the fields."""
+    """How the next token is chosen. Temperature and filters apply in the order of the fields. Where there is an option
+    `sample`, all but the last depend on it."""
 
-    greedy: bool = False
+    greedy: Annotated[bool, OnlyWith("sample")] = False
     """Always take the most probable token."""
-    temperature: PositiveFloat = 1.0
+    temperature: Annotated[PositiveFloat, OnlyWith("sample")] = 1.0
     """Divides the logits: below 1 the distribution is sharper, above 1 flatter."""
-    top_k: PositiveInt | None = None
+    top_k: Annotated[PositiveInt | None, OnlyWith("sample")] = None
     """Keep the k most probable tokens."""
-    top_p: Annotated[float | None, Probability] = None
+    top_p: Annotated[float | None, Probability, OnlyWith("sample")] = None
     """Keep the smallest set of most probable tokens whose probabilities reach this sum (nucleus sampling)."""
-    min_p: ShareFloat = 0.0
+    min_p: Annotated[ShareFloat, OnlyWith("sample")] = 0.0
     """Keep the tokens with at least this fraction of the highest probability."""
-    feed: Literal["sample", "softmax"] = "sample"
+    feed: Annotated[Literal["sample", "softmax"], OnlyWith("sample")] = "sample"
     """The input of the next step: the token that was drawn, or the whole distribution."""
     no_repeat_ngram: CountInt = 0
     """No n-gram of this size twice, unless no other token remains; applies before the filters. 0: no limit."""
@@ -74,7 +75,8 @@ class Sampling:
         Probabilities need not sum to 1."""
         cumulative = probabilities.cumsum(-1)
         # scaled by the sum, so that neither rounding nor a filter selects a token of probability 0
-        return torch.searchsorted(cumulative, uniform * cumulative[..., -1:], right=True).squeeze(-1)
+        token = torch.searchsorted(cumulative, uniform * cumulative[..., -1:], right=True).squeeze(-1)
+        return token.clamp(max=probabilities.shape[-1] - 1)  # beyond the last where probabilities are NaN
 
 
 def sample(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from elman.decode.logits_mask import exclude, repeated_ngrams
 from elman.decode.sampling import Sampling
 from elman.errors import UserError
-from elman.options import CountFloat, CountInt, PositiveInt
+from elman.options import CountFloat, CountInt, NotWith, PositiveInt
 from elman.recurrent.state import State, over
 from elman.recurrent.token_stepper import TokenStepper
 
@@ -18,7 +19,7 @@ from elman.recurrent.token_stepper import TokenStepper
 class Search:
     """Options of the search for an output."""
 
-    beam: PositiveInt = 1
+    beam: Annotated[PositiveInt, NotWith("sample", True)] = 1
     """Beam size; 1 is greedy search."""
     n_best: PositiveInt = 1
     """Outputs per input, best first: at most `beam`, or this many samples."""
@@ -175,8 +176,11 @@ def draw(
     x = torch.full((count,), start, device=stepper.device)
     generated, score = x.new_empty(count, 0), torch.zeros(count, device=stepper.device)
     ended = torch.zeros(count, dtype=torch.bool, device=stepper.device)
+    attention = list[Tensor]()
     for length in range(1, limit + 1):
         logits, state = stepper.step(x, state)
+        weights = stepper.attention(state)
+        attention += [] if weights is None else [weights]
         is_end = _is_token(end, logits)
         # a row that has ended continues with the end token, of probability 1
         logits = torch.where(ended[:, None], torch.where(is_end, 0.0, -torch.inf), logits.float())
@@ -189,7 +193,9 @@ def draw(
         generated, ended = torch.cat((generated, token[:, None]), 1), token == end
         if ended.all():
             break
-    drawn = [_hypothesis(*each, end, options) for each in zip(generated.tolist(), score.tolist(), strict=True)]
+    recorded = torch.stack(attention, 1).float().cpu() if attention else [None] * count
+    samples = zip(generated.tolist(), score.tolist(), recorded, strict=True)
+    drawn = [_hypothesis(tokens, total, end, options, each) for tokens, total, each in samples]
     n_best = options.n_best
     return [_ranked(drawn[row * n_best : (row + 1) * n_best], n_best) for row in range(rows)]
 
@@ -207,7 +213,8 @@ def _is_token(token: int, logits: Tensor) -> Tensor:
 def _hypothesis(
     tokens: list[int], score: float, end: int, options: Search, attention: Tensor | None = None
 ) -> Hypothesis:
-    """The output that the tokens up to the first end token are."""
+    """The output that the tokens up to the first end token are, with the attention weights of their steps."""
     length = tokens.index(end) if end in tokens else len(tokens)
     ended = length < len(tokens)
+    attention = None if attention is None else attention[: length + ended]
     return Hypothesis(tokens[:length], score, options.normalize(score, length + ended), ended, attention)

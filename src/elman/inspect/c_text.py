@@ -1,4 +1,4 @@
-"""C by the tokens of Pygments."""
+"""Spans of C, from the tokens of Pygments."""
 
 import re
 from typing import Any
@@ -9,29 +9,29 @@ from pygments.token import Comment, Keyword, Name, Number, String
 from elman.inspect.spans import OPENED_BY, Brackets, Spans, last_word, without_blank_lines
 
 LEXER = CLexer()
-# how a line begins that is outside of all functions, if they are indented
+# the start of a line outside of all functions, where functions are indented
 TOP = re.compile(
     r"[{}]|(?:static|extern|inline|const|volatile|struct|union|enum|typedef|void|bool|char|short|int|long|float|double"
     r"|signed|unsigned)\b"
 )
 BEGINS = re.compile(rf"#|/[/*]|{TOP.pattern}")
 COMMENT = re.compile(r"/\*|\*/")
-# what Pygments does not log in a line of the preprocessor
+# kinds that Pygments does not distinguish in a line of the preprocessor
 OF_CODE = ("string", "brackets", "block", "condition", "identifier", "keyword", "number")
 
 
 def read(text: str) -> Spans:
-    """The stretches of a text in C."""
+    """The spans of a text in C."""
     reader, begin = _Reader(text), _begin(text)
     reader.found.doubt(0, begin)
-    # `get_tokens` would change the text first; some rules want the newline at its end
+    # `get_tokens` changes the text first; some rules need the newline at its end
     for at, kind, word in LEXER.get_tokens_unprocessed(without_blank_lines(text[begin:]) + "\n"):
         reader.token(kind, word, begin + at)
     return reader.end()
 
 
 def _begin(text: str) -> int:
-    """Behind a comment that was cut, or a line that was."""
+    """The end of a comment, or of a line, whose start is cut off."""
     first = COMMENT.search(text)
     if first and first[0] == "*/":
         return first.end()
@@ -39,35 +39,35 @@ def _begin(text: str) -> int:
 
 
 class _Reader:
-    """What has been read of a text."""
+    """A text as it is read, token by token."""
 
     def __init__(self, text: str):
         self.text, self.found = text, Spans(len(text))
         self.brackets = Brackets(self.found, {"(": "brackets", "[": "brackets", "{": "block"})
-        self.settled = False  # a line outside of all functions was seen, so brackets are known
-        self.string: int | None = None  # where it begins
+        self.settled = False  # a line outside of all functions was read: brackets are known
+        self.string: int | None = None  # start of the open string
         self.condition: int | None = None
-        self.round = 0  # brackets that are open in the condition
-        self.before = ""  # the last word that was no space
+        self.round = 0  # open brackets of the condition
+        self.before = ""  # the last word that was not blank
 
     def token(self, kind: Any, word: str, at: int) -> None:
         end = at + len(word)
         if kind in Comment.Preproc or kind is Comment.PreprocFile:
             self.found.add("preprocessor", at, at if word == "\n" and self.text[at - 1] != "\\" else end)
             self.found.doubt(at, end, *OF_CODE)
-        elif kind in Comment:  # the last character is a slash or a newline; in `#if 0` each line is one
+        elif kind in Comment:  # ends with a slash or a newline; each line of `#if 0` is one
             self.found.add("comment", at, end if kind is Comment else end - 1)
         elif kind in String:
             if kind is String and word == '"':
                 self._quote(at)
         else:
-            if self.string is not None:  # its line ended
+            if self.string is not None:  # not closed on its line
                 self.found.doubt(self.string, end, "string")
                 self.string = None
             self._word(kind, word, at, end)
 
     def end(self) -> Spans:
-        """The text may end inside anything."""
+        """The text ends, perhaps inside a span."""
         length = len(self.text)
         self.brackets.end()
         if self.condition is not None:
@@ -99,7 +99,7 @@ class _Reader:
         elif kind in Number:
             self.found.add("number", at + word.startswith("-"), end)
         elif word in OPENED_BY or word in OPENED_BY.values():
-            if not (top and word == "}"):  # which closes all there is
+            if not (top and word == "}"):  # which closes all brackets
                 self.brackets.read(word, at)
             self._condition(word, at)
         self.before = word

@@ -1,4 +1,4 @@
-"""Charts: matplotlib figures in one style, as SVG that takes the colours of its page, and as PNG."""
+"""Charts: drawings by matplotlib in one style, as SVG in the colours of its page, and as PNG."""
 
 import io
 import re
@@ -24,7 +24,7 @@ STYLE: Any = {
 }  # fmt: skip
 
 
-styled = matplotlib.rc_context(STYLE)  # decorates what draws
+styled = matplotlib.rc_context(STYLE)  # a decorator of functions that draw
 
 
 @styled
@@ -39,7 +39,7 @@ def axes(
 
 @contextmanager
 def _boxes() -> Iterator[None]:
-    """Within it, a character without a font is drawn as a box, without a warning; who has the text tells it once."""
+    """Suppresses the warning for a character without a font, which is drawn as a box: see `painting.log_uncovered`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
         yield
@@ -48,29 +48,29 @@ def _boxes() -> Iterator[None]:
 @styled
 @_boxes()
 def svg(figure: Figure) -> str:
-    """As an element of a page. Its ink is the page's."""
+    """A figure as an element of a page, in the text colour of the page."""
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
-    # as wide as it was drawn, or as the page; what is read aloud is the panel's sentence
+    # as wide as drawn, or as the page; screen readers have the summary of the panel
     return re.sub(r'<svg ([^>]*?)height="[^"]*"', r'<svg \1 aria-hidden="true"', text, count=1)
 
 
 @styled
 @_boxes()
 def png(figure: Figure) -> bytes:
-    """As a picture, black on white."""
+    """A figure as an image, black on white."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=130, facecolor="white")
     return out.getvalue()
 
 
 def literal(text: str) -> str:
-    """Text for a chart, with nothing in it that matplotlib would take for mathematics."""
+    """Text for a chart, escaped so that matplotlib reads no mathematics in it."""
     return text.replace("$", r"\$")
 
 
 def thin(values: np.ndarray, most: int = 800) -> np.ndarray:
-    """At most so many places of a long axis, evenly spread, the last among them."""
+    """Indices of at most so many values, evenly spread, the last among them."""
     return np.unique(np.linspace(0, len(values) - 1, min(len(values), most)).round().astype(int))

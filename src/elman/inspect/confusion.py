@@ -1,44 +1,44 @@
-"""Confusion: what is said where something else is true."""
+"""Confusion matrices."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from elman.inspect.blocks import Block, Heading, Table
 from elman.inspect.chart import COLOURS, axes, literal, styled
-from elman.inspect.panel import table
-from elman.inspect.predictions import shortened
+from elman.inspect.display import quoted, shortened
 
-DRAWN, WRITTEN = 20, 12  # classes in the chart, and classes up to which its cells have numbers
-NAMED = 12  # confusions in the table
-RIGHT, WRONG = (79, 168, 96), (224, 82, 90)
+DRAWN, NUMBERED = 20, 12  # classes in the chart at most, and with numbers in its cells
+LISTED = 12  # confusions in the table
+CORRECT, WRONG = (79, 168, 96), (224, 82, 90)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Confusion:
-    """Counts (K, K): rows the truth, columns what was said. The share of what was said of a class that is right
-    (precision), of what is of the class that was said (recall), and F1, (K,) each; NaN where nothing is known."""
+    """Counts (K, K): rows are targets, columns predictions. Precision, recall and F1 are (K,), NaN where undefined."""
 
-    labels: list[str]
+    labels: tuple[str, ...]
     counts: np.ndarray
     unit: str
 
     @property
     def precision(self) -> np.ndarray:
-        return _share(self.counts.diagonal(), self.counts.sum(0))
+        return _ratio(self.counts.diagonal(), self.counts.sum(0))
 
     @property
     def recall(self) -> np.ndarray:
-        return _share(self.counts.diagonal(), self.counts.sum(1))
+        return _ratio(self.counts.diagonal(), self.counts.sum(1))
 
     @property
     def f1(self) -> np.ndarray:
-        return _share(2 * self.counts.diagonal(), self.counts.sum(0) + self.counts.sum(1))
+        return _ratio(2 * self.counts.diagonal(), self.counts.sum(0) + self.counts.sum(1))
 
     @property
     def macro_f1(self) -> float:
-        """The mean F1 of the classes that occur or are said."""
+        """The mean F1 of the classes that occur or are predicted."""
         return float(np.nanmean(self.f1))
 
     @property
@@ -46,71 +46,70 @@ class Confusion:
         return float(self.counts.trace() / self.counts.sum())
 
     def worst(self) -> list[tuple[int, int]]:
-        """The pairs (truth, said) that were confused, the most frequent first."""
+        """The pairs (target, prediction) that were confused, most frequent first."""
         wrong = self.counts * (1 - np.eye(len(self.counts), dtype=int))
         order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
-        return [(int(truth), int(said)) for truth, said in zip(*np.unravel_index(order, wrong.shape), strict=True)]
+        return [(int(target), int(other)) for target, other in zip(*np.unravel_index(order, wrong.shape), strict=True)]
 
     def shown(self) -> np.ndarray:
-        """The classes of the chart: all, or those that are most confused, in the order of the labels."""
+        """The classes of the chart: all, or the most confused, in the order of the labels."""
         wrong = self.counts.sum(0) + self.counts.sum(1) - 2 * self.counts.diagonal()
         return np.sort(np.argsort(-wrong, kind="stable")[:DRAWN])
 
-    def says(self) -> str:
-        """How much is right, and what is confused most."""
-        right, total = int(self.counts.trace()), int(self.counts.sum())
-        told = f"Of {total:,} {self.unit}s {right:,} are said right: {self.accuracy:.1%}; macro-F1 {self.macro_f1:.3f}."
+    def summary(self) -> str:
+        """Accuracy, macro-F1, and the most frequent confusion."""
+        correct, total = int(self.counts.trace()), int(self.counts.sum())
+        text = f"The accuracy is {self.accuracy:.1%} ({correct:,} of {total:,} {self.unit}s), macro-F1 "
+        text += f"{self.macro_f1:.3f}."
         if worst := self.worst():
-            # between marks that keep a label of right-to-left letters from turning what stands beside it
-            (truth, said), names = worst[0], [f"“\u2068{shortened(label, 40)}\u2069”" for label in self.labels]
-            count, share = int(self.counts[truth, said]), self.counts[truth, said] / self.counts[truth].sum()
-            told += (
-                f" Most often {names[truth]} is taken for {names[said]}: {count:,} time{'' if count == 1 else 's'}, "
-            )
-            told += f"{share:.0%} of all {names[truth]}."
+            target, other = worst[0]
+            count, fraction = int(self.counts[target, other]), self.counts[target, other] / self.counts[target].sum()
+            text += (f" The most frequent confusion: {quoted(self.labels[target])} predicted as "
+                     f"{quoted(self.labels[other])}, {count:,} time{'s' * (count != 1)}, {fraction:.0%} of its "
+                     f"{self.unit}s.")  # fmt: skip
         if len(self.labels) > DRAWN:
-            told += f" The chart has the {DRAWN} of {len(self.labels)} classes that are confused most."
-        return told
+            text += f" The chart has the {DRAWN} most confused of {len(self.labels)} classes."
+        return text
 
-    def figures(self) -> dict[str, Any]:
-        """All numbers."""
-        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "labels": self.labels, "counts": self.counts,
-                "precision": self.precision, "recall": self.recall, "f1": self.f1}  # fmt: skip
+    def metrics(self) -> dict[str, Any]:
+        """All values."""
+        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "labels": list(self.labels),
+                "counts": self.counts, "precision": self.precision, "recall": self.recall, "f1": self.f1}  # fmt: skip
 
-    def body(self) -> str:
-        """Its figures class by class, and the most frequent confusions."""
+    def tables(self) -> list[Block]:
+        """The metrics of each class, and the most frequent confusions."""
         by_class = zip(self.labels, self.precision, self.recall, self.f1, strict=True)
         rows = [[shortened(label, 40), float(f1), float(precision), float(recall), int(self.counts[k].sum()),
                  int(self.counts[:, k].sum())]
                 for k, (label, precision, recall, f1) in enumerate(by_class)]  # fmt: skip
-        made = table(["class", "F1", "precision", "recall", f"{self.unit}s", "said"], rows)
-        if worst := self.worst()[:NAMED]:
-            of = self.counts.sum(1)
-            confused = [[shortened(self.labels[truth], 40), shortened(self.labels[said], 40),
-                         int(self.counts[truth, said]), f"{self.counts[truth, said] / of[truth]:.1%}"]
-                        for truth, said in worst]  # fmt: skip
-            made += "<h3>Most confused</h3>" + table(["truth", "said", "times", "share of the truth"], confused)
+        made: list[Block] = [Table(["class", "F1", "precision", "recall", f"{self.unit}s", "predicted"], rows)]
+        if worst := self.worst()[:LISTED]:
+            made += [Heading("Most frequent confusions"), self.confused(worst)]
         return made
+
+    def confused(self, pairs: Sequence[tuple[int, int]]) -> Table:
+        """Some confusions with their counts, and as fractions of the target's."""
+        totals = np.maximum(self.counts.sum(1), 1)
+        rows = [[shortened(self.labels[target], 40), shortened(self.labels[other], 40),
+                 int(self.counts[target, other]), f"{self.counts[target, other] / totals[target]:.1%}"]
+                for target, other in pairs]  # fmt: skip
+        return Table(["target", "predicted", "count", "of the target"], rows)
 
     @styled
     def chart(self) -> Figure:
-        """The share of each truth that was said to be each class, and F1."""
+        """The matrix, as fractions of each target, and F1."""
         shown = self.shown()
-        size, names = len(shown), [literal(shortened(self.labels[k], 16)) for k in shown]
+        size = len(shown)
         figure, grid = axes(10.0, max(2.4, 1.2 + 0.3 * size), 1, 2, width_ratios=(1.5, 1))
         left, right = grid[0]
-        of = np.maximum(self.counts.sum(1), 1)[shown, None]
+        totals = np.maximum(self.counts.sum(1), 1)[shown, None]
         counts = self.counts[np.ix_(shown, shown)]
-        left.imshow(coloured(counts / of), aspect="auto", interpolation="none")
-        for (truth, said), count in np.ndenumerate(counts):
-            if size <= WRITTEN and count:
-                left.text(said, truth, f"{count:,}\n{count / of[truth, 0]:.0%}" if size <= 6 else f"{count:,}",
-                          ha="center", va="center", fontsize=8)  # fmt: skip
-        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if size > 4 else {}
-        left.set_xticks(range(size), names, **turned)
-        left.set_yticks(range(size), names)
-        left.set(xlabel="said", ylabel="truth")
-        left.grid(False)
+        names = draw_matrix(left, counts / totals, [shortened(self.labels[k], 16) for k in shown], 4)
+        for (target, other), count in np.ndenumerate(counts):
+            if size <= NUMBERED and count:
+                number = f"{count:,}\n{count / totals[target, 0]:.0%}" if size <= 6 else f"{count:,}"
+                left.text(other, target, number, ha="center", va="center", fontsize=8)
+        left.set(xlabel="predicted", ylabel="target")
         f1 = self.f1[shown]
         right.barh(range(size), np.nan_to_num(f1), color=COLOURS[0], height=0.6)
         right.set(xlim=(0, 1), ylim=(size - 0.5, -0.5), xlabel="F1")
@@ -118,22 +117,43 @@ class Confusion:
         right.grid(False, axis="y")
         return figure
 
+    @styled
+    def small_chart(self, title: str) -> Figure:
+        """The matrix alone, with all classes."""
+        size = len(self.labels)
+        figure, axis = axes(2.0 + 0.3 * size, 1.5 + 0.3 * size)
+        fractions = self.counts / np.maximum(self.counts.sum(1, keepdims=True), 1)
+        draw_matrix(axis, fractions, [shortened(label, 12) for label in self.labels], 2, aspect="equal")
+        axis.set_title(literal(shortened(title, 30)))
+        for (target, other), count in np.ndenumerate(self.counts):
+            if count:
+                axis.text(other, target, f"{count:,}", ha="center", va="center", fontsize=7)
+        return figure
 
-def counted(truths: list[str], saids: list[str], labels: list[str], unit: str) -> Confusion:
-    """The confusion of what is true and what was said, side by side."""
-    numbers = {label: number for number, label in enumerate(labels)}
+
+def confusion(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str], unit: str) -> Confusion:
+    """The confusion of predictions with targets."""
+    indices = {label: index for index, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels)), int)
-    for truth, said in zip(truths, saids, strict=True):
-        counts[numbers[truth], numbers[said]] += 1
-    return Confusion(labels, counts, unit)
+    for target, prediction in zip(targets, predictions, strict=True):
+        counts[indices[target], indices[prediction]] += 1
+    return Confusion(tuple(labels), counts, unit)
 
 
-def _share(part: np.ndarray, of: np.ndarray) -> np.ndarray:
-    return np.where(of > 0, part / np.maximum(of, 1), np.nan)
+def draw_matrix(axis: Any, fractions: np.ndarray, names: Sequence[str], straight: int, aspect: str = "auto") -> list:
+    """Draws fractions (K, K), green where target and prediction agree and red elsewhere; returns the names as tick
+    labels. Those of more than `straight` columns are rotated."""
+    same = np.eye(len(fractions), dtype=bool)[..., None]
+    colours = np.where(same, np.array(CORRECT) / 255, np.array(WRONG) / 255)
+    opacity = 0.85 * np.sqrt(fractions)[..., None] * np.ones_like(colours[..., :1])
+    axis.imshow(np.concatenate((colours, opacity), -1), aspect=aspect, interpolation="none")
+    ticks = [literal(name) for name in names]
+    rotated = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(names) > straight else {}
+    axis.set_xticks(range(len(names)), ticks, **rotated)
+    axis.set_yticks(range(len(names)), ticks)
+    axis.grid(False)
+    return ticks
 
 
-def coloured(shares: np.ndarray) -> np.ndarray:
-    """Green where truth and said are the same, red where not, the stronger the larger; (K, K, 4)."""
-    same = np.eye(len(shares), dtype=bool)[..., None]
-    colours = np.where(same, np.array(RIGHT) / 255, np.array(WRONG) / 255)
-    return np.concatenate((colours, 0.85 * np.sqrt(shares)[..., None] * np.ones_like(colours[..., :1])), -1)
+def _ratio(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return np.where(total > 0, part / np.maximum(total, 1), np.nan)

@@ -1,112 +1,116 @@
-"""Curves of training: what log.jsonl holds, for one run or several over each other."""
+"""Curves of training, from the log of one run or of several."""
 
-import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from elman.errors import UserError
+from elman.inspect.blocks import Chart, Table
 from elman.inspect.chart import COLOURS, axes, styled, thin
-from elman.inspect.panel import Panel, table
+from elman.inspect.panel import Panel
 from elman.tasks.task import Task, kinds
+from elman.tokenizers.tokenizer import Log
 from elman.training.run import Run
 
+LOSS = "val_loss"  # by which runs are compared
 DRAWN = {
     "grad_norm": "gradient norm before clipping, about once a second",
     "lr": "learning rate",
-    "tokens_per_s": "{unit}s a second",
-    "clipped": "share of updates that were clipped",
-    "stuck": "share of units that are the same in every row",
+    "units_per_s": "{unit}s per second",
+    "clipped": "fraction of updates that were clipped",
+    "saturated": "fraction of units with the same value in all rows",
 }
 
+Columns = dict[str, np.ndarray]
 
-def read(path: Path) -> dict[str, np.ndarray]:
-    """The log of a run by name of the figure, (lines,) each; NaN where a line has none."""
-    try:
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    except FileNotFoundError:
-        raise UserError(f"{path.parent} has no log.jsonl: its training was stopped before its first line") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}") from None
+
+def columns(run: Run) -> Columns:
+    """The log of a run by the name of a value, (lines,) each; NaN where a line has none."""
+    lines = run.read_log()
     lines = [line for line in lines if not line.get("end")] or lines
+    if not lines:
+        raise UserError(f"{run.path} has no line in log.jsonl: its training was stopped before the first")
     names = dict.fromkeys(name for line in lines for name in line)
-    return {
-        name: np.array([math.nan if line.get(name) is None else float(line[name]) for line in lines]) for name in names
-    }
+    return {name: np.array([_number(line.get(name)) for line in lines]) for name in names}
 
 
-def training(run: Run, log: Callable[[str], None]) -> Iterator[Panel]:
-    """The curves of one run, as the last panel of its report; told where it has none."""
-    if (run.path / "log.jsonl").exists():
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def training(run: Run, log: Log) -> Iterator[Panel]:
+    """The curves of one run, as the last panel of its report, where it has a log."""
+    if run.read_log():
         yield curves([run])
     else:
-        log(f"{run.path} has no log.jsonl: the curves of its training are left out")
+        log(f"{run.path} has no log.jsonl: the report has no curves of its training")
 
 
 @styled
 def curves(runs: Sequence[Run]) -> Panel:
-    """Loss, gradient norm, rate, speed and clipping over the seconds of training."""
-    logs = {str(run.path): read(run.path / "log.jsonl") for run in runs}
-    if not any(len(log.get("seconds", ())) for log in logs.values()):
-        raise UserError(f"{', '.join(logs)} has no line in log.jsonl yet")
-    unit = " or ".join(dict.fromkeys(kinds().get(run.config["kind"], Task).unit for run in runs))
+    """Loss, gradient norm, learning rate, throughput and clipping over the seconds of training."""
+    logs = [columns(run) for run in runs]
+    unit, nats = _units(runs)
     figure, grid = axes(10.0, 7.2, 3, 2)
     losses, *others = grid.ravel()
-    for number, (name, log) in enumerate(logs.items()):
-        some, colour = thin(log["seconds"]), COLOURS[number]
-        of_training = {} if len(logs) > 1 else {"label": "training"}
-        losses.plot(log["seconds"][some], log["loss"][some], color=colour, alpha=0.55, linewidth=1, **of_training)
-        seen = np.flatnonzero(~np.isnan(log["val_loss"]))
-        shown = f"{Path(name).name}, " * (len(logs) > 1) + "validation"
-        losses.plot(log["seconds"][seen], log["val_loss"][seen], color=colour, linewidth=2, label=shown)
-        for axis, (field, title) in zip(others, DRAWN.items(), strict=True):
-            if field in log:
-                axis.plot(log["seconds"][some], log[field][some], color=colour, linewidth=1)
+    for number, (run, log) in enumerate(zip(runs, logs, strict=True)):
+        kept, colour = thin(log["seconds"]), COLOURS[number % len(COLOURS)]
+        label = {} if len(runs) > 1 else {"label": "training"}
+        losses.plot(log["seconds"][kept], log["loss"][kept], color=colour, alpha=0.55, linewidth=1, **label)
+        validated = np.flatnonzero(~np.isnan(log[LOSS]))
+        label = f"{run.path.name}, " * (len(runs) > 1) + "validation"
+        losses.plot(log["seconds"][validated], log[LOSS][validated], color=colour, linewidth=2, label=label)
+        for axis, (name, title) in zip(others, DRAWN.items(), strict=True):
+            if name in log:
+                axis.plot(log["seconds"][kept], log[name][kept], color=colour, linewidth=1)
             axis.set(title=title.format(unit=unit), xlabel="seconds")
-            if title.startswith("share"):
+            if title.startswith("fraction"):
                 axis.set_ylim(-0.02, 1.02)
-    losses.set(title=f"loss, nats a {unit}", xlabel="seconds")
+    losses.set(title=f"loss, {nats}per {unit}", xlabel="seconds")
     losses.legend()
-    if any((log["grad_norm"] > 0).any() for log in logs.values()):
+    if any((log["grad_norm"] > 0).any() for log in logs):
         others[0].set_yscale("log")
-    rows, figures = [], {}
-    for run in runs:
-        summary, log = run.summary(), logs[str(run.path)]
-        figures[str(run.path.name)] = {
-            "summary": summary,
-            **{name: values[thin(values)] for name, values in log.items()},
-        }
-        rows.append([run.path.name, *(_known(figure) for figure in (
-            _cell(run), *(summary.get(name) for name in ("parameters", "val_loss", "val_bits")),
-            *(summary.get(name) and round(summary[name]) for name in ("tokens_per_s", "train_seconds"))))])  # fmt: skip
-    head = ["run", "cell", "parameters", "validation, nats", "bits", f"{unit}s a second", "seconds"]
-    return Panel("curves", "Training", says(runs, logs, unit), figures, {"curves": figure}, table(head, rows))
+    rows, metrics = [], {}
+    for run, log in zip(runs, logs, strict=True):
+        summary = run.summary()
+        metrics[run.path.name] = {"summary": summary} | {name: values[thin(values)] for name, values in log.items()}
+        rows.append([run.path.name, _cell(run), *(summary.get(name, "") for name in ("parameters", LOSS, "val_bits")),
+                     *(_rounded(summary.get(name)) for name in ("units_per_s", "train_seconds"))])  # fmt: skip
+    head = ["run", "cell", "parameters", "validation loss", "bits", f"{unit}s per second", "seconds"]
+    rows = [["" if value is None else value for value in row] for row in rows]
+    return Panel("curves", "Training", summary_of(runs, logs, f"{nats}per {unit}"), metrics,
+                 [Chart("curves", figure), Table(head, rows)])  # fmt: skip
 
 
-def says(runs: Sequence[Run], logs: dict[str, dict[str, np.ndarray]], unit: str) -> str:
-    """What the curves show, in a sentence."""
-    best = {run.path.name: run.summary().get("val_loss") for run in runs}
+def _units(runs: Sequence[Run]) -> tuple[str, str]:
+    """What the losses are the mean over, and "nats " where they are in nats."""
+    tasks = [kinds().get(run.config.kind, Task) for run in runs]
+    return " or ".join(dict.fromkeys(task.unit for task in tasks)), "nats " * all(task.nats for task in tasks)
+
+
+def summary_of(runs: Sequence[Run], logs: Sequence[Columns], unit: str) -> str:
+    """The last losses of one run, or the best of several, in a sentence."""
+    best = {run.path.name: run.summary().get(LOSS) for run in runs}
     known = {name: loss for name, loss in best.items() if loss is not None}
     if len(runs) > 1 and len(known) == len(runs):
         first = min(known, key=lambda name: known[name])
-        rest = ", ".join(f"{name} at {known[name]:.4f}" for name in known if name != first)
-        return f"{first} is best, at {known[first]:.4f} nats a {unit}; {rest}."
-    log = next(iter(logs.values()))
+        rest = ", ".join(f"{name} {known[name]:.4f}" for name in known if name != first)
+        return f"{first} has the lowest validation loss, {known[first]:.4f} {unit}" + (f"; {rest}." if rest else ".")
+    log = logs[0]
     clipped = float(np.nanmean(log["clipped"])) if "clipped" in log else math.nan
-    told = f"The last loss is {log['loss'][-1]:.3f} nats a {unit} in training"
-    told += f", the best in validation {min(known.values()):.3f}" if known else ""
-    return told + ("." if math.isnan(clipped) else f"; {clipped:.0%} of the updates were clipped.")
+    text = f"The last training loss is {log['loss'][-1]:.3f} {unit}"
+    text += f", the best validation loss {min(known.values()):.3f}" if known else ""
+    return text + ("." if math.isnan(clipped) else f"; {clipped:.0%} of the updates were clipped.")
 
 
-def _known(value: Any) -> Any:
-    return "" if value is None else value
+def _rounded(value: Any) -> Any:
+    return round(value) if isinstance(value, float) else value
 
 
 def _cell(run: Run) -> Any:
-    cell = run.config["task"].get("cell")
-    return cell and cell["name"]
+    """The name of its cell."""
+    options = run.config.spec.get("options")  # JSON that nothing has checked yet
+    cell = options.get("cell") if isinstance(options, dict) else None
+    return str(cell.get("name")) if isinstance(cell, dict) else ""

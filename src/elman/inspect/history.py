@@ -1,6 +1,7 @@
-"""How much of the history a language model uses: its loss when it reads only the last k tokens."""
+"""How much of the history a language model uses: its loss when it has read only the last k tokens."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,64 +9,69 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elman.errors import UserError
-from elman.tasks.lm import LM
 
-ROWS = 512  # positions at a time
+BATCH = 512  # positions
 STEPS = 128  # tokens read at a time
 
 
-def places(length: int, longest: int, positions: int = 2000, seed: int = 0) -> np.ndarray:
-    """Which tokens of a text of that length are predicted: some drawn, or all, of those with `longest` before them."""
+def positions(length: int, longest: int, count: int = 2000, seed: int = 0) -> np.ndarray:
+    """Random positions (P,), sorted, of at most `count` tokens of a text of `length` with at least `longest` tokens
+    before them."""
     if length <= longest:
-        raise UserError(f"the text has {length} tokens: to predict one from {longest} takes at least {longest + 1}")
-    can = length - longest
-    return np.sort(longest + np.random.default_rng(seed).choice(can, min(can, positions), replace=False))
+        raise UserError(f"the text has {length} tokens: predicting one from {longest} takes at least {longest + 1}")
+    candidates = length - longest
+    draw = np.random.default_rng(seed)
+    return np.sort(longest + draw.choice(candidates, min(candidates, count), replace=False))
 
 
 @torch.inference_mode()
 def loss_by_history(
-    model: LM, ids: np.ndarray, kept: Sequence[int | None], positions: int = 2000, seed: int = 0
+    network: Any, ids: np.ndarray, kept: Sequence[int | None], count: int = 2000, seed: int = 0
 ) -> np.ndarray:
-    """(len(kept), P): nats of the tokens at P places of a text, when the model has read, from its initial state, only
-    the k tokens before each; None stands for all of them. The places are `places(len(ids), max(kept), ...)`."""
-    given = [k for k in kept if k is not None]
-    if not kept or min(given, default=1) < 1:
-        raise UserError(f"how many tokens are kept must be 1 or more each, not {list(kept)}")
-    where = places(len(ids), max(given, default=1), positions, seed)
-    training = model.training
-    model.eval()
+    """(len(kept), P): the loss, in nats, of the tokens at P positions of a text when the model has read, from its
+    initial state, only the k tokens before each; None stands for all. The positions are `positions(len(ids),
+    max(kept), ...)`.
+
+    network: has `recurrent`, `embedding` and `head`.
+    """
+    finite = [k for k in kept if k is not None]
+    if not kept or min(finite, default=1) < 1:
+        raise UserError(f"the history must be 1 token or more, not {list(kept)}")
+    where = positions(len(ids), max(finite, default=1), count, seed)
+    training = network.training
+    network.eval()
     try:
-        return np.stack([_after_all(model, ids, where) if k is None else _after(model, ids, where, k) for k in kept])
+        return np.stack([_full(network, ids, where) if k is None else _limited(network, ids, where, k) for k in kept])
     finally:
-        model.train(training)
+        network.train(training)
 
 
-def _after(model: LM, ids: np.ndarray, where: np.ndarray, k: int) -> np.ndarray:
+def _limited(network: Any, ids: np.ndarray, where: np.ndarray, k: int) -> np.ndarray:
     nats = []
-    for begin in range(0, len(where), ROWS):
-        rows = where[begin : begin + ROWS]
-        first, *more = _tokens(model, ids[rows[:, None] + np.arange(-k, 0)]).split(STEPS, 1)
-        y, state = model.recurrent(model.lookup(first))
+    for begin in range(0, len(where), BATCH):
+        rows = where[begin : begin + BATCH]
+        first, *more = _tokens(network, ids[rows[:, None] + np.arange(-k, 0)]).split(STEPS, 1)
+        y, state = network.recurrent(network.embedding(first))
         for part in more:
-            y, state = model.recurrent(model.lookup(part), state)
-        nats.append(_nats(model, y[:, -1], ids[rows]))
+            y, state = network.recurrent(network.embedding(part), state)
+        nats.append(_nats(network, y[:, -1], ids[rows]))
     return np.concatenate(nats)
 
 
-def _after_all(model: LM, ids: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The state is carried from the first token on, as one row."""
+def _full(network: Any, ids: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """With the state carried from the first token, as one row."""
     nats, state = [], None
     for begin in range(0, where[-1], STEPS):
-        read = _tokens(model, ids[None, begin : begin + STEPS])
-        y, state = model.recurrent(model.lookup(read), state)
+        part = _tokens(network, ids[None, begin : begin + STEPS])
+        y, state = network.recurrent(network.embedding(part), state)
         rows = where[(where > begin) & (where <= begin + STEPS)]
-        nats.append(_nats(model, y[0, rows - begin - 1], ids[rows]))
+        nats.append(_nats(network, y[0, rows - begin - 1], ids[rows]))
     return np.concatenate(nats)
 
 
-def _nats(model: LM, y: Tensor, target: np.ndarray) -> np.ndarray:
-    return F.cross_entropy(model.head(y).float(), _tokens(model, target), reduction="none").cpu().numpy()
+def _nats(network: Any, y: Tensor, target: np.ndarray) -> np.ndarray:
+    return F.cross_entropy(network.head(y).float(), _tokens(network, target), reduction="none").cpu().numpy()
 
 
-def _tokens(model: LM, ids: np.ndarray) -> Tensor:
-    return torch.from_numpy(ids.astype(np.int64)).to(model.lookup.weight.device)
+def _tokens(network: Any, ids: np.ndarray) -> Tensor:
+    return torch.from_numpy(ids.astype(np.int64)).to(network.device)

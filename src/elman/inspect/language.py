@@ -1,4 +1,4 @@
-"""In what language a text is: by the names of its files, or by lines that log."""
+"""The language of a text: by the suffixes of its files, or by typical lines."""
 
 import os
 import re
@@ -14,10 +14,10 @@ SUFFIXES = {
     "markdown": "md markdown mdown",
 }
 LANGUAGE = {f".{suffix}": language for language, suffixes in SUFFIXES.items() for suffix in suffixes.split()}
-FILES = 300  # looked at in a folder
-LENGTH = 50_000  # of the text that is looked at
-SHARE = 0.05  # of lines that must log
-TELLTALES = {
+FILES = 300  # of a folder that are examined
+LENGTH = 50_000  # characters of a text that are examined
+LEAST = 0.05  # fraction of lines that must be typical
+TYPICAL = {
     "python": r"\s*(?:async )?def \w+\(|\s*class \w+\s*[(:]|\s*(?:el)?if .*:$|import [\w.]+$|from [\w.]+ import |@\w",
     "c": r"#\s*(?:include|define|undef|if|ifdef|ifndef|else|endif)\b|\s*/\*|\s+\*[ /]|.*\)\s*[;{]$|\s*\}|.*\w->\w",
     "latex": r".*\\(?:begin|end|label|ref|cite|section|item|documentclass|usepackage|emph|textbf)\b|.*(?<!\\)\$[^$]+\$",
@@ -26,8 +26,8 @@ TELLTALES = {
 
 
 def guess(paths: Sequence[str], text: str) -> str:
-    """The language of a text from these files and folders: that of the most of them, by suffix. Where that says nothing
-    (`.txt`, standard input) the text itself says it; a text in no known language is "text"."""
+    """The language of a text from these files and folders: the most frequent one by suffix, else (`.txt`, standard
+    input) by the lines of the text; "text" for no known language."""
     languages = Counter(LANGUAGE.get(suffix) for path in paths for suffix in _suffixes(path))
     [(most, _)] = languages.most_common(1) or [(None, 0)]
     return most or _of_text(text)
@@ -46,6 +46,6 @@ def _in_folder(folder: str) -> Iterator[str]:
 
 def _of_text(text: str) -> str:
     lines = [line[:500] for line in text[:LENGTH].splitlines() if line.strip()]
-    counts = {language: sum(map(bool, map(re.compile(tells).match, lines))) for language, tells in TELLTALES.items()}
+    counts = {language: sum(map(bool, map(re.compile(pattern).match, lines))) for language, pattern in TYPICAL.items()}
     best = max(counts, key=lambda language: counts[language])
-    return best if counts[best] > SHARE * len(lines) else "text"
+    return best if counts[best] > LEAST * len(lines) else "text"

@@ -1,7 +1,7 @@
-"""What holds of the characters of any text: lines, words, letters.
+"""Properties of the characters of any text: lines, words, letters.
 
-Each is a function of the text, its docstring saying what it means, and gives the values and where they are known. As a
-text may have been cut out of another anywhere, its first line, its first word and its end are not known.
+Each is a function of the text that returns the values and where they are known; its docstring is the meaning. A text
+may have been cut out of another, so that its first line, its first word and its end are not known.
 """
 
 import re
@@ -28,26 +28,26 @@ def digit(text: str) -> Truth:
 
 def line_start(text: str) -> Truth:
     """the first character of a line"""
-    # of the first character it is not known, not even where it ends a line
+    # not known of the first character, even where it is a newline
     return np.append(False, _newlines(text))[: len(text)], _lines(text)[1] & (np.arange(len(text)) > 0)
 
 
 def near_line_end(text: str) -> Truth:
-    """a newline is at most five characters away"""
-    places, never = np.arange(len(text)), len(text) + NEAR
-    ends = np.where(_newlines(text), places, never)
+    """a newline within the next five characters"""
+    indices, never = np.arange(len(text)), len(text) + NEAR
+    ends = np.where(_newlines(text), indices, never)
     following = np.append(np.minimum.accumulate(ends[::-1])[::-1], never)[1:]
-    near = following - places <= NEAR
-    return near, near | (places + NEAR < len(text))
+    near = following - indices <= NEAR
+    return near, near | (indices + NEAR < len(text))
 
 
 def line_position(text: str) -> Truth:
-    """how many characters of the line were read"""
+    """characters of the line so far"""
     return _lines(text)
 
 
 def indentation(text: str) -> Truth:
-    """how far the line is indented"""
+    """indentation of the line"""
     values, start = np.zeros(len(text), np.float32), 0
     for line in text.split("\n"):
         column, end = 0, start + len(line) + 1
@@ -63,7 +63,7 @@ def indentation(text: str) -> Truth:
 
 
 def word_position(text: str) -> Truth:
-    """how many letters of the word were read"""
+    """letters of the word so far"""
     values = np.zeros(len(text), np.float32)
     for match in WORD.finditer(text):
         values[match.start() : match.end()] = np.arange(1, match.end() - match.start() + 1)
@@ -92,10 +92,10 @@ def _newlines(text: str) -> np.ndarray:
 
 
 def _lines(text: str) -> Truth:
-    """How many characters of the line were read, 0 with its end; known from the first end on."""
-    places = np.arange(len(text))
-    last = np.maximum.accumulate(np.where(_newlines(text), places, -1))
-    return (places - last).astype(np.float32), last >= 0
+    """Characters of the line so far, 0 at its end; known from the first end on."""
+    indices = np.arange(len(text))
+    last = np.maximum.accumulate(np.where(_newlines(text), indices, -1))
+    return (indices - last).astype(np.float32), last >= 0
 
 
 def _after_first_word(text: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A unit's value beside every character that is written, while it is written."""
+"""The values of a unit beside the generated text, while it is generated."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -13,14 +13,15 @@ def check_unit(layer: Recurrent, unit: str) -> None:
         layer.choose()
 
 
-def valued(pieces: Iterable[str], seen: Record, unit: str, before: int) -> Iterator[tuple[str, float]]:
-    """Each piece with the value of the unit after it was read. `before` tokens are read first, without a piece; the
-    last piece, which nobody reads, has 0. `seen` must be recording since before the first piece."""
-    place, _, number = unit.rpartition(".")
+def with_values(pieces: Iterable[str], recorded: Record, unit: str, before: int) -> Iterator[tuple[str, float]]:
+    """Each piece of text with the value of the unit after the model has read it. `before`: tokens of the prompt, which
+    have no piece; the last piece, which the model does not read, has 0. `recorded` must have been recording since
+    before the first piece."""
+    address, _, number = unit.rpartition(".")
     waiting, values = deque[str](), deque[float]()
     for piece in pieces:
         waiting.append(piece)
-        new = seen.take(place)
+        new = recorded.take(address)
         values.extend([] if new is None else new[0, :, int(number)].tolist())
         while before and values:
             values.popleft()

@@ -1,6 +1,7 @@
 """The report of a language model."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,94 +12,100 @@ from elman.errors import UserError
 from elman.inspect import flow as gradient
 from elman.inspect.activations import Activations
 from elman.inspect.curves import training
-from elman.inspect.expectation import expectation, strip
+from elman.inspect.expectation import expectation, step_by_step
 from elman.inspect.gates import saturation
-from elman.inspect.interventions import hold_panel
-from elman.inspect.learned import scores, units_panel
-from elman.inspect.look import Look
+from elman.inspect.interventions import held_units
+from elman.inspect.learned import scores, unit_panel, units_panel
+from elman.inspect.live import check_unit
 from elman.inspect.markov import Texts, markov
 from elman.inspect.panel import Panel
-from elman.inspect.recording import listen
-from elman.tasks.lm import LM
-from elman.tokenizers.registry import Tokenizer
-from elman.training.trained_model import Model
+from elman.inspect.recording import read
+from elman.inspect.report_options import ReportOptions
+from elman.tokenizers.tokenizer import Tokenizer
+from elman.training.trained_model import TrainedModel
 
-TAKES = ("text", "language", "length", "unknown", "own")
+TAKES = ("text", "language", "length", "unit", "unknown", "properties")
 STEPS, ROWS = 150, 24  # of gradient flow
 JACOBIANS = 4
-STRIP = "hello"
+EXAMPLE = "hello"
 
 
-def panels(model: Model, look: Look) -> Iterator[Panel]:
-    """Every panel of the report, one after another, the slow ones last."""
-    here = Activations(model, look)
+def panels(model: TrainedModel, options: ReportOptions) -> Iterator[Panel]:
+    """Every panel of the report, the slow ones last; with `unit` the panel of that unit."""
+    if options.unit is not None:
+        for layer in model.model.layers():
+            check_unit(layer, options.unit)
+        yield unit_panel(Activations(model, options), options.unit)
+        return
+    here = Activations(model, options)
     found = scores(here)
     yield units_panel(here, *found)
-    if not look.quiet:
-        yield expectation(here.text, here.place, here.seen, _spell(here.tokens))
-        yield strip_panel(here)
-        if (held := hold_panel(here, found[0])) is not None:
+    if not options.no_text:
+        yield expectation(here.text, here.token_of, here.recording, _spell(here.tokenizer))
+        yield example_panel(here)
+        if (held := held_units(here, found[0])) is not None:
             yield held
-    if (gates := saturation(here.gates, here.seen.values)) is not None:
+    if (gates := saturation(here.gates, here.recording.values)) is not None:
         yield gates
     yield gradient_panel(here)
-    yield from training(model.run, look.log)
+    yield from training(model.run, options.log)
     if here.train is not None:
-        spell = here.tokens.decode
-        yield markov(model, Texts(here.train, here.ids, len(here.tokens), spell, here.language), look.seed)
+        texts = Texts(here.train, here.ids, len(here.tokenizer), here.tokenizer.decode, here.language)
+        yield markov(model, texts, options.seed)
 
 
-def _spell(tokens: Tokenizer) -> Callable[[int], str]:
-    return lambda token: tokens.decode([token])
+def _spell(tokenizer: Tokenizer) -> Callable[[int], str]:
+    return lambda token: tokenizer.decode([token])
 
 
-def strip_panel(here: Activations) -> Panel:
-    """ "hello", where the model knows its letters; otherwise the beginning of the text."""
+def example_panel(here: Activations) -> Panel:
+    """A short text step by step: "hello" where the model knows its letters, otherwise the beginning of the text."""
     try:
-        ids = here.tokens.encode(STRIP)
+        ids = here.tokenizer.encode(EXAMPLE)
     except UserError:
         ids = here.ids[:5].tolist()
     outputs = f"1.{here.layer.cells[0].states[0]}"  # type: ignore[union-attr]
-    seen = listen(here.task, np.array(ids), lambda place: place == outputs)
+    recording = read(here.network, np.array(ids), lambda address: address == outputs)
     with torch.no_grad():
-        device = here.task.head.weight.device
-        logits = here.task.logits(torch.tensor([ids], device=device))[0][0].float().cpu().numpy()
-    return strip(here.tokens.decode(ids), seen, logits, _spell(here.tokens))
+        logits = here.network.logits(torch.tensor([ids], device=here.network.device))[0][0].float().cpu().numpy()
+    return step_by_step(here.tokenizer.decode(ids), recording, logits, _spell(here.tokenizer))
 
 
 def gradient_panel(here: Activations) -> Panel:
-    """Gradient flow over pieces of the text, with the model's own loss at their last step."""
-    options = here.model.config["options"]
-    return gradient.panel(
-        here.layer, text_flow(here.task, here.ids), jacobians(here), options["back"] or options["window"]
-    )
+    """Gradient flow over pieces of the text, from the model's own loss at their last step."""
+    options = here.model.spec.options
+    flow = text_flow(here.network, here.ids)
+    return gradient.panel(here.layer, flow, jacobians(here), options.bptt or options.seq_len)
 
 
-def text_flow(task: LM, ids: np.ndarray) -> gradient.Flow:
-    """Gradient flow over pieces of a text, of the loss of the token behind each."""
-    device, steps = task.head.weight.device, min(STEPS, len(ids) // 4)
+def text_flow(network: Any, ids: np.ndarray) -> gradient.Flow:
+    """Gradient flow over pieces of a text, from the loss of the token after each.
+
+    network: has `recurrent`, `embedding` and `head`.
+    """
+    steps = min(STEPS, len(ids) // 4)
     starts = np.linspace(0, len(ids) - steps - 1, ROWS).astype(int)
-    tokens = torch.from_numpy(ids[starts[:, None] + np.arange(steps + 1)].astype(np.int64)).to(device)
-    x, target = task.lookup(tokens[:, :-1]).detach(), tokens[:, -1]
-    return gradient.flow(task.recurrent, x, lambda h: F.cross_entropy(task.head(h), target, reduction="none"))
+    tokens = torch.from_numpy(ids[starts[:, None] + np.arange(steps + 1)].astype(np.int64)).to(network.device)
+    x, target = network.embedding(tokens[:, :-1]).detach(), tokens[:, -1]
+    return gradient.flow(network.recurrent, x, lambda h: F.cross_entropy(network.head(h), target, reduction="none"))
 
 
-def jacobians(here: Activations) -> dict[str, list[gradient.Stretching]]:
-    """How the step of each layer stretches its state, at some places of the text."""
-    found: dict[str, list[gradient.Stretching]] = {}
-    device = here.task.head.weight.device
+def jacobians(here: Activations) -> dict[str, list[gradient.Spectrum]]:
+    """The Jacobians of the step of each layer, at some positions of the text."""
+    found: dict[str, list[gradient.Spectrum]] = {}
+    device = here.network.device
 
-    def state(number: int, place: int) -> list[torch.Tensor]:
+    def state(number: int, position: int) -> list[torch.Tensor]:
         names = here.layer.cells[number].states  # type: ignore[union-attr]
-        values = (here.states[f"{number + 1}.{name}"][place].astype(np.float32) for name in names)  # type: ignore[union-attr]
+        values = (here.states[f"{number + 1}.{name}"][position].astype(np.float32) for name in names)  # type: ignore[union-attr]
         return [torch.from_numpy(value).to(device) for value in values]
 
-    for place in np.linspace(0, len(here.ids) - 2, JACOBIANS + 2).astype(int)[1:-1]:
-        x = here.task.lookup(torch.tensor(int(here.ids[place + 1]), device=device)).detach()
+    for position in np.linspace(0, len(here.ids) - 2, JACOBIANS + 2).astype(int)[1:-1]:
+        x = here.network.embedding(torch.tensor(int(here.ids[position + 1]), device=device)).detach()
         for number, cell in enumerate(here.layer.cells):
             assert isinstance(cell, Cell)
-            stretched = gradient.Stretching.of(gradient.jacobian(cell, x, state(number, place)))
-            found.setdefault(str(number + 1), []).append(stretched)
-            output = state(number, place + 1)[0]
+            spectrum = gradient.Spectrum.of(gradient.jacobian(cell, x, state(number, position)))
+            found.setdefault(str(number + 1), []).append(spectrum)
+            output = state(number, position + 1)[0]
             x = x + output if here.layer.residual and number else output
     return found

@@ -1,4 +1,4 @@
-"""LaTeX and Markdown by the tokens of Pygments."""
+"""Spans of LaTeX and Markdown, from the tokens of Pygments."""
 
 import re
 from itertools import pairwise
@@ -14,7 +14,7 @@ from elman.inspect.spans import Brackets, Spans, without_blank_lines
 MATHS = r"(?:(?:display)?math|equation|align(?:at)?|eqnarray|gather|multline|flalign)\*?"
 MATH = re.compile(rf"\\(begin|end)\{{{MATHS}\}}")
 PARTS = bygroups(Keyword, Name.Builtin, Name.Builtin, Name.Builtin)
-# where a paragraph of LaTeX begins: what is never in the middle of mathematics
+# the start of a paragraph of LaTeX: what is never inside mathematics
 PARAGRAPH = re.compile(
     r"\n[ \t]*\n|^(?=\\(?:documentclass|usepackage|chapter|(?:sub)*section|item|(?:begin|end)\{(?:document|abstract"
     r"|itemize|enumerate|theorem|lemma|proposition|corollary|definition|proof|remark|example|figure|table)\}))",
@@ -24,7 +24,7 @@ FENCE = re.compile(r"^[ \t]*```.*$", re.MULTILINE)
 
 
 class Tex(TexLexer):
-    """With more environments of mathematics, and mathematics in square brackets."""
+    """The lexer of Pygments with more mathematical environments, and mathematics in square brackets."""
 
     tokens = {
         "root": [(rf"(\\begin)(\{{)({MATHS})(\}})", PARTS, "environmentmath"), inherit],
@@ -37,7 +37,7 @@ TEX, MARKDOWN = Tex(), MarkdownLexer(handlecodeblocks=False)
 
 
 def read_latex(text: str) -> Spans:
-    """The stretches of a text in LaTeX. Where mathematics does not end its paragraph is in doubt, not all after it."""
+    """The spans of a text in LaTeX. Where mathematics is not closed, its paragraph alone is unknown."""
     found = Spans(len(text))
     brackets = Brackets(found, {"{": "brackets"})
     cuts = sorted({0, len(text), *(match.end() for match in PARAGRAPH.finditer(text))})
@@ -45,16 +45,16 @@ def read_latex(text: str) -> Spans:
         brackets.reset(start)
         _paragraph(text[start:end], start, found, brackets)
     brackets.end()
-    if not PARAGRAPH.match(text):  # it may begin anywhere
+    if not PARAGRAPH.match(text):  # it may start inside a paragraph
         found.doubt(0, cuts[min(1, len(cuts) - 1)], "math")
     return found
 
 
 def _paragraph(text: str, start: int, found: Spans, brackets: Brackets) -> None:
     math: int | None = None
-    # `get_tokens` would change the text first; some rules want the newline at its end
-    for place, kind, word in TEX.get_tokens_unprocessed(text + "\n"):
-        at, end = start + place, start + place + len(word)
+    # `get_tokens` changes the text first; some rules need the newline at its end
+    for offset, kind, word in TEX.get_tokens_unprocessed(text + "\n"):
+        at, end = start + offset, start + offset + len(word)
         if kind in Comment:
             found.add("comment", at, end - 1)
             continue
@@ -62,13 +62,13 @@ def _paragraph(text: str, start: int, found: Spans, brackets: Brackets) -> None:
             found.add("command", at, end)
         elif word in ("{", "}"):
             brackets.read(word, at)
-        environment = MATH.match(text, place) if kind is Keyword else None
+        environment = MATH.match(text, offset) if kind is Keyword else None
         if kind not in String and not environment:
             continue
         if math is None and (not environment or environment[1] == "begin"):
             math = at
         elif math is None:
-            found.doubt(start, at, "math")  # it began before the text
+            found.doubt(start, at, "math")  # opened before the start of the text
         else:
             found.add("math", math, (start + environment.end() if environment else end) - 1)
             math = None
@@ -77,15 +77,15 @@ def _paragraph(text: str, start: int, found: Spans, brackets: Brackets) -> None:
 
 
 def read_markdown(text: str) -> Spans:
-    """The stretches of a text in Markdown."""
+    """The spans of a text in Markdown."""
     found = Spans(len(text))
     begin = _begin_of_markdown(text)
     found.doubt(0, begin)
-    ending = "\n" + "```\n" * (len(FENCE.findall(text, begin)) % 2)  # the text may end inside code
+    ending = "\n" + "```\n" * (len(FENCE.findall(text, begin)) % 2)  # code may be open at the end of the text
     fence: int | None = None
-    for place, kind, word in MARKDOWN.get_tokens_unprocessed(without_blank_lines(text[begin:]) + ending):
-        at = begin + place + len(word) - len(word.lstrip())
-        end = begin + place + len(word.rstrip())
+    for offset, kind, word in MARKDOWN.get_tokens_unprocessed(without_blank_lines(text[begin:]) + ending):
+        at = begin + offset + len(word) - len(word.lstrip())
+        end = begin + offset + len(word.rstrip())
         if kind is String.Backtick and word.strip() == "```":
             if fence is not None:
                 found.add("code", fence, end - 1)
@@ -97,7 +97,7 @@ def read_markdown(text: str) -> Spans:
 
 
 def _begin_of_markdown(text: str) -> int:
-    """Behind a block of code that was cut, or a line that may have been."""
+    """The end of a block of code, or of a line, whose start is cut off."""
     if (first := FENCE.search(text)) and first[0].strip() == "```":
         after_text = first.start() > 1 and text[first.start() - 2] != "\n"
         if after_text and text[first.end() : first.end() + 2] in ("", "\n", "\n\n"):
@@ -117,7 +117,7 @@ def _markdown(kind: Any, word: str, at: int, end: int, found: Spans) -> None:
 
 
 def _add_prose(text: str, found: Spans) -> None:
-    """Quotations and brackets outside of code."""
+    """Adds quotations and brackets outside of code."""
     code = found.depth("code") > 0
     prose = "".join(" " if inside and char != "\n" else char for char, inside in zip(text, code.tolist(), strict=True))
     plain_text.read_into(found, prose)

@@ -1,4 +1,4 @@
-"""N-gram models: what can be told from the last few tokens alone, to compare a network with."""
+"""N-gram models, the baseline of a language model: the next token is predicted from the last few alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import numpy as np
 
 from elman.errors import UserError
 
-FALLBACK = (0.5, 1.0, 1.5)  # discounts where the counts of counts give none
-NEVER = np.iinfo(np.int64).max  # a key that is not sought
+FALLBACK = (0.5, 1.0, 1.5)  # discounts where they cannot be estimated
+NEVER = np.iinfo(np.int64).max  # a key that does not occur
 
 
 @dataclass(frozen=True)
 class Level:
-    """The k-grams of a text, numbered in the order of their keys; len(level) is the number of any that it has not."""
+    """The k-grams of a text, numbered in the order of their keys; len(level) is the number of every unknown k-gram."""
 
-    keys: np.ndarray  # V times the number of the first k - 1 tokens, plus the last token; at the end NEVER
+    keys: np.ndarray  # V times the number of the first k - 1 tokens plus the last token; NEVER at the end
 
     def __len__(self) -> int:
         return len(self.keys) - 1
@@ -28,24 +28,24 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Shares:
-    """How one order divides a chance of 1 in each context. The last entries are those of what it has not seen."""
+class Discounted:
+    """The probabilities of one order in each context. The last entries are those of unknown k-grams and contexts."""
 
-    kept: np.ndarray  # of each k-gram: the chance of its last token
-    left: np.ndarray  # of each context: what the order below divides
+    kept: np.ndarray  # of each k-gram: the discounted probability of its last token
+    left: np.ndarray  # of each context: the probability that is left to the order below
 
     @staticmethod
-    def of(counts: np.ndarray, context: np.ndarray, contexts: int) -> "Shares":
-        """The counts of k-grams less their discounts, as shares of the counts in their context."""
+    def of(counts: np.ndarray, context: np.ndarray, contexts: int) -> "Discounted":
+        """From the counts of k-grams, less their discounts, relative to those of their contexts."""
         discount = np.array([0.0, *discounts(counts)])[np.minimum(counts, 3)]
         total = np.bincount(context, counts, contexts + 1)
         left = np.where(total, np.bincount(context, discount, contexts + 1), 1.0)
         total = np.maximum(total, 1.0)
-        return Shares(np.append((counts - discount) / total[context], 0.0), left / total)
+        return Discounted(np.append((counts - discount) / total[context], 0.0), left / total)
 
     @cached_property
     def before(self) -> np.ndarray:
-        """What all k-grams before each keep together."""
+        """The sum of the probabilities kept by all k-grams before each."""
         return np.concatenate([[0.0], self.kept.cumsum()])
 
 
@@ -53,9 +53,9 @@ class NGram:
     """Interpolated modified Kneser-Ney (Chen & Goodman 1999) of the orders 1 to `order`, from tokens (N,) of a
     vocabulary of V.
 
-    Order n counts which token follows n - 1 others. Every count gives up a discount, and what was given up is divided
-    by the order below; as that is asked only then, a k-gram counts there as often as there are tokens it was seen
-    after. Below order 1 all tokens are equal, so that none has a chance of 0.
+    Every count is discounted, and the discounted mass is distributed by the order below, in which a k-gram counts as
+    often as there are distinct tokens before it. Below order 1 the distribution is uniform, so that no probability is
+    0.
     """
 
     def __init__(self, ids: np.ndarray, order: int, vocabulary: int):
@@ -63,9 +63,9 @@ class NGram:
             raise UserError(f"order and vocabulary must be above 0, not {order} and {vocabulary}")
         self.order, self.vocabulary = order, vocabulary
         # highest[k]: where order k + 1 is the highest; lower[k]: where it is not
-        self.levels, self.highest, self.lower = list[Level](), list[Shares](), list[Shares]()
+        self.levels, self.highest, self.lower = list[Level](), list[Discounted](), list[Discounted]()
         ids = self._checked(ids)
-        history = np.zeros(len(ids) + 1, np.int64)  # the number of the k-gram that begins at each place
+        history = np.zeros(len(ids) + 1, np.int64)  # the number of the k-gram at each position
         context, contexts = np.zeros(0, np.int64), 1
         for k in range(order):
             shorter = history
@@ -75,15 +75,15 @@ class NGram:
             if k:
                 last = np.zeros(len(keys), np.int64)  # of each k-gram, the number of its last k - 1 tokens
                 last[history] = shorter[1:]
-                self.lower.append(Shares.of(np.bincount(last, minlength=len(self.levels[-1])), context, contexts))
+                self.lower.append(Discounted.of(np.bincount(last, minlength=len(self.levels[-1])), context, contexts))
                 contexts = len(self.levels[-1])
             context = keys // vocabulary
             self.levels.append(Level(np.append(keys, NEVER)))
-            self.highest.append(Shares.of(counts, context, contexts))
+            self.highest.append(Discounted.of(counts, context, contexts))
 
     def nats(self, ids: np.ndarray) -> np.ndarray:
-        """(order, T): -log of the chance of each token after the n - 1 before it, for each order n. Where only k are
-        before it, the orders above k + 1 give what order k + 1 gives."""
+        """(order, T): -log of the probability of each token given the n - 1 before it, for each order n. Where only k
+        are before it, the orders above k + 1 have the value of order k + 1."""
         ids = self._checked(ids)
         nats = np.zeros((self.order, len(ids)))
         history, below = np.zeros(len(ids) + 1, np.int64), np.full(len(ids) + 1, 1 / self.vocabulary)
@@ -97,7 +97,7 @@ class NGram:
         return nats
 
     def sample(self, length: int, rng: np.random.Generator, prompt: Sequence[int] = (), rows: int = 1) -> np.ndarray:
-        """(rows, length) tokens drawn from the highest order; each row goes on from the prompt."""
+        """(rows, length) tokens sampled from the highest order; each row continues the prompt."""
         given = self._checked(np.array(prompt, np.int64)[-self.order :])
         drawn = np.zeros((rows, length), np.int64)
         # histories[k]: of each row, the number of its last k tokens
@@ -110,22 +110,22 @@ class NGram:
         return drawn
 
     def _draw(self, histories: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-        """A token a row: with the chance that an order keeps one of its own, else one that the order below draws."""
+        """A token for each row: with the probability that an order keeps, one of its own, else one of a lower order."""
         tokens = rng.integers(self.vocabulary, size=len(histories[0]))
-        asked = np.arange(len(tokens))  # the rows that the orders above have left
+        rows = np.arange(len(tokens))  # those without a token from an order above
         for k in reversed(range(len(histories))):
-            level, shares = self.levels[k], (self.highest if k + 1 == len(histories) else self.lower)[k]
-            first = histories[k][asked] * self.vocabulary  # the keys of a context stand side by side
+            level, of_order = self.levels[k], (self.highest if k + 1 == len(histories) else self.lower)[k]
+            first = histories[k][rows] * self.vocabulary  # the keys of a context are contiguous
             begin, end = np.searchsorted(level.keys, first), np.searchsorted(level.keys, first + self.vocabulary)
-            place = shares.before[begin] + rng.random(len(asked))
-            kept = place < shares.before[end]
-            found = np.searchsorted(shares.before, place[kept], side="right") - 1
-            tokens[asked[kept]] = level.keys[found] - first[kept]
-            asked = asked[~kept]
+            uniform = of_order.before[begin] + rng.random(len(rows))
+            kept = uniform < of_order.before[end]
+            found = np.searchsorted(of_order.before, uniform[kept], side="right") - 1
+            tokens[rows[kept]] = level.keys[found] - first[kept]
+            rows = rows[~kept]
         return tokens
 
     def _read(self, token: np.ndarray, histories: list[np.ndarray]) -> list[np.ndarray]:
-        """The histories with one token more (rows,)."""
+        """The histories with one more token (rows,)."""
         longer = zip(self.levels[:-1], histories[:-1], strict=True)
         return [histories[0], *(level.find(history * self.vocabulary + token) for level, history in longer)]
 
@@ -136,10 +136,10 @@ class NGram:
 
 
 def discounts(counts: np.ndarray) -> tuple[float, float, float]:
-    """What a count of 1, of 2, and of 3 or more gives up, from how many counts are 1, 2, 3 and 4."""
+    """The discounts of counts of 1, of 2, and of 3 or more, from the numbers of counts of 1, 2, 3 and 4."""
     n1, n2, n3, n4 = np.bincount(np.minimum(counts, 5), minlength=5)[1:5].tolist()
     if not n1 * n2 * n3 * n4:
         return FALLBACK
     y = n1 / (n1 + 2 * n2)
     found = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
-    return found if min(found) > 0 else FALLBACK  # one of 0 could leave nothing for the tokens that were not seen
+    return found if min(found) > 0 else FALLBACK  # a discount of 0 could leave no probability to unknown tokens

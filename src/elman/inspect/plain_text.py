@@ -1,18 +1,18 @@
-"""Text of no language: quotations and brackets, each paragraph for itself, so that a stray quote does not turn all that
-follows inside out; and lines that only say who speaks, or what follows."""
+"""Spans of plain text: quotations and brackets, by paragraph, so that an unmatched quote affects no other; and lines
+that are labels, such as the name of a speaker."""
 
 import re
 
 from elman.inspect.spans import Brackets, Spans
 
-QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»", "「": "」", "『": "』"}  # what opens, and what may close it
-# but the brackets of enumerations, 1) and 12), and of smileys
+QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»", "「": "」", "『": "』"}  # opening quote: closing quotes
+# without the brackets of enumerations, 1) and 12), and of smileys
 MARK = re.compile(r"\n[ \t]*\n|[\"“”„«»「」『』(\[\]]|(?<!^\w)(?<!^\w\w)(?<![:;])\)", re.MULTILINE)
 LABEL = re.compile(r"^[^\n:]{1,60}:(?=\n)", re.MULTILINE)
 
 
 def read(text: str) -> Spans:
-    """The stretches of a text."""
+    """The spans of a text."""
     found = Spans(len(text))
     read_into(found, text)
     for match in LABEL.finditer(text):
@@ -23,9 +23,9 @@ def read(text: str) -> Spans:
 
 
 def read_into(found: Spans, text: str) -> None:
-    """Finds quotations and brackets."""
+    """Adds quotations and brackets."""
     brackets = Brackets(found, {"(": "brackets", "[": "brackets"})
-    paragraph, quotation = 0, None  # where they begin
+    paragraph, quotation = 0, None  # their starts
     for match in MARK.finditer(text):
         mark, at = match[0], match.start()
         if mark in ("(", ")", "[", "]"):
@@ -37,7 +37,7 @@ def read_into(found: Spans, text: str) -> None:
         elif quotation is None:
             if _opens(text, at):
                 quotation = at
-            else:  # it was opened before the text began
+            else:  # opened before the start of the text
                 found.doubt(paragraph, at + 1, "quotation")
         elif mark in QUOTES[text[quotation]]:
             found.add("quotation", quotation, at)
@@ -52,6 +52,6 @@ def _lost(found: Spans, quotation: int | None, end: int) -> None:
 
 
 def _opens(text: str, at: int) -> bool:
-    """A straight quote that follows a word and is followed by a space does not."""
+    """Whether a quote opens a quotation: not a straight one after a word and before a space."""
     after_word = at > 0 and not text[at - 1].isspace() and text[at - 1] not in "([{—"
     return text[at] in QUOTES and not (text[at] == '"' and after_word and text[at + 1 : at + 2].strip() == "")

@@ -1,5 +1,6 @@
-"""The rows of a table that a model has answered: what all panels of its report look at."""
+"""The rows of a table and what a model predicts for them, for all panels of its report."""
 
+from collections import Counter
 from functools import cached_property
 from typing import Any
 
@@ -8,117 +9,97 @@ import torch
 
 from elman.cells.tap import record
 from elman.data.rows import Rows
+from elman.data.source import Batch, to
+from elman.data.table import Table
 from elman.errors import UserError
 from elman.inspect import painting
-from elman.inspect.expectation import visible
-from elman.inspect.gates import places, saturation
-from elman.inspect.look import Look
+from elman.inspect.gates import addresses, saturation
+from elman.inspect.held_out import held_out
 from elman.inspect.panel import Panel
-from elman.printable import printable
+from elman.inspect.report_options import ReportOptions
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.lengths import padding_mask
-from elman.tasks.tables import TableTask
-from elman.tasks.task import Answer, Batch, to
-from elman.tokenizers.registry import Tokenizer
-from elman.tokenizers.tokenizer import lowered
-from elman.tokenizers.vocabulary_tokenizer import VocabularyTokenizer
-from elman.training.trained_model import Model
+from elman.tasks.answer import Answer
+from elman.training.trained_model import TrainedModel
 
-ROWS = 2000  # that are read when nothing else is asked for
-STEPS = 20_000  # at which gates are looked at
-GATHERED = 64  # rows at a time
+ROWS = 2000  # that are read by default
+STEPS = 20_000  # over which gates are measured
+BATCH = 64  # rows
 
 
 class Predictions:
-    """Rows that a model was not trained on, or those of another table, and what it says of them. Rows are counted from
-    0, in an order of their own: `source.table` has them as they were before they were numbers, `whole` the others
-    too."""
+    """Held-out rows, or those of another table, and the model's answers.
 
-    def __init__(self, model: Model, look: Look):
-        task = model.task
-        assert isinstance(task, TableTask)
-        self.model, self.task, self.look, self.config = model, task, look, model.config["data"]
-        source = task.source(model.config, "valid", look.text, None, log=look.log)
-        if source is None:
-            look.log("the run has no held-out part: it is looked into on what it was trained on")
-            source = task.source(model.config, "train", None, None)
+    - table: the chosen rows, in random order; all indices are into it
+    - whole: all rows
+    - source: the chosen rows as batches
+    """
+
+    def __init__(self, model: TrainedModel, options: ReportOptions):
+        self.model, self.options, self.spec = model, options, model.spec
+        self.task: Any = model.task
+        self.network: Any = model.model
+        source = held_out(model, options)
         if not isinstance(source, Rows):
-            raise UserError(f"{look.text or model.path} has no rows to look at")
-        chosen = np.random.default_rng(look.seed).permutation(len(source.table))[: look.length or ROWS]
-        look.log(f"{len(chosen):,} rows are read, of {len(source.table):,}")
+            raise UserError(f"{options.text or model.path} has no rows")
+        order = np.random.default_rng(options.seed).permutation(len(source.table))
+        chosen = order[: options.length or ROWS]
+        options.log(f"{len(chosen):,} of {len(source.table):,} rows are read")
         self.whole, self.source = source.table, source.select(chosen)
-        texts = [value for values in self.source.table.columns.values() for value in values if isinstance(value, str)]
-        if not look.quiet:
-            painting.log_uncovered("".join(texts), look.log)
+        texts = [value for values in self.table.columns.values() for value in values if isinstance(value, str)]
+        if not options.no_text:
+            painting.log_uncovered("".join(texts), options.log)
 
     def __len__(self) -> int:
-        return len(self.source.table)
+        return len(self.table)
+
+    @property
+    def table(self) -> Table:
+        """The chosen rows."""
+        return self.source.table
 
     def column(self, role: str) -> list[Any]:
-        """What stands in the table, a value a row."""
-        return self.source.table.columns[role]
+        """The values of the table, one per row."""
+        return self.table.columns[role]
 
     @cached_property
     def answers(self) -> list[Answer]:
-        """What the model says of each row."""
-        found = dict(self.task.answered(self.source, self.config))
+        """The model's answer to each row."""
+        found = {answer.row: answer for answer in self.task.answers(self.network, self.source)}
         return [found[row] for row in range(len(self))]
 
     @cached_property
-    def judged(self) -> dict[str, Any]:
-        """What the task counts of its answers: accuracy, F1."""
-        return self.task.figures(self.source.table, dict(enumerate(self.answers)), self.config)
+    def metrics(self) -> dict[str, Any]:
+        """The task's metrics of the answers: accuracy, F1."""
+        return self.task.metrics(self.table, dict(enumerate(self.answers)), self.spec)
 
     def batch(self, *rows: int) -> Batch:
-        """Some rows as numbers, where the model is."""
+        """Some rows as a batch, on the model's device."""
         return to(self.source.take(np.array(rows)), self.model.device)
 
     @torch.no_grad()
     def loss(self, rows: list[int]) -> tuple[float, int]:
-        """The nats of some rows, all together, and how many tokens they are spread over."""
-        nats, tokens = 0.0, 0
-        self.task.eval()
-        for begin in range(0, len(rows), GATHERED):
-            _, _, sums = self.task.loss(self.batch(*rows[begin : begin + GATHERED]))
-            nats, tokens = nats + float(sums["nats"]), tokens + int(sums["tokens"])
-        return nats, tokens
+        """The sum of the loss over some rows, and its count."""
+        sums = Counter[str]()
+        self.network.eval()
+        for begin in range(0, len(rows), BATCH):
+            loss = self.network.loss(self.batch(*rows[begin : begin + BATCH]))
+            sums.update({"loss": float(loss.sums["loss"]), "count": int(loss.count)})
+        return sums["loss"], int(sums["count"])
 
     @torch.no_grad()
-    def gates(self, layer: Recurrent) -> Panel | None:
-        """How often the gates of a layer that reads the rows are shut and open; what is padding does not count."""
-        named, pieces, steps = places(layer), list[dict[str, np.ndarray]](), 0
-        self.task.eval()
+    def gates(self, layer: Recurrent, lengths: str = "input_lengths") -> Panel | None:
+        """Saturation of the gates of a layer that reads the rows, without padding. `lengths`: the field of a batch."""
+        named, pieces, steps = addresses(layer), list[dict[str, np.ndarray]](), 0
+        self.network.eval()
         for index in range(len(self.source) if named else 0):
             batch = to(self.source.batch(0, index), self.model.device)
-            with record() as seen:
-                self.task.loss(batch)
-            lengths = batch[f"{self.task.by}_lengths"]
-            values = {place: seen[place] for place in named}
-            counted = ~padding_mask(lengths, next(iter(values.values())).shape[1])
-            pieces.append({place: value[counted].float().cpu().numpy() for place, value in values.items()})
-            steps += int(lengths.sum())
+            with record() as values:
+                self.network.loss(batch)
+            steps_of_batch = next(values[address].shape[1] for address in named)
+            valid = ~padding_mask(batch[lengths], steps_of_batch)
+            pieces.append({address: values[address][valid].float().cpu().numpy() for address in named})
+            steps += int(batch[lengths].sum())
             if steps > STEPS:
                 break
-        return saturation(named, {place: np.concatenate([piece[place] for piece in pieces]) for place in named})
-
-
-def pieces(tokens: Tokenizer, text: str, ids: np.ndarray) -> list[str]:
-    """The tokens (T,) of a text as they stand in it, also those for which the model has no token of their own."""
-    if isinstance(tokens, VocabularyTokenizer):
-        alone = tokens.alone(text)
-        found = list(tokens.pieces(lowered(alone) if tokens.lower else alone))[: len(ids)]
-    else:
-        decode = tokens.decoder()
-        found = [decode(int(token)) for token in ids]
-    return [piece.removeprefix(tokens.lead) if not place else piece for place, piece in enumerate(found)]
-
-
-def seen(piece: str, most: int) -> str:
-    """A token as one sees it, without the blanks around it, in at most so many characters."""
-    return shortened(visible(piece.strip() or piece), most)
-
-
-def shortened(text: str, most: int = 160) -> str:
-    """A text in a line of at most so many characters."""
-    line = " ".join(printable(text).split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+        return saturation(named, {address: np.concatenate([piece[address] for piece in pieces]) for address in named})

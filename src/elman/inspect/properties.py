@@ -1,13 +1,13 @@
-"""What is true of each character of a text: inside a string, a comment, how deep in brackets.
+"""Properties of each character of a text: whether it is inside a string or a comment, the depth of brackets.
 
-The value of a character describes the state after reading it. So an opening quote is inside its string and the closing
-one is not; after "(" the depth is 1, after ")" 0. Of a pair of several characters (three quotes, /* and */) the first
-one opens and the last one closes. Words that are one thing (a name, a number) are so in all their characters.
+The value of a character is that after reading it: an opening quote is inside its string and the closing one is not;
+after "(" the depth is 1, after ")" 0. Of delimiters of several characters (three quotes, /* and */) the first opens and
+the last closes. A word that is one token (a name, a number) is so in all its characters.
 
-Where the truth cannot be told a property is not `known`: a text that was cut out of a file may begin inside a string.
+A property is `known` where it can be determined: a text that was cut out of a file may begin inside a string.
 
-A property of any text is a function in `line_text.py`. One of a language is a kind of stretch that its reader finds;
-it is added to `INSIDE` and to `LANGUAGES`.
+A property of any text is a function in `line_text.py`. One of a language is a kind of span that its reader finds, added
+to `INSIDE` and to `LANGUAGES`.
 """
 
 import re
@@ -68,7 +68,7 @@ LANGUAGES: dict[str, tuple[Reader, list[str]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Property:
-    """What is true of each character: `values` (T,) are bool, or float32 for a number; `known` (T,) says where."""
+    """A property of each character: `values` (T,) are bool, or float32 for a number; `known` (T,) is bool."""
 
     name: str
     meaning: str
@@ -77,25 +77,25 @@ class Property:
 
     @property
     def binary(self) -> bool:
-        """Whether it holds or does not."""
+        """Whether its values are bool."""
         return self.values.dtype == bool
 
 
 def properties(text: str, language: str, own: Sequence[Callable[[str], Any]] = (), least: int = 20) -> list[Property]:
-    """What is true of each character of a text in a language.
+    """The properties of each character of a text in a language.
 
-    `own` are functions of the text that give a value for each character: bools, or numbers, NaN where it is not known.
-    Such a property has the function's name, also in place of one that there is, and its docstring's first line as
-    meaning. A property is left out if all but fewer than `least` characters have the same value.
+    `own` are functions of the text that return a value for each character: bools, or numbers, NaN where it is unknown.
+    Such a property has the name of the function, replacing one of that name, and the first line of its docstring as
+    meaning. A property is left out if fewer than `least` characters differ from its most frequent value.
     """
     if language not in LANGUAGES:
         raise unknown("language", language, LANGUAGES)
     plain = text.replace("\r\n", "\n")
     kept = np.ones(len(text), bool)
     kept[[match.start() for match in re.finditer("\r\n", text)]] = False
-    place = kept.cumsum() - kept  # of each character in `plain`; a \r has that of its newline
+    index = kept.cumsum() - kept  # of each character in `plain`; a \r has that of its newline
     made = {
-        name: Property(name, meaning, values[place], known[place])
+        name: Property(name, meaning, values[index], known[index])
         for name, meaning, (values, known) in [*_everywhere(plain), *_of_language(plain, language)]
     }
     made |= {each.name: each for each in (_own(function, text) for function in own)}
@@ -118,33 +118,35 @@ def _of_language(text: str, language: str) -> list[tuple[str, str, Truth]]:
 
 
 def _rare(each: Property) -> int:
-    """How many characters have another value than most."""
+    """The number of characters that differ from the most frequent value."""
     counts = np.unique(each.values[each.known], return_counts=True)[1]
     return int(counts.sum() - counts.max(initial=0))
 
 
-def named(function: Callable[[str], Any]) -> str:
-    """The name of a property of the user's own."""
+def function_name(function: Callable[[str], Any]) -> str:
+    """The name of a property of the user's own, from its function."""
     return getattr(function, "__name__", type(function).__name__)
 
 
 def _own(function: Callable[[str], Any], text: str) -> Property:
-    name = named(function)
+    name = function_name(function)
     try:
         given = function(text)
     except Exception as error:
-        said = " ".join(str(error).split())
-        raise UserError(f"the property {name} failed: {type(error).__name__}{said and f': {said}'}") from error
-    right = "a property gives one bool or number for each character"
+        message = " ".join(str(error).split())
+        raise UserError(f"the property {name} failed: {type(error).__name__}{message and f': {message}'}") from error
+    right = "a property returns one bool or number for each character"
     try:
         values = np.asarray(given)
-    except (TypeError, ValueError, RuntimeError):  # lists in lists, or a tensor that is somewhere else
+    except (TypeError, ValueError, RuntimeError):  # nested lists, or a tensor on another device
         values = np.array(None)
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         array = values.ndim and f"an array {values.shape} of {values.dtype}"
-        raise UserError(f"the property {name} gave {array or f'a {type(given).__name__}'}: {right}, here {len(text)}")
+        raise UserError(
+            f"the property {name} returned {array or f'a {type(given).__name__}'}: {right}, here {len(text)}"
+        )
     if len(values) != len(text):
-        raise UserError(f"the property {name} gave {len(values)} values for {len(text)} characters: {right}")
+        raise UserError(f"the property {name} returned {len(values)} values for {len(text)} characters: {right}")
     meaning = (function.__doc__ or "").strip().split("\n")[0].strip() or name
     if values.dtype == bool:
         return Property(name, meaning, values, np.ones(len(text), bool))

@@ -1,4 +1,4 @@
-"""A recording: what one stream of tokens does inside a language model, step by step."""
+"""A recording: what a language model computes along one stream of tokens."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -9,65 +9,71 @@ import numpy as np
 import torch
 
 from elman.cells.tap import record
-from elman.tasks.lm import LM
+from elman.errors import UserError
 
-LIKELIEST = 5  # tokens of each prediction that are kept
-CHUNK = 1000  # steps at a time
-IN_MEMORY = 1_000_000_000  # bytes; what is larger lies on the disk
+TOP = 5  # predictions kept per step
+CHUNK = 1000  # steps computed together
+IN_MEMORY = 1_000_000_000  # bytes; above it the values are on disk
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Recording:
-    """What was seen after each of T tokens was read.
+    """What was computed after each of T tokens.
 
     - ids: (T,) the tokens
-    - values: by place (`1.c`), (T, H) float16
-    - nats: (T,) how surprising each token was, given all before it; the first is NaN
-    - likely, chances: (T, 5) the tokens that were expected next, the likeliest first, and their probabilities
+    - values: (T, H) float16 by address (`1.c`)
+    - nats: (T,) the loss of each token given all before it; NaN for the first
+    - top, probabilities: (T, 5) the most probable next tokens, most probable first
     """
 
     ids: np.ndarray
     values: Mapping[str, np.ndarray]
     nats: np.ndarray
-    likely: np.ndarray
-    chances: np.ndarray
+    top: np.ndarray
+    probabilities: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
 @torch.no_grad()
-def listen(model: LM, ids: np.ndarray, keep: Callable[[str], bool] = lambda place: True) -> Recording:
-    """Reads the tokens (T,) as one stream, from the initial state, and keeps the named values whose place is wanted."""
-    model.eval()
-    device, steps = model.head.weight.device, len(ids)
-    tokens = torch.from_numpy(np.asarray(ids).astype(np.int64)).to(device)
-    few = min(LIKELIEST, model.head.out_features)
+def read(network: Any, ids: np.ndarray, keep: Callable[[str], bool] = lambda address: True) -> Recording:
+    """Reads tokens (T,) as one stream from the initial state and records the values at the addresses to `keep`.
+
+    network: gives `logits(tokens (1, T), state)` and the new state.
+    """
+    network.eval()
+    steps = len(ids)
+    tokens = torch.from_numpy(np.asarray(ids).astype(np.int64)).to(network.device)
     values: dict[str, np.ndarray] = {}
-    nats = torch.full((steps,), torch.nan)
-    likely, chances = torch.zeros(steps, few, dtype=torch.int64), torch.zeros(steps, few)
+    nats, top, probabilities = torch.full((steps,), torch.nan), list[torch.Tensor](), list[torch.Tensor]()
     state: Any = None
     for begin in range(0, steps, CHUNK):
         end = min(begin + CHUNK, steps)
-        with record() as seen:
-            logits, state = model.logits(tokens[None, begin:end], state)
+        with record() as recorded:
+            logits, state = network.logits(tokens[None, begin:end], state)
         log = logits[0].float().log_softmax(-1)
-        after = min(end + 1, steps)  # what the last step expects is compared with the next chunk's first token
+        after = min(end + 1, steps)  # the last prediction of a chunk is scored on the first token of the next
         nats[begin + 1 : after] = -log[: after - begin - 1].gather(1, tokens[begin + 1 : after, None])[:, 0].cpu()
-        best = log.topk(few, -1)
-        likely[begin:end], chances[begin:end] = best.indices.cpu(), best.values.exp().cpu()
-        wanted = {place: seen[place][0] for place in seen if keep(place)}
+        best = log.topk(min(TOP, log.shape[-1]), -1)
+        top.append(best.indices.cpu())
+        probabilities.append(best.values.exp().cpu())
+        wanted = {address: recorded[address][0] for address in recorded if keep(address)}
         if not values:
             size = sum(2 * value.shape[-1] for value in wanted.values()) * steps
-            values = {place: _room((steps, value.shape[-1]), size) for place, value in wanted.items()}
-        for place, value in wanted.items():
-            torch.from_numpy(values[place])[begin:end] = value.cpu()
-    return Recording(np.asarray(ids), values, nats.numpy(), likely.numpy(), chances.numpy())
+            values = {address: _empty((steps, value.shape[-1]), size) for address, value in wanted.items()}
+        for address, value in wanted.items():
+            torch.from_numpy(values[address])[begin:end] = value.cpu()
+    if not nats[1:].isfinite().all():
+        raise UserError("the loss of the model on this text is not finite: there is nothing to inspect")
+    return Recording(
+        np.asarray(ids), values, nats.numpy(), torch.cat(top).numpy(), torch.cat(probabilities).numpy()
+    )  # fmt: skip
 
 
-def _room(shape: tuple[int, ...], size: int) -> np.ndarray:
-    """An array of float16, in a file without a name when all of them together are large."""
+def _empty(shape: tuple[int, ...], size: int) -> np.ndarray:
+    """An array of float16, memory-mapped from an unnamed file where all arrays together (`size` bytes) are large."""
     if size <= IN_MEMORY:
         return np.empty(shape, np.float16)
-    with tempfile.TemporaryFile() as file:  # the mapping keeps it; gone with the array
+    with tempfile.TemporaryFile() as file:  # kept by the mapping until the array is freed
         return np.memmap(file, np.float16, "w+", shape=shape)

@@ -1,31 +1,27 @@
-"""The translations of a report beside all references of their source."""
-
-from functools import cached_property
+"""The translations of a report and all references of their sources."""
 
 from elman.inspect.predictions import Predictions
-from elman.metrics.translation import Scores, references
-from elman.tokenizers.registry import from_config
+from elman.metrics.translation import TranslationScores, group_references
 
 
-class Scored(Scores):
-    """Each source once: what was said of it, and its references, those in rows that are not read too."""
+class ScoredTranslations(TranslationScores):
+    """Each source once: its translation, and its references, those in rows that are not read included.
+
+    - unit: the name of a token of the sources
+    """
 
     def __init__(self, here: Predictions):
-        self.here = here
+        self._here, self.unit = here, here.spec.source.unit
         self._row = {source: row for row, source in enumerate(here.column("source"))}
-        said = {source: here.answers[row]["translation"] for source, row in self._row.items()}
-        super().__init__(said, references(here.whole.columns["source"], here.whole.columns["target"]))
-        self.sources = list(said)
+        translations = {source: here.answers[row]["translation"] for source, row in self._row.items()}
+        references = group_references(here.whole.columns["source"], here.whole.columns["target"])
+        super().__init__(translations, references)
+        self.sources = list(translations)
 
-    @cached_property
-    def unit(self) -> str:
-        """What a token of the source is."""
-        return from_config(self.here.config["tokens"]["source"]).unit
-
-    def size(self, source: str) -> int:
-        """Tokenizer of a source."""
-        return len(self.here.source.values("source")[self._row[source]])
+    def length(self, source: str) -> int:
+        """The number of tokens of a source."""
+        return len(self._here.source.values("source")[self._row[source]])
 
     def corpus(self, sources: list[str]) -> tuple[float, float, float]:
-        """BLEU, chrF, and the share that is exactly one of its references."""
+        """BLEU, chrF, and the fraction that equals one of its references."""
         return self.bleu(sources), self.chrf(sources), self.exact(sources)

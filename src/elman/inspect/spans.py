@@ -1,5 +1,4 @@
-"""A text as stretches: from where to where it is a string, a comment, a condition; and from where to where it cannot be
-told."""
+"""A text as spans by kind: strings, comments, conditions; and the spans in which a kind is unknown."""
 
 import re
 from collections import Counter, defaultdict
@@ -11,7 +10,7 @@ OPENED_BY = {")": "(", "]": "[", "}": "{"}
 
 
 class Spans:
-    """What a reader of a language found, by kind. Spans of a kind may lie in each other, as brackets do."""
+    """The spans that a reader of a language finds, by kind. Spans of a kind may be nested, as brackets are."""
 
     def __init__(self, length: int):
         self.length = length
@@ -24,12 +23,12 @@ class Spans:
             self._found[kind].append((start, end))
 
     def doubt(self, start: int, end: int, *kinds: str) -> None:
-        """From `start` to before `end` it cannot be told whether the text is of these kinds, or of any."""
+        """From `start` to before `end` it is unknown whether the text is of these kinds; without kinds, of any."""
         for kind in kinds or ("",):
             self.add(f"?{kind}", start, end)
 
     def depth(self, kind: str) -> np.ndarray:
-        """(T,) in how many stretches of the kind each character lies."""
+        """(T,) the number of spans of the kind that each character is in."""
         change = np.zeros(self.length + 1, np.int32)
         if self._found[kind]:
             starts, ends = np.array(self._found[kind]).T
@@ -38,15 +37,15 @@ class Spans:
         return change[:-1].cumsum()
 
     def known(self, kind: str) -> np.ndarray:
-        """(T,) where the depth of the kind can be told."""
+        """(T,) bool: where the depth of the kind is known."""
         return (self.depth("?") == 0) & (self.depth(f"?{kind}") == 0)
 
 
 class Brackets:
-    """Brackets as they are read. A pair is a stretch; what finds no partner is in doubt."""
+    """Brackets, one after another. A pair is a span; up to an unmatched bracket the kind is unknown."""
 
     def __init__(self, found: Spans, kinds: dict[str, str], start: int = 0):
-        self._found, self._kinds, self._start = found, kinds, start  # an opening bracket and what is inside it
+        self._found, self._kinds, self._start = found, kinds, start  # kinds by opening bracket
         self._open = list[tuple[str, int]]()
         self._counts = Counter[str]()
 
@@ -58,12 +57,12 @@ class Brackets:
         elif (opener := OPENED_BY[char]) in self._kinds:
             if self._counts[opener]:
                 self._close(opener, at)
-            else:  # it was opened before the text began
+            else:  # opened before the start of the text
                 self._found.doubt(self._start, at + 1, self._kinds[opener])
                 self._start = at + 1
 
     def reset(self, at: int, closes: bool = False) -> None:
-        """Here no bracket is open: those that were have never been closed, or the outermost now."""
+        """At this position no bracket is open: open ones are unmatched; with `closes` the outermost is closed here."""
         for number, (char, start) in enumerate(self._open):
             if closes and number == 0:
                 self._found.add(self._kinds[char], start, at)
@@ -74,7 +73,7 @@ class Brackets:
         self._start = at
 
     def end(self) -> None:
-        """The text ends, maybe inside brackets."""
+        """The text ends, perhaps inside brackets."""
         for char, start in self._open:
             self._found.add(self._kinds[char], start, self._found.length)
 
@@ -88,12 +87,12 @@ class Brackets:
 
 
 def without_blank_lines(text: str) -> str:
-    """Many blank lines as one of the same length: some lexers look through all of them from each."""
+    """Successive blank lines as one of the same length: some lexers take quadratic time over them."""
     return BLANK.sub(lambda match: f"\n{' ' * (len(match[0]) - 2)}\n", text)
 
 
 def last_word(text: str) -> int:
-    """Where the word begins at which the text ends, and which may have been cut."""
+    """The start of the last word of the text, which may be cut off."""
     start = len(text)
     while start and (text[start - 1].isalnum() or text[start - 1] == "_"):
         start -= 1

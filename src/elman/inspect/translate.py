@@ -1,4 +1,5 @@
-"""The report of a translator: how good it is, for sources of every length too, where it looks, and what is hardest."""
+"""The report of a translator: its scores, also by the length of the source, its attention, and the worst
+translations."""
 
 from collections.abc import Iterator
 
@@ -6,95 +7,96 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from elman.inspect.alignment import alignment_panel
+from elman.inspect.blocks import Chart, Sentence, Table
 from elman.inspect.chart import COLOURS, axes, styled
 from elman.inspect.curves import training
-from elman.inspect.look import Look
-from elman.inspect.panel import Panel, table
-from elman.inspect.predictions import Predictions, shortened
-from elman.inspect.scored import Scored
-from elman.tasks.translate import Translate
-from elman.training.trained_model import Model
+from elman.inspect.display import shortened
+from elman.inspect.panel import Panel
+from elman.inspect.predictions import Predictions
+from elman.inspect.report_options import ReportOptions
+from elman.inspect.scored import ScoredTranslations
+from elman.training.trained_model import TrainedModel
 
 TAKES = ("text", "length")
 BUCKETS, HARDEST = 5, 12
 
 
-def panels(model: Model, look: Look) -> Iterator[Panel]:
-    """Every panel of the report, one after another."""
-    here = Predictions(model, look)
-    assert isinstance(here.task, Translate)
-    scored = Scored(here)
-    yield lengths_panel(scored)
-    if not look.quiet:
-        yield alignment_panel(here, here.task)
+def panels(model: TrainedModel, options: ReportOptions) -> Iterator[Panel]:
+    """Every panel of the report."""
+    here = Predictions(model, options)
+    scored = ScoredTranslations(here)
+    yield scores_panel(scored)
+    if not options.no_text:
+        yield alignment_panel(here)
         yield hardest_panel(scored)
-    yield from training(model.run, look.log)
+    yield from training(model.run, options.log)
 
 
-def buckets(sizes: np.ndarray) -> list[np.ndarray]:
-    """Numbers of sources by their length (N,): up to five groups of about as many, those of one length together."""
-    edges = np.unique(np.quantile(sizes, np.linspace(0, 1, BUCKETS + 1)[1:-1], method="lower"))
-    group = np.searchsorted(edges, sizes)
+def buckets(lengths: np.ndarray) -> list[np.ndarray]:
+    """Indices of sources by their length (N,): up to five groups of about equal size, each length in one group."""
+    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, BUCKETS + 1)[1:-1], method="lower"))
+    group = np.searchsorted(edges, lengths)
     return [np.flatnonzero(group == each) for each in np.unique(group)]
 
 
-def lengths_panel(scored: Scored) -> Panel:
-    """BLEU, chrF and what is exact, of all and by the length of the source."""
+def scores_panel(scored: ScoredTranslations) -> Panel:
+    """BLEU, chrF and exact matches, of all sources and by their length."""
     bleu, chrf, exact = scored.corpus(scored.sources)
     signatures = scored.signatures()
-    sizes = np.array([scored.size(source) for source in scored.sources])
+    lengths = np.array([scored.length(source) for source in scored.sources])
     found = []
-    for group in buckets(sizes):
+    for group in buckets(lengths):
         some = [scored.sources[k] for k in group]
-        least, most = sizes[group].min(), sizes[group].max()
+        least, most = lengths[group].min(), lengths[group].max()
         found.append([f"{least}" if least == most else f"{least} to {most}", len(some), *scored.corpus(some)])
-    unit = scored.unit
-    first, last = found[0], found[-1]
-    says = (
-        f"BLEU {bleu:.1f} and chrF {chrf:.1f} over {len(sizes):,} sources, written greedily; {exact:.1%} are one of "
-        "their references to the letter."
+    unit, first, last = scored.unit, found[0], found[-1]
+    summary = (
+        f"BLEU is {bleu:.1f} and chrF {chrf:.1f} over {len(lengths):,} sources, decoded greedily; {exact:.1%} of the "
+        "translations equal a reference."
     )
     if len(found) > 1:
-        says += f" Of sources of {first[0]} {unit}s chrF is {first[3]:.1f}, of those of {last[0]} {last[3]:.1f}."
+        summary += (
+            f" chrF is {first[3]:.1f} for sources of {first[0]} {unit}s and {last[3]:.1f} for those of {last[0]}."
+        )
     head = [f"{unit}s of the source", "sources", "BLEU", "chrF", "exact"]
-    cited = "".join(f"<p><small>{each}</small></p>" for each in signatures)
     return Panel(
-        "lengths", "How good it is, by length", says,
-        {"bleu": bleu, "chrf": chrf, "exact": exact, "sources": len(sizes), "signatures": signatures,
+        "scores", "Scores by length", summary,
+        {"bleu": bleu, "chrf": chrf, "exact": exact, "sources": len(lengths), "signatures": signatures,
          "lengths": [dict(zip(("length", "sources", "bleu", "chrf", "exact"), each, strict=True))
                      for each in found]},
-        {"lengths": lengths_chart(found, unit)}, table(head, found) + cited,
+        [Chart("scores", lengths_chart(found, unit)), Table(head, found),
+         *(Sentence(each, small=True) for each in signatures)],
     )  # fmt: skip
 
 
 @styled
 def lengths_chart(found: list[list], unit: str) -> Figure:
-    """Scores of each group."""
+    """The scores of each group."""
     figure, axis = axes(5.0, 2.9)
-    places = np.arange(len(found))
+    positions = np.arange(len(found))
     for number, (name, column) in enumerate((("BLEU", 2), ("chrF", 3), ("exact, %", 4))):
         values = [each[column] * (100 if column == 4 else 1) for each in found]
-        axis.bar(places + 0.27 * (number - 1), values, 0.25, label=name, color=COLOURS[number])
-    axis.set_xticks(places, [each[0] for each in found])
+        axis.bar(positions + 0.27 * (number - 1), values, 0.25, label=name, color=COLOURS[number])
+    axis.set_xticks(positions, [each[0] for each in found])
     axis.set(xlabel=f"{unit}s of the source", ylim=(0, 100))
     axis.grid(False, axis="x")
     axis.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     return figure
 
 
-def hardest_panel(scored: Scored) -> Panel:
-    """The sentences whose translation is least like any of their references."""
+def hardest_panel(scored: ScoredTranslations) -> Panel:
+    """The translations of lowest chrF."""
     every = sorted((scored.sentence(source), source) for source in scored.sources)
-    each, middle = every[:HARDEST], every[len(every) // 2][0]
-    rows = [[score, *(shortened(text) for text in (source, scored.said[source], scored.references[source][0]))]
-            for score, source in each]  # fmt: skip
-    says = (
-        f"The {len(rows)} of {len(every):,} sources whose translation has the lowest chrF, from 0 to 100: how much of "
-        f"its letters, one to six in a row, it shares with its references. Half of all have {middle:.0f} or more."
+    worst, median = every[:HARDEST], every[len(every) // 2][0]
+    rows = [[score, *(shortened(text) for text in (source, scored.predictions[source], scored.references[source][0]))]
+            for score, source in worst]  # fmt: skip
+    summary = (
+        f"The {len(rows)} of {len(every):,} sources whose translations have the lowest chrF (0 to 100, the F-score of "
+        f"character n-grams of order 1 to 6). The median is {median:.0f}."
     )
-    figures = {"sentences": [
-        {"chrf": score, "source": source, "said": scored.said[source], "references": scored.references[source]}
-        for score, source in each
+    metrics = {"sentences": [
+        {"chrf": score, "source": source, "translation": scored.predictions[source],
+         "references": scored.references[source]} for score, source in worst
     ]}  # fmt: skip
-    return Panel("hardest", "The hardest sentences", says, figures,
-                 body=table(["chrF", "source", "said", "reference"], rows))  # fmt: skip
+    return Panel("hardest", "Worst translations", summary, metrics,
+                 [Table(["chrF", "source", "translation", "reference"], rows)])  # fmt: skip

@@ -1,4 +1,4 @@
-"""How well-formed a written text is, where that can be counted: brackets, quotes, and Python that parses."""
+"""Well-formedness of generated text: brackets, quotes, and Python that parses."""
 
 import ast
 import re
@@ -10,12 +10,12 @@ from itertools import pairwise
 from elman.errors import unknown
 
 BRACKET = r"(?P<open>[(\[{])|(?P<close>[)\]}])"
-# `end` is the quote again; "" or a backslash where the text ends before it; missing where only the line does
+# `end` is the closing quote; "" or a backslash where the text ends before it; missing where the line does
 ENDING = r"(?:\\[\s\S]|(?!(?P=quote))[^\\\n])*(?P<end>(?P=quote)|\\?\Z)?"
 STRING = rf"(?P<quote>[\"']){ENDING}"
 TRIPLE = r"(?P<triple>\"\"\"|''')(?:\\[\s\S]|[\s\S])*?(?:(?P=triple)|\Z)"
-# what is looked for in one pass over the text, so that nothing is found in a comment or a string; in a text, where
-# neither is known, brackets and quotes have a pass each
+# patterns, each matched in one pass over the text, so that nothing is found inside a comment or a string; plain text
+# has neither, and so a pass for brackets and one for quotes
 LANGUAGES = {
     **dict.fromkeys(("text", "markdown"), (BRACKET, rf"(?P<quote>\"){ENDING}")),
     "python": (rf"#[^\n]*|{TRIPLE}|{STRING}|{BRACKET}",),
@@ -23,38 +23,37 @@ LANGUAGES = {
     "latex": (r"%[^\n]*|\\[^a-zA-Z]|(?P<open>\\begin\{[^{}\n]*\}|\{)|(?P<close>\\end\{[^{}\n]*\}|\})",),
 }
 OPENS = {")": "(", "]": "[", "}": "{"}
-# at column 0 these go on with the statement before, as do comments and closing brackets
-GOES_ON = ("else", "elif", "except", "finally")
-BEGIN = re.compile(rf"^(?!(?:{'|'.join(GOES_ON)})\b)[^\s#)\]}}]", re.MULTILINE)
+# at column 0 these continue the statement before, as comments and closing brackets do
+CONTINUES = ("else", "elif", "except", "finally")
+BEGIN = re.compile(rf"^(?!(?:{'|'.join(CONTINUES)})\b)[^\s#)\]}}]", re.MULTILINE)
 DEFINITION = re.compile(r"@|(?:async|def|class)\b")
 
 
 @dataclass(frozen=True)
 class Score:
-    """How many of `count` are right."""
+    """How many of `count` are correct."""
 
     right: int
     count: int
 
     @property
-    def share(self) -> float:
-        """NaN where there are none."""
+    def fraction(self) -> float:
+        """The fraction that is correct, NaN where there are none."""
         return self.right / self.count if self.count else float("nan")
 
 
 def wellformed(samples: Sequence[str], language: str) -> dict[str, Score]:
-    r"""What is right in samples of a language: `text`, `python`, `c`, `latex` or `markdown`.
+    r"""Scores of samples in a language: `text`, `python`, `c`, `latex` or `markdown`.
 
-    It is no fault that a sample is cut off at its end. Pieces of the text that a model was trained on give the figures
-    to compare with.
+    That a sample is cut off at its end is not an error. Pieces of the training text are the baseline.
 
-    - closers: closing brackets that close the bracket opened last; in LaTeX, } and \end{...}
-    - balanced: samples with closing brackets, and all of them right
-    - quotes: quotes closed before the end of their line, unless it is the text that ends; in text only double quotes,
-      in LaTeX none, in python none in threes
-    - parses, in python: blocks that parse, a block being a statement at column 0 with what is under it. The first and
-      the last of a sample may be cut and do not count, nor does what follows a string in threes that is never closed
-    - definitions, in python: the same, of the blocks that define a function or a class
+    - closers: closing brackets that match the last open bracket; in LaTeX, } and \end{...}
+    - balanced: samples with closing brackets in which all of them match
+    - quotes: quotes closed on their line, unless the text ends; double quotes in text, none in LaTeX, no triple quotes
+      in python
+    - parses, in python: blocks that parse; a block is a statement at column 0 with what is indented below it. The first
+      and the last of a sample may be cut and do not count, nor does text after an unclosed triple-quoted string
+    - definitions, in python: the same for blocks that define a function or a class
     """
     if language not in LANGUAGES:
         raise unknown("language", language, LANGUAGES)
@@ -82,7 +81,7 @@ def _found(text: str, language: str) -> Iterator[re.Match[str]]:
 
 
 def _closers(text: str, language: str) -> Iterator[bool]:
-    """Whether each closing bracket closes the one opened last. One that closes an earlier one closes all between."""
+    """Whether each closing bracket matches the last open one. One that matches an earlier one closes all in between."""
     opened = list[str]()
     for match in _found(text, language):
         groups = match.groupdict()
@@ -97,7 +96,7 @@ def _closers(text: str, language: str) -> Iterator[bool]:
 
 
 def _quotes(text: str, language: str) -> Iterator[bool]:
-    """Whether each quote is closed on its line; nothing for one that the end of the text has cut."""
+    """Whether each quote is closed on its line; one that is open at the end of the text does not count."""
     for match in _found(text, language):
         groups = match.groupdict()
         if groups.get("quote") and groups["end"] in (groups["quote"], None):
@@ -105,11 +104,11 @@ def _quotes(text: str, language: str) -> Iterator[bool]:
 
 
 def _blocks(text: str) -> list[str]:
-    """The top-level blocks of Python but the first and the last."""
+    """The top-level blocks of Python, without the first and the last."""
     head, _, line = text.rpartition("\n")
-    if any(word.startswith(line) for word in GOES_ON):  # maybe a word that was cut
+    if any(word.startswith(line) for word in CONTINUES):  # perhaps a keyword that is cut off
         text = head
-    strings = [match.span() for match in _found(text, "python") if match["triple"]]  # may have lines at column 0
+    strings = [match.span() for match in _found(text, "python") if match["triple"]]  # their lines may be at column 0
     starts, decorated = list[int](), False
     for match in BEGIN.finditer(text):
         at = match.start()
@@ -124,8 +123,8 @@ def _blocks(text: str) -> list[str]:
 def _parses(block: str) -> bool:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a backslash that escapes nothing is no error
+            warnings.simplefilter("ignore")  # an invalid escape is no error
             ast.parse(block)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # NUL, and nesting that is too deep for the parser
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # NUL, or nesting too deep for the parser
         return False
     return True

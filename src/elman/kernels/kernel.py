@@ -1,7 +1,7 @@
 """A compiled program, called with tensors."""
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -65,8 +65,17 @@ class Kernel:
 
     def start(self, name: str, *arguments: ctypes.Structure | ctypes.Array[Any]) -> None:
         """Calls a function of the library."""
-        if getattr(self.library, name)(*map(ctypes.byref, arguments)):
-            raise RuntimeError("torch's brgemm failed in a kernel")
+        self.prepared(name, *arguments)()
+
+    def prepared(self, name: str, *arguments: ctypes.Structure | ctypes.Array[Any]) -> Callable[[], None]:
+        """A call of a function of the library that can be repeated, as long as its arguments live."""
+        function, pointers = getattr(self.library, name), [*map(ctypes.byref, arguments)]
+
+        def start() -> None:
+            if function(*pointers):
+                raise RuntimeError("torch's brgemm failed in a kernel")
+
+        return start
 
     def call(
         self, numbers: dict[str, int], tensors: Mapping[str, Tensor | None], matrices: list[Tensor]

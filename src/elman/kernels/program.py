@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from elman.cells.graph import Graph
 from elman.cells.op import Op
 
-# kinds besides those of a Graph:
+# kinds beside those of a Graph:
 #   rsqrt                  1 / sqrt
 #   mean                   the mean over the units, one number a row; its own adjoint
 #   pass                   inputs (value, g): g where value > 0, else 0

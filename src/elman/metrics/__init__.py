@@ -1,1 +1,1 @@
-"""Metrics of answers against targets."""
+"""Metrics of predictions against references: pure functions, which know no model and no file. See `metric`."""

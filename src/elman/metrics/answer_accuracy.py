@@ -1,31 +1,26 @@
-"""Accuracy of answers to questions about images, and what each input gives away alone."""
+"""Accuracy of answers to questions about images, compared with what is known without the image or the question."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from elman.data.table import Table
-from elman.metrics.groups import parted
 
-COLUMNS = {"accuracy": "answer", "question_only": "question_only", "image_only": "image_only"}
+def accuracies(predictions: Mapping[str, Sequence[str]], references: Sequence[str], prior: str) -> dict[str, float]:
+    """The accuracy of each of several predictions, and `prior`, that of the most frequent answer of training."""
+    found = {name: _accuracy(answers, references) for name, answers in predictions.items()}
+    return found | {"prior": _accuracy([prior] * len(references), references)}
 
 
-def answer_accuracy(
-    rows: Table, answers: Mapping[int, Mapping[str, Any]], priors: Mapping[str, str], columns: Sequence[str],
-    kind: str = "",
-) -> dict[str, Any]:  # fmt: skip
-    """accuracy, from both inputs; question_only, image_only; prior, of the most frequent answer of training; and
-    by_COLUMN, the same for each value of a column, and there by the columns before it. The prior of a kind of question
-    is its own."""
-    target, prior = rows.columns["answer"], priors.get(kind, priors[""])
-    correct = {name: [answer[key] == target[row] for row, answer in answers.items()] for name, key in COLUMNS.items()}
-    correct["prior"] = [prior == target[row] for row in answers]
-    found: dict[str, Any] = {name: float(np.mean(values)) for name, values in correct.items()}
-    for number, column in enumerate(columns):
-        if groups := parted(rows, column, answers):
-            found[f"by_{column}"] = {
-                name: answer_accuracy(rows, {row: answers[row] for row in some}, priors, columns[:number], name)
-                for name, some in groups.items()
-            }
-    return found
+def most_frequent(answers: Sequence[str], kinds: Sequence[str] = ()) -> dict[str, str]:
+    """The most frequent answer of each kind of question, and of all under the empty name."""
+    counts = {"": Counter(answers)}
+    for kind, answer in zip(kinds, answers, strict=bool(kinds)):
+        counts.setdefault(kind, Counter())[answer] += 1
+    return {kind: count.most_common(1)[0][0] for kind, count in counts.items()}
+
+
+def _accuracy(predictions: Sequence[str], references: Sequence[str]) -> float:
+    return float(
+        np.mean([predicted == reference for predicted, reference in zip(predictions, references, strict=True)])
+    )

@@ -1,60 +1,43 @@
-"""Captions beside those that people wrote of the same pictures."""
+"""BLEU-1 to BLEU-4 and CIDEr-D of captions against all captions of the same images."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from elman.data.table import Table
-from elman.metrics import pointing
 from elman.metrics.cider import Cider
-from elman.metrics.groups import parted
-from elman.metrics.translation import Scores, references
+from elman.metrics.grouping import grouped
+from elman.metrics.translation import TranslationScores, group_references
 
 
-class Described:
-    """What was said of pictures, each in a row of its own; all captions that a table has of a picture count."""
+class CaptionScores:
+    """Scores of predicted captions, by row; all captions of an image in the table are its references."""
 
-    def __init__(self, rows: Table, said: dict[int, str]):
-        self.rows, self.said = rows, said
-        self.names = [picture.name for picture in rows.columns["image"]]
-        self.references = references(self.names, rows.columns["caption"])
+    def __init__(self, rows: Table, predictions: dict[int, str]):
+        self.rows, self.predictions = rows, predictions
+        self.names = [image.name for image in rows.columns["image"]]
+        self.references = group_references(self.names, rows.columns["caption"])
         self._cider = Cider(self.references)
 
     def cider(self, row: int) -> float:
-        """CIDEr-D of one."""
-        return self._cider.score(self.names[row], self.said[row])
+        """CIDEr-D of one caption."""
+        return self._cider.score(self.names[row], self.predictions[row])
 
-    def true(self, row: int) -> bool | None:
-        """Whether one is true, where its picture can judge that."""
-        return self.rows.columns["image"][row].holds(self.said[row])
+    def is_true(self, row: int) -> bool | None:
+        """Whether a caption is true, where its image has a ground truth."""
+        return self.rows.columns["image"][row].is_true(self.predictions[row])
 
     def corpus(self, rows: Collection[int]) -> dict[str, float]:
-        """bleu1 to bleu4 of some together, the mean of their cider, and the share that is true, if that is known."""
-        said = {self.names[row]: self.said[row] for row in rows}
-        figures = {f"bleu{n}": Scores(said, self.references, n).bleu(said) for n in range(1, 5)}
-        figures["cider"] = float(np.mean([self.cider(row) for row in rows]))
-        held = [held for row in rows if (held := self.true(row)) is not None]
-        return figures | {"true": float(np.mean(held))} if len(held) == len(rows) else figures
+        """bleu1 to bleu4 of the captions of some rows, their mean cider, and, where that is known, the share that is
+        true."""
+        predictions = {self.names[row]: self.predictions[row] for row in rows}
+        found = {f"bleu{n}": TranslationScores(predictions, self.references, n).bleu(predictions) for n in range(1, 5)}
+        found["cider"] = float(np.mean([self.cider(row) for row in rows]))
+        truth = [value for row in rows if (value := self.is_true(row)) is not None]
+        return found | {"true": float(np.mean(truth))} if len(truth) == len(rows) else found
 
-    def figures(self) -> dict[str, Any]:
-        """Those of all, and by_pair of the rows of each pair, where there are several."""
-        pairs = {pair: self.corpus(rows) for pair, rows in parted(self.rows, "pair", self.said).items()}
-        return self.corpus(self.said) | ({"by_pair": pairs} if pairs else {}) | {"pictures": len(self.said)}
-
-
-def captions(rows: Table, predicted: Mapping[int, str], attended: Mapping[int, Any]) -> dict[str, Any]:
-    """Metrics of a caption of each image, by a row of it: see `Described.figures`; and where images know the boxes of
-    their objects, how much of the `attended` attention lay on what a noun names: see `pointing.figures`."""
-    found = [each for some in pointed_captions(rows, predicted, attended).values() for each in some]
-    return Described(rows, dict(predicted)).figures() | pointing.figures(found)
-
-
-def pointed_captions(rows: Table, predicted: Mapping[int, str], attended: Mapping[int, Any]) -> dict[int, list[Any]]:
-    """`pointed` by row, of captions of images that know their boxes and with attention."""
-    found = {}
-    for row, caption in predicted.items():
-        boxes, attention = rows.columns["image"][row].boxes(caption), attended.get(row)
-        if boxes and attention is not None:
-            found[row] = pointing.pointed(attention.weights, attention.queries, boxes)
-    return found
+    def metrics(self) -> dict[str, Any]:
+        """The scores of all rows, and `by_pair` those of each value of the column `pair`, where it has several."""
+        pairs = {pair: self.corpus(rows) for pair, rows in grouped(self.rows, "pair", self.predictions).items()}
+        return self.corpus(self.predictions) | ({"by_pair": pairs} if pairs else {}) | {"images": len(self.predictions)}

@@ -1,19 +1,35 @@
-"""Metrics of classification."""
+"""Accuracy, macro-averaged F1 and confusion matrix."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from elman.metrics.metric import Metric, register
 
-def classification(predictions: Sequence[str], targets: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
-    """accuracy; macro_f1, the mean F1 of the classes that occur or are predicted; confusion, rows the targets and
-    columns the predictions, in the order of `labels`."""
+
+def confusion_matrix(predictions: Sequence[str], references: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """Counts (K, K): row k has the rows with reference `labels[k]`, by predicted label."""
     indices = {label: index for index, label in enumerate(labels)}
-    confusion = np.zeros((len(labels), len(labels)), int)
-    for prediction, target in zip(predictions, targets, strict=True):
-        confusion[indices[target], indices[prediction]] += 1
-    occurring = confusion.sum(0) + confusion.sum(1)
-    f1 = 2 * confusion.diagonal()[occurring > 0] / occurring[occurring > 0]
-    return {"accuracy": float(confusion.trace() / confusion.sum()), "macro_f1": float(f1.mean()),
-            "confusion": confusion.tolist()}  # fmt: skip
+    matrix = np.zeros((len(labels), len(labels)), int)
+    for predicted, reference in zip(predictions, references, strict=True):
+        matrix[indices[reference], indices[predicted]] += 1
+    return matrix
+
+
+def macro_f1(matrix: np.ndarray) -> float:
+    """The mean F1 of the classes that are in the references or the predictions of a confusion matrix (K, K)."""
+    support = matrix.sum(0) + matrix.sum(1)
+    return float((2 * matrix.diagonal()[support > 0] / support[support > 0]).mean())
+
+
+def _compute(predictions: Sequence[str], references: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+    matrix = confusion_matrix(predictions, references, labels)
+    return {
+        "accuracy": float(matrix.trace() / matrix.sum()),
+        "macro_f1": macro_f1(matrix),
+        "confusion": matrix.tolist(),
+    }
+
+
+CLASSIFICATION = register(Metric("classification", ("classify",), _compute))

@@ -1,34 +1,34 @@
-"""Words for which a model has no token."""
+"""Words of a text that are not in the vocabulary of a model."""
 
 from collections.abc import Sequence
 
 from elman.errors import nearest
-from elman.tokenizers.registry import Tokenizer
+from elman.tokenizers.tokenizer import Tokenizer
 from elman.tokenizers.vocabulary_tokenizer import VocabularyTokenizer
 
-NAMED = 5  # words in a line
-NEAR = 0.7  # how like another a word must be to be meant
+MAX_SHOWN = 5  # words in a message
+MIN_SIMILARITY = 0.7  # of a word that is suggested
 
 
-def unseen(tokens: Tokenizer, texts: Sequence[str]) -> tuple[list[str], bool]:
-    """The different words of some texts, without signs, that are read as the unknown token; and whether there is any
-    other word in them."""
+def unknown_words(tokens: Tokenizer, texts: Sequence[str]) -> tuple[list[str], bool]:
+    """The distinct words of texts, without punctuation, that are encoded as the unknown token; and whether there is any
+    other word."""
     if tokens.unknown is None or not isinstance(tokens, VocabularyTokenizer):
         return [], True
-    strange, known = dict[str, None](), False
+    unknown, any_known = dict[str, None](), False
     for text in texts:
-        alone = tokens.alone(text)
-        for piece, token in zip(tokens.pieces(alone), tokens.encode(alone, "replace"), strict=False):
-            if any(map(str.isalnum, piece)):
+        text = tokens.with_lead(text)
+        for symbol, token in zip(tokens.split(text), tokens.encode(text, "replace"), strict=False):
+            if any(map(str.isalnum, symbol)):
                 if token == tokens.unknown:
-                    strange[piece.strip()] = None
-                known = known or token != tokens.unknown
-    return list(strange), known
+                    unknown[symbol.strip()] = None
+                any_known = any_known or token != tokens.unknown
+    return list(unknown), any_known
 
 
-def named(words: list[str], tokens: Tokenizer) -> str:
-    """Unseen words, with the nearest that was seen where one is near; the first few of many."""
-    seen = [piece.strip() for piece in tokens.vocabulary] if isinstance(tokens, VocabularyTokenizer) else []
-    near = [(word[:40], nearest(word, seen, NEAR)) for word in words[:NAMED]]
+def with_suggestions(words: list[str], tokens: Tokenizer) -> str:
+    """The first unknown words, each with the nearest known one if there is one."""
+    known = [symbol.strip() for symbol in tokens.vocabulary] if isinstance(tokens, VocabularyTokenizer) else []
+    near = [(word[:40], nearest(word, known, MIN_SIMILARITY)) for word in words[:MAX_SHOWN]]
     shown = ", ".join(f"'{word}' (did you mean '{other}'?)" if other else f"'{word}'" for word, other in near)
-    return shown + (f" and {len(words) - NAMED:,} more" if len(words) > NAMED else "")
+    return shown + (f" and {len(words) - MAX_SHOWN:,} more" if len(words) > MAX_SHOWN else "")

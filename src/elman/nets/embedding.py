@@ -2,7 +2,7 @@
 
 from torch import nn
 
-STD = 0.1  # of the initial values: a step of the optimizer then counts for something, even on a word seen twice
+STD = 0.1  # of the initial values: a step of the optimizer then counts for something, even on a word that occurs twice
 
 
 def embedding(tokens: int, size: int) -> nn.Embedding:

@@ -114,15 +114,16 @@ class _SingleStep:
 
     def __init__(self, weights: PackedWeights, rows: int, dtype: torch.dtype):
         kernel = weights.kernel
-        self.kernel, self.dtype, self.inputs = kernel, dtype, weights.inputs
         memory = weights.memory(rows)
-        self.x, self.before, self.after = memory["x"], memory["state"][0], memory["state"][1]
-        self.call, scratch = kernel.call(weights.one_step(rows), memory, weights.forward)
-        self.kept = (memory, scratch)  # the call holds their addresses
+        before, self.after = memory["state"]
+        self.x, self.before, self.dtype = memory["x"][0, :, : weights.inputs], before.unbind(), dtype
+        call, scratch = kernel.call(weights.one_step(rows), memory, weights.forward)
+        self.forward = kernel.prepared("forward", call)
+        self.alive = (call, memory, scratch)  # whose addresses the kernel reads
 
     def __call__(self, x: Tensor, state: States) -> States:
-        self.x[0, :, : self.inputs] = x
+        self.x.copy_(x)
         for target, value in zip(self.before, state, strict=True):
             target.copy_(value)
-        self.kernel.start("forward", self.call)
+        self.forward()
         return self.after.to(self.dtype, copy=True).unbind()

@@ -64,9 +64,10 @@ class Recurrent(nn.Module):
         self.name = name and f"{name}."
         inputs = [input_size] + [self.directions * hidden_size] * (layers - 1)
         self.cells = nn.ModuleList(make(cell, size, hidden_size) for size in inputs for _ in range(self.directions))
-        states = len(self._cell(0).states)
+        self.states = len(self._cell(0).states)
         self.learned = nn.ParameterList(
-            nn.Parameter(torch.zeros(states, hidden_size)) for _ in range(len(self.cells) if learn_initial_state else 0)
+            nn.Parameter(torch.zeros(self.states, hidden_size))
+            for _ in range(len(self.cells) if learn_initial_state else 0)
         )
 
     @property
@@ -191,10 +192,10 @@ class Recurrent(nn.Module):
 
     def check_state(self, state: State, rows: int) -> None:
         """Raises UserError for a state of other sizes, which would be broadcast, or crash a kernel."""
-        count, right = len(self._cell(0).states), (rows, self.hidden_size)
-        if len(state) != len(self.cells) or any(len(of) != count or any(v.shape != right for v in of) for of in state):
+        count, parts, right = self.layers * self.directions, self.states, (rows, self.hidden_size)
+        if len(state) != count or any(len(of) != parts or any(v.shape != right for v in of) for of in state):
             raise UserError(
-                f"the state must be a tuple of {len(self.cells)}, one for each layer and direction, of {count} tensors "
+                f"the state must be a tuple of {count}, one for each layer and direction, of {parts} tensors "
                 f"{right} ({', '.join(self._cell(0).states)}), not {over(state, lambda value: tuple(value.shape))}"
             )
 

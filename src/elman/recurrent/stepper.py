@@ -54,7 +54,7 @@ class LayerStepper(Stepper):
             raise UserError("a bidirectional layer has no steps: its backward direction begins at the end")
         self.layer = layer
         self._prepared: dict[tuple[bool, bool, bool], list[StepFunction]] = {}
-        self._functions()
+        self._functions(layer)
 
     def begin(self, inputs: int | Tensor) -> State:
         """The initial state for a batch size, or for the batch of a tensor (B, ...)."""
@@ -62,16 +62,18 @@ class LayerStepper(Stepper):
 
     def step(self, x: Tensor | None, state: State) -> tuple[Tensor, State]:
         assert x is not None
-        self.layer.check_state(state, len(x))
-        after = []
-        for number, function in enumerate(self._functions()):
-            after.append(function(x, state[number]))
-            x = self.layer.between(number, x, after[-1][0])
+        layer, after = self.layer, []
+        layer.check_state(state, len(x))
+        for number, function in enumerate(self._functions(layer)):
+            new = function(x, state[number])
+            after.append(new)
+            x = layer.between(number, x, new[0])
         return x, tuple(after)
 
-    def _functions(self) -> list[StepFunction]:
+    def _functions(self, layer: Steppable) -> list[StepFunction]:
         """The step of each layer, prepared once for each way in which it can be called."""
-        key = (recording() is not None, bool(holding()), self.layer.training)
-        if key not in self._prepared:
-            self._prepared[key] = self.layer.step_functions()
-        return self._prepared[key]
+        key = (recording() is not None, bool(holding()), layer.training)
+        functions = self._prepared.get(key)
+        if functions is None:
+            functions = self._prepared[key] = layer.step_functions()
+        return functions

@@ -52,9 +52,10 @@ class RecurrentTokenStepper(TokenStepper):
 
     def step(self, x: Tensor | None, state: State) -> tuple[Tensor, State]:
         assert x is not None
-        x = x.to(self.embedding) @ self.embedding if x.is_floating_point() else F.embedding(x, self.embedding)
+        embedding, head = self.embedding, self.head
+        x = x.to(embedding) @ embedding if x.is_floating_point() else torch.embedding(embedding, x)
         y, state = self.recurrent.step(x, state)
-        return self.head(y), state
+        return F.linear(y, head.weight, head.bias), state
 
     def block(
         self, token: Tensor, state: State, uniforms: Tensor, temperature: float, greedy: bool

@@ -30,7 +30,7 @@ class Attention:
 class Answer:
     """What a model predicts for one row.
 
-    - row: the index of the row in what was asked
+    - row: the index of the row among the inputs
     - values: by name, as JSON can hold them; the first is the answer itself
     - attention: what the model attended to on the way, where it has attention
     """

@@ -13,11 +13,12 @@ from PIL import Image
 
 from elman.data.source import Batch, Source
 from elman.data.table import Table
+from elman.log import Log
 from elman.recurrent.token_stepper import TokenStepper
 from elman.tasks.answer import Answer
 from elman.tasks.loss import Context
 from elman.tasks.task import Reading
-from elman.tokenizers.tokenizer import Log, Tokenizer
+from elman.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Captions: an image in, a sentence out (one to many)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,10 @@ from elman.data.source import Batch
 from elman.data.table import Table
 from elman.decode.search import Hypothesis, Search
 from elman.decode.search import search as beam_search
-from elman.metrics.captions import captions
+from elman.log import Log
+from elman.metrics.captions import CaptionScores
+from elman.metrics.metric import evaluate
+from elman.metrics.pointing import Pointing, pointing, pointing_metrics
 from elman.nets.attention_decoder import HardDecoder, SoftDecoder
 from elman.nets.pooled_decoder import PooledDecoder
 from elman.options import Choices, CountFloat, OnlyWith, PositiveInt, ShareFloat
@@ -26,8 +29,9 @@ from elman.tasks.loss import Context
 from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TableSpec, encoded
 from elman.tasks.vision import ResidualEncoder, TimmEncoder, VisionOptions, choose, with_image
-from elman.tokenizers.registry import KINDS, TokenizerOptions
-from elman.tokenizers.tokenizer import Log, Tokenizer
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
+from elman.tokenizers.tokenizer import Tokenizer
 
 LONGEST = 50  # tokens generated at most
 PREVIEWED = 3  # captions of a preview
@@ -139,13 +143,13 @@ class Caption(ConditionalGeneration, kind="caption", summary="captions: an image
     accepts = {"image": (LazyImage,)}
     inputs = ("image",)
     metrics_by = ("pair",)
-    bucket_by = None  # the batch norms of a batch of one length would tell it
+    bucket_by = None  # the batch norms of a batch of one length would reveal it
     target = "caption"
     answer_name = "caption"
 
     def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> CaptionSpec:
         train, options = splits["train"], common["options"]
-        kind, hidden = KINDS[options.tokens or "word"], options.hidden or 256
+        kind, hidden = registry.find(options.tokens or "word"), options.hidden or 256
         default = DECODERS[options.decoder].entropy
         return CaptionSpec(
             **common, hidden=hidden, embedding=options.embedding or hidden // 2,
@@ -177,8 +181,20 @@ class Caption(ConditionalGeneration, kind="caption", summary="captions: an image
         return with_image(answer, rows)
 
     def metrics(self, rows: Table, answers: Mapping[int, Answer], spec: CaptionSpec) -> dict[str, Any]:
-        """bleu1 to bleu4, cider, true and attention; see `captions`. Each image counts once, with all its captions."""
-        once = {image.name: row for row, image in enumerate(rows.columns["image"]) if row in answers}
-        predicted = {row: answers[row]["caption"] for row in once.values()}
-        attended = {row: answers[row].attention for row in predicted} if spec.tokenizer.unit == "word" else {}
-        return captions(rows, predicted, attended)
+        """See `CaptionScores.metrics` and `pointing_metrics`. Each image counts once, with all its captions."""
+        once = {image.name: answers[row] for row, image in enumerate(rows.columns["image"]) if row in answers}
+        scores = CaptionScores(rows, {answer.row: answer["caption"] for answer in once.values()})
+        references = [scores.references[name] for name in once]
+        found = [each for some in pointings(rows, once.values(), spec).values() for each in some]
+        more = evaluate(self.kind, list(scores.predictions.values()), references)
+        return scores.metrics() | pointing_metrics(found) | more
+
+
+def pointings(rows: Table, answers: Iterable[Answer], spec: CaptionSpec) -> dict[int, list[Pointing]]:
+    """The `pointing` of answers, by row, where images know the boxes of their objects and tokens are words."""
+    found = {}
+    for answer in answers:
+        boxes, attention = rows.columns["image"][answer.row].boxes(answer["caption"]), answer.attention
+        if boxes and attention is not None and spec.tokenizer.unit == "word":
+            found[answer.row] = pointing(attention.weights, attention.queries, boxes)
+    return found

@@ -16,10 +16,11 @@ from elman.data.source import Batch
 from elman.data.split_names import SPLIT
 from elman.data.table import Table
 from elman.errors import UserError
-from elman.metrics.classification import classification
+from elman.log import Log
+from elman.metrics.metric import evaluate
 from elman.nets.embedding import embedding
 from elman.nets.pooling import POOLING
-from elman.options import Choices, PositiveInt
+from elman.options import Choices, PositiveInt, at_most
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.state import State
 from elman.tasks.answer import Answer, Attention
@@ -30,8 +31,8 @@ from elman.tasks.row_prediction import RowPrediction
 from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TYPES, TableSpec, TableTaskOptions, encoded, images, truncated
 from elman.tasks.task import entropy
-from elman.tokenizers.registry import KINDS, TokenizerOptions
-from elman.tokenizers.tokenizer import Log
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
 
 TOKENS = "word"  # unless given
 
@@ -50,7 +51,7 @@ class ClassifyOptions(TokenizerOptions, TableTaskOptions):
     """How the outputs of all steps become one vector: last, mean, max or attention."""
     class_weights: bool = False
     """Weight each class in the loss as if all were equally frequent."""
-    image_size: PositiveInt = 64
+    image_size: Annotated[PositiveInt, at_most(4096)] = 64
     """Pixels per side to which images are resized; each is read line by line, from the top."""
 
 
@@ -101,7 +102,7 @@ class ArrayInput:
 class ImageInput:
     """Inputs that are images: a line of pixels per step, from the top."""
 
-    image_size: PositiveInt
+    image_size: Annotated[PositiveInt, at_most(4096)]
     kind: ClassVar[type] = LazyImage
 
     def encode(self, rows: Table, max_length: int, log: Log) -> Field:
@@ -182,9 +183,13 @@ class Classify(
     def wanted(self, read: Table, options: ClassifyOptions) -> dict[str, str | None]:
         """The images are the input where all else there is may be the label."""
         found = super().wanted(read, options)
-        seen = [name for name, values in read.columns.items() if any(isinstance(value, LazyImage) for value in values)]
-        others = {name for name in read.columns if name not in (SPLIT, options.split, *seen)}
-        return found | ({"text": seen[0]} if found["text"] is None and len(seen) == 1 >= len(others) else {})
+        image_columns = [
+            name for name, values in read.columns.items() if any(isinstance(value, LazyImage) for value in values)
+        ]
+        others = {name for name in read.columns if name not in (SPLIT, options.split, *image_columns)}
+        return found | (
+            {"text": image_columns[0]} if found["text"] is None and len(image_columns) == 1 >= len(others) else {}
+        )
 
     def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> ClassifySpec:
         train, options = splits["train"], common["options"]
@@ -243,9 +248,9 @@ class Classify(
         return f"{answer['label']}\t{answer['probability']:.3f}"
 
     def metrics(self, rows: Table, answers: Mapping[int, Answer], spec: ClassifySpec) -> dict[str, Any]:
-        """accuracy, macro_f1 and confusion; see `classification`."""
-        targets = [rows.columns["label"][row] for row in answers]
-        return classification([answer["label"] for answer in answers.values()], targets, spec.labels.labels)
+        """See `elman.metrics.classification`."""
+        references = [rows.columns["label"][row] for row in answers]
+        return evaluate(self.kind, [answer["label"] for answer in answers.values()], references, spec.labels.labels)
 
 
 def _input(train: Table, options: ClassifyOptions) -> TextInput | ArrayInput | ImageInput:
@@ -255,7 +260,7 @@ def _input(train: Table, options: ClassifyOptions) -> TextInput | ArrayInput | I
         return ImageInput(options.image_size)
     if isinstance(values[0], np.ndarray):
         return ArrayInput.of(train)
-    return TextInput(KINDS[options.tokens or TOKENS].of_texts(values, options.vocab_size, options.lower))
+    return TextInput(registry.find(options.tokens or TOKENS).of_texts(values, options.vocab_size, options.lower))
 
 
 def _steps(rows: Table, features: tuple[int, ...]) -> list[np.ndarray]:

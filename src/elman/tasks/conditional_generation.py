@@ -16,6 +16,7 @@ from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling
 from elman.decode.search import Hypothesis, Search, draw
 from elman.decode.search import search as beam_search
+from elman.log import Log
 from elman.nets.embedding import STD
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
@@ -28,7 +29,7 @@ from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
 from elman.tasks.row_prediction import RowPrediction
 from elman.tasks.tables import TableSpec
-from elman.tokenizers.tokenizer import Log, Tokenizer
+from elman.tokenizers.tokenizer import Tokenizer
 
 
 class ConditionalModel(Model, Previews):
@@ -80,9 +81,9 @@ class ConditionalModel(Model, Previews):
         loss = mean
         if self.training:
             of_tokens = nats.new_zeros(target.shape).masked_scatter(mask, nats)
-            smoothing = self.label_smoothing
-            if smoothing:
-                loss = (1 - smoothing) * mean - smoothing * log_probabilities.mean()
+            epsilon = self.label_smoothing
+            if epsilon:
+                loss = (1 - epsilon) * mean - epsilon * log_probabilities.mean()
             loss = loss + self.penalty(decoded, of_tokens, mask)
         return Loss(loss, count, {"loss": mean * count})
 
@@ -169,7 +170,7 @@ class ConditionalGeneration(RowPrediction):
         self, model: TiedModel, batch: Batch, search: Search = Search(), sampling: Sampling = Sampling(),
         drawn: bool = False, seed: int = 0, **_: Any,
     ) -> list[Answer]:  # fmt: skip
-        """The generated text; score, by which texts are compared; `candidates` where more than one is asked for; and
+        """The generated text; score, by which texts are compared; `candidates` where more than one is wanted; and
         `truncated` where no end was reached. By beam search, or `drawn` by sampling."""
         limits = self.limits(batch)
         arguments = (model.stepper(), batch, len(limits), model.boundary, model.boundary, search)

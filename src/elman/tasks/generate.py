@@ -15,6 +15,7 @@ from elman.data.table import Table
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT
+from elman.log import Log
 from elman.nets.embedding import embedding
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.state import State
@@ -26,8 +27,9 @@ from elman.tasks.loss import Context
 from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TableSpec, TableTask, TableTaskOptions, encoded
 from elman.tasks.task import Reading
-from elman.tokenizers.registry import KINDS, TokenizerOptions
-from elman.tokenizers.tokenizer import Log, Tokenizer
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
+from elman.tokenizers.tokenizer import Tokenizer
 
 TOKENS = "char"  # unless given
 PREVIEWED, LENGTH = 4, 160  # texts of a preview, and their most tokens
@@ -156,7 +158,7 @@ class Generate(TableTask, Generates, kind="generate", summary="a generator of sh
 
     def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> GenerateSpec:
         train, options = splits["train"], common["options"]
-        tokenizer = KINDS[options.tokens or TOKENS]
+        tokenizer = registry.find(options.tokens or TOKENS)
         hidden = options.hidden or 128
         return GenerateSpec(
             **common, hidden=hidden, embedding=options.embedding or min(64, hidden),

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from pathlib import PurePath
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from elman.data.source import Batch
 from elman.data.windows import IGNORED, Windows
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
-from elman.options import PositiveInt, ShareFloat
+from elman.options import Bound, PositiveInt, ShareFloat
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.state import State, detach
 from elman.recurrent.token_stepper import RecurrentTokenStepper
@@ -25,14 +27,15 @@ from elman.tasks.model import Model
 from elman.tasks.network import NetworkOptions
 from elman.tasks.spec import AnyTokenizer, Spec
 from elman.tasks.task import Dataset, Reading, Task, entropy
-from elman.tokenizers.registry import TokenizerOptions
+from elman.tokenizers.options import TokenizerOptions
 from elman.tokenizers.tokenizer import Tokenizer
 
-SMALLEST_SPLIT = 64  # tokens: a loss over fewer says nothing
+SMALLEST_SPLIT = 64  # tokens: a loss over fewer is noise
 TOKENS = "char"  # unless given
 FIRST = 1000  # tokens among which is one that samples begin with
 COUNTED = 1_000_000  # tokens over which the unigram entropy is taken
 PREVIEWED = 160  # tokens
+Inside = Bound("a pattern of files in the folder", lambda pattern: not {"..", "/"} & {*PurePath(pattern).parts})
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class LMOptions(TokenizerOptions, NetworkOptions):
 
     encoding: str = "utf-8"
     """How the text's bytes are characters: utf-8, latin-1, cp1252, utf-16, ..."""
-    pattern: str = "**/*"
+    pattern: Annotated[str, Inside] = "**/*"
     """Which files of a folder are read."""
     valid: ShareFloat = 0.1
     """Fraction of the text, after the training split, used for validation."""
@@ -67,7 +70,7 @@ class LMSpec(Spec):
     tokenizer: AnyTokenizer
     hidden: PositiveInt
     embedding: PositiveInt
-    dropout: float
+    dropout: ShareFloat
     seed_text: str
 
 
@@ -202,7 +205,7 @@ def sizes(tokens: int, budget: float | None) -> tuple[int, float]:
     hidden, dropout = next((hidden, dropout) for limit, hidden, dropout in SIZES if budget <= limit)
     hidden = min([hidden, *(most for limit, most in SMALL_TEXTS if tokens < limit)])
     if tokens < SMALL_TEXTS[0][0] or tokens > budget * TOKENS_PER_SECOND / 2:
-        dropout = 0.0  # overfitted on purpose, or read so seldom that it cannot be overfitted
+        dropout = 0.0  # overfitted on purpose, or read so rarely that it cannot be overfitted
     return hidden, dropout
 
 
@@ -246,9 +249,7 @@ def streams(ids: np.ndarray, options: LMOptions, key: str) -> Windows | None:
     """The tokens as parallel streams; None where there are too few."""
     if len(ids) < 2:
         return None
-    made = Windows.of_tokens(ids, options.batch_size, options.seq_len, options.bptt)
-    made.key = key
-    return made
+    return Windows.of_tokens(ids, options.batch_size, options.seq_len, options.bptt, key)
 
 
 def first_token(text: Corpus) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from elman.cells.registry import stored
 from elman.cells.stored_cell import StoredCell
-from elman.options import PositiveInt, Share
+from elman.options import PositiveInt, Share, at_most
 from elman.recurrent.layer import Recurrent
 from elman.schema import Decode
 
@@ -18,7 +18,7 @@ class NetworkOptions:
     """The recurrence: a name of `elman list cells`, with options as in lstm:forget_bias=0, or my_cell.py:MyCell."""
     hidden: PositiveInt | None = None
     """Units per layer."""
-    layers: PositiveInt = 1
+    layers: Annotated[PositiveInt, at_most(100)] = 1
     """Recurrent layers on top of each other."""
     embedding: PositiveInt | None = None
     """Size of a token's embedding."""

@@ -12,10 +12,10 @@ from elman.data.image import LazyImage
 from elman.data.rows import Rows
 from elman.data.source import Batch, Source, to
 from elman.data.table import Table
+from elman.log import Log
 from elman.tasks.answer import Answer
 from elman.tasks.capabilities import Measures, Predicts
 from elman.tasks.tables import TableTask, images
-from elman.tokenizers.tokenizer import Log
 
 PREDICTED = 64  # rows per batch
 

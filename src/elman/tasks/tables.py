@@ -4,24 +4,28 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from elman.data import split, table
+from elman.data import table, table_reader
+from elman.data.column_inference import infer_columns
 from elman.data.image import LazyImage
-from elman.data.image_input import picture
+from elman.data.image_input import open_image
 from elman.data.rows import Field, Rows
 from elman.data.source import Source
-from elman.data.table import Table, TableOptions
+from elman.data.split import split
+from elman.data.table import Table
+from elman.data.table_reader import TableOptions
 from elman.errors import UserError
-from elman.metrics.groups import groups
-from elman.metrics.unknown_words import named, unseen
-from elman.options import PositiveInt
+from elman.log import Log
+from elman.metrics.grouping import grouping_columns
+from elman.metrics.unknown_words import unknown_words, with_suggestions
+from elman.options import PositiveInt, ShareFloat, at_most
 from elman.tasks.network import NetworkOptions
 from elman.tasks.spec import Spec
 from elman.tasks.task import Dataset, Reading, Task
-from elman.tokenizers.tokenizer import Log, Tokenizer
+from elman.tokenizers.tokenizer import Tokenizer
 
 FEW = 5  # texts whose unknown words are named
 PREDICTED = 64  # rows per batch when the model is used
@@ -32,7 +36,7 @@ TYPES = {str: "a text", list: "a list of words", np.ndarray: "an array", LazyIma
 class TableTaskOptions(NetworkOptions, TableOptions):
     """What is read and what is built."""
 
-    max_length: PositiveInt = 400
+    max_length: Annotated[PositiveInt, at_most(100_000)] = 400
     """Steps of a row; longer rows are truncated, and counted."""
 
 
@@ -44,13 +48,13 @@ class TableSpec(Spec):
     columns: dict[str, str]
     hidden: PositiveInt
     embedding: PositiveInt
-    dropout: float
+    dropout: ShareFloat
 
 
 class TableTask(Task):
     """A task whose examples are the rows of a table.
 
-    A subclass names the `roles` that columns play, the first being the input by which rows are split, and says how a
+    A subclass names the `roles` that columns play, the first being the input by which rows are split, and defines how a
     row is encoded: `specify`, `encode_inputs`, `encode_targets`.
 
     - accepts: the types that a value of a role may have, where not text alone
@@ -74,7 +78,7 @@ class TableTask(Task):
 
     @abstractmethod
     def encode_targets(self, rows: Table, spec: Any, log: Log) -> dict[str, Field]:
-        """The fields that the loss needs besides."""
+        """The further fields that the loss needs."""
 
     def unigram_entropy(self, train: Rows) -> float | None:
         """See `Dataset`."""
@@ -93,14 +97,14 @@ class TableTask(Task):
     def splits(self, paths: list[str], options: Any) -> tuple[dict[str, Table], dict[str, str], list[str]]:
         """The training, validation and test rows, their columns named by roles; the columns' names in the file by role;
         and lines for the user."""
-        read = table.read(paths, options)
+        read = table_reader.read(paths, options)
         wanted = self.wanted(read, options) | ({"split": options.split} if options.split else {})
-        columns = table.choose(read, wanted, f"elman train {self.kind} {' '.join(paths)}")
+        columns = infer_columns(read, wanted, f"elman train {self.kind} {' '.join(paths)}")
         columns.pop("split", None)
         names = list(columns.values())
         rows = table.complete(read, names, options.skip_bad)
-        rows = table.merged(rows, names) if options.deduplicate else rows
-        splits = split.parts(rows, columns[self.roles[0]], options, names)
+        rows = table.deduplicated(rows, names) if options.deduplicate else rows
+        splits = split(rows, columns[self.roles[0]], options, names)
         sizes = ", ".join(f"{name} {len(each):,}" for name, each in splits.items())
         notes = [
             *splits["train"].notes,
@@ -112,7 +116,7 @@ class TableTask(Task):
     def wanted(self, read: Table, options: Any) -> dict[str, str | None]:
         """The column of each role, None where it is to be inferred; and those of `metrics_by` that there are."""
         roles = {role: getattr(options, f"{role}_column") for role in self.roles}
-        return roles | groups(read, roles.values(), *self.metrics_by)
+        return roles | grouping_columns(read, roles.values(), *self.metrics_by)
 
     def checked(self, rows: Table) -> Table:
         """The rows, if every value that is not missing has a type that its role accepts."""
@@ -129,9 +133,7 @@ class TableTask(Task):
         if not len(rows):
             return None
         fields = self.encode_inputs(rows, spec, log) | self.encode_targets(rows, spec, log)
-        source = Rows(rows, fields, spec.options.batch_size, self.bucket_by, seed)
-        source.key = key
-        return source
+        return Rows(rows, fields, spec.options.batch_size, self.bucket_by, seed, key)
 
     def source(self, spec: Any, paths: list[str], split: str | None, reading: Reading = Reading()) -> Source | None:
         if reading.reset is not None:
@@ -139,7 +141,7 @@ class TableTask(Task):
         if split is not None:
             splits, _, _ = self.splits(paths, spec.options)
             return self._source(splits[split], spec, table.key(*splits.values()), reading.log)
-        read = table.read(paths, spec.options)
+        read = table_reader.read(paths, spec.options)
         roles = {column: role for role, column in spec.columns.items()
                  if role not in self.metrics_by or column in read.columns}  # fmt: skip
         rows = table.complete(read, roles, spec.options.skip_bad)
@@ -150,7 +152,9 @@ class TableTask(Task):
 
 def images(values: list[Any]) -> list[Any]:
     """Values with images in place of names."""
-    return [picture(str(value)) if isinstance(value, str | Path) and str(value).strip() else value for value in values]
+    return [
+        open_image(str(value)) if isinstance(value, str | Path) and str(value).strip() else value for value in values
+    ]
 
 
 def encoded(texts: list[str], tokenizer: Tokenizer, max_length: int, log: Log) -> list[np.ndarray]:
@@ -162,7 +166,7 @@ def encoded(texts: list[str], tokenizer: Tokenizer, max_length: int, log: Log) -
     count = sum(int((row == tokenizer.unknown).sum()) for row in ids)
     if count:
         total = sum(map(len, ids))
-        words = f": {named(unseen(tokenizer, texts)[0], tokenizer)}" if len(texts) <= FEW else ""
+        words = f": {with_suggestions(unknown_words(tokenizer, texts)[0], tokenizer)}" if len(texts) <= FEW else ""
         unknown = tokenizer.decode([tokenizer.unknown])
         log(f"{count / total:.1%} of {total:,} {tokenizer.unit}s are unknown and read as {unknown}: too rare in the "
             f"training split{words}")  # fmt: skip

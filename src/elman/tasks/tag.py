@@ -14,7 +14,8 @@ from elman.data.source import Batch
 from elman.data.table import Table
 from elman.data.windows import IGNORED
 from elman.errors import UserError
-from elman.metrics.tagging import tagging
+from elman.log import Log
+from elman.metrics.metric import evaluate
 from elman.nets.embedding import embedding
 from elman.nets.pooling import Last
 from elman.options import PositiveInt
@@ -27,7 +28,6 @@ from elman.tasks.model import Model
 from elman.tasks.row_prediction import RowPrediction
 from elman.tasks.tables import TableSpec, TableTaskOptions, truncated
 from elman.tasks.task import entropy
-from elman.tokenizers.tokenizer import Log
 from elman.tokenizers.vocabulary import Vocabulary
 
 CHARACTERS = 16  # of a word are read: its last, which are the most informative
@@ -126,7 +126,7 @@ class Tag(RowPrediction, kind="tag", summary="a tagger: one label per word"):
         sentences = truncated([_list(value) for value in rows.columns["words"]], spec.options.max_length, log)
         spelled = [np.stack([_spelled(word, spec.characters) for word in sentence]) for sentence in sentences]
         return {
-            "input": Ragged([spec.words.numbers(sentence) for sentence in sentences]),
+            "input": Ragged([spec.words.indices(sentence) for sentence in sentences]),
             "characters": Ragged(spelled),
         }
 
@@ -155,9 +155,9 @@ class Tag(RowPrediction, kind="tag", summary="a tagger: one label per word"):
         return found
 
     def metrics(self, rows: Table, answers: Mapping[int, Answer], spec: TagSpec) -> dict[str, Any]:
-        """accuracy and entity_f1; see `tagging`."""
-        targets = [_list(rows.columns["tags"][row])[: spec.options.max_length] for row in answers]
-        return tagging([answer["each"] for answer in answers.values()], targets, spec.tags.labels)
+        """See `elman.metrics.tagging`."""
+        references = [_list(rows.columns["tags"][row])[: spec.options.max_length] for row in answers]
+        return evaluate(self.kind, [answer["each"] for answer in answers.values()], references, spec.tags.labels)
 
 
 def _list(value: Any) -> list[str]:
@@ -167,5 +167,5 @@ def _list(value: Any) -> list[str]:
 
 def _spelled(word: str, characters: Vocabulary) -> np.ndarray:
     """The last characters of a word as indices (16,), 0 after them; an unknown one is 1."""
-    ids = characters.numbers(list(word[-CHARACTERS:])) + 1
+    ids = characters.indices(list(word[-CHARACTERS:])) + 1
     return np.pad(ids, (0, CHARACTERS - len(ids)))

@@ -62,7 +62,7 @@ class Task(ABC):
     - Model: the network, built as `Model(spec)`
     - unit: what the loss is the mean over
     - lr, clip: learning rate and bound of the gradient where none is given
-    - nats: whether the loss is in nats per unit, so that bits say something
+    - nats: whether the loss is in nats per unit, so that bits have a meaning
     """
 
     kind: ClassVar[str] = ""

@@ -12,7 +12,9 @@ from elman.data.source import Batch
 from elman.data.table import Table
 from elman.decode.search import Hypothesis, Search
 from elman.decode.search import search as beam_search
-from elman.metrics.translation import translation
+from elman.log import Log
+from elman.metrics.metric import evaluate
+from elman.metrics.translation import group_references
 from elman.nets.attention import ATTENTION
 from elman.nets.embedding import embedding
 from elman.options import Choices, NotWith, PositiveInt, Probability, ShareFloat
@@ -25,8 +27,9 @@ from elman.tasks.conditional_generation import ConditionalGeneration, TiedModel,
 from elman.tasks.loss import Context
 from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TableSpec, TableTaskOptions, encoded
-from elman.tokenizers.registry import KINDS, TokenizerOptions
-from elman.tokenizers.tokenizer import Log, Tokenizer
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
+from elman.tokenizers.tokenizer import Tokenizer
 
 PREVIEWED = 3  # sentences of a preview
 
@@ -197,7 +200,7 @@ class Translate(ConditionalGeneration, kind="translate", summary="a translator: 
     def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> TranslateSpec:
         train, options = splits["train"], common["options"]
         spaces = sum(target.count(" ") for target in train.columns["target"])
-        kind = KINDS[options.tokens or ("bpe" if spaces >= len(train) else "char")]
+        kind = registry.find(options.tokens or ("bpe" if spaces >= len(train) else "char"))
         source, target = (kind.of_texts(train.columns[role], options.vocab_size, options.lower) for role in self.roles)
         hidden = options.hidden or 256
         return TranslateSpec(
@@ -230,9 +233,11 @@ class Translate(ConditionalGeneration, kind="translate", summary="a translator: 
         return Attention(weights, (*token_texts(model.spec.target, found.tokens), *[""] * found.ended), keys)
 
     def metrics(self, rows: Table, answers: Mapping[int, Answer], spec: TranslateSpec) -> dict[str, Any]:
-        """bleu, chrf, exact, sources and signatures; see `translation`."""
-        predictions = {row: answer["translation"] for row, answer in answers.items()}
-        return translation(predictions, rows.columns["source"], rows.columns["target"])
+        """See `elman.metrics.translation`. All targets of a source are references, and each source counts once."""
+        sources = rows.columns["source"]
+        predictions = {sources[row]: answer["translation"] for row, answer in answers.items()}
+        references = group_references(sources, rows.columns["target"])
+        return evaluate(self.kind, list(predictions.values()), [references[source] for source in predictions])
 
 
 def limit(size: int) -> int:

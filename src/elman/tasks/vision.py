@@ -5,28 +5,31 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import torch
 
-from elman.data.features import Features, Finder
+from elman.data.features import FeatureExtractor, Features
 from elman.data.image import LazyImage
 from elman.data.pixels import Pixels
 from elman.data.rows import Field
 from elman.data.table import Table
 from elman.errors import UserError
+from elman.log import Log
 from elman.nets import timm_grid
 from elman.nets.grid import Encoder, GridFeatures
 from elman.nets.residual import Residual
-from elman.nets.timm_grid import TimmGrid
-from elman.options import PositiveInt
+from elman.nets.timm_grid import TimmGrid, TimmModel
+from elman.options import PositiveInt, at_most
+from elman.schema import to_json
 from elman.tasks.answer import Answer
 from elman.tasks.tables import TableTaskOptions
-from elman.tokenizers.tokenizer import Log
 
 RESIDUAL = "residual"
 SIZE = 64  # pixels
+ImageSize = Annotated[PositiveInt, at_most(4096)]
+GridSize = Annotated[PositiveInt, at_most(65536)]
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class VisionOptions(TableTaskOptions):
     library with pretrained weights."""
     fine_tune: bool = False
     """Train a timm encoder further, instead of freezing it."""
-    image_size: PositiveInt | None = None
+    image_size: ImageSize | None = None
     """Pixels per side to which images are resized. 64 for residual, what it was trained with for timm."""
 
 
@@ -63,7 +66,7 @@ class ImageEncoder(ABC):
 class ResidualEncoder(ImageEncoder):
     """`Residual`, from pixels; image_size in pixels per side."""
 
-    image_size: PositiveInt
+    image_size: ImageSize
 
     @classmethod
     def choose(cls, options: VisionOptions) -> "ResidualEncoder":
@@ -85,16 +88,14 @@ class ResidualEncoder(ImageEncoder):
 class TimmEncoder(ImageEncoder):
     """A model of the timm library: trained with the task, or frozen, with its features computed once for each image.
 
-    - settings: of the model, see `timm_grid.described`
     - grid: (L, D) of its features
-    - weights: the digest of the frozen weights, None for fine-tuned ones
+    - weights: the digest of the frozen weights, None for fine-tuned ones, which are those of the run
     """
 
-    name: str
-    image_size: PositiveInt
+    model: TimmModel
+    image_size: ImageSize
     fine_tune: bool
-    settings: dict[str, Any]
-    grid: tuple[int, int]
+    grid: tuple[GridSize, GridSize]
     weights: str | None
 
     @classmethod
@@ -103,12 +104,10 @@ class TimmEncoder(ImageEncoder):
         name = options.encoder.partition(":")[2]
         if not name:
             raise _unknown(options.encoder)
-        settings, size = timm_grid.described(name, options.image_size)
-        model = TimmGrid(settings, size) if options.fine_tune else _pretrained(json.dumps(settings), size)
-        grid = timm_grid.shape(model, size, name)
-        return cls(
-            options.encoder, size, options.fine_tune, settings, grid, None if options.fine_tune else model.digest()
-        )
+        model, size = timm_grid.describe(name, options.image_size)
+        network = TimmGrid(model, size) if options.fine_tune else _pretrained(model, size)
+        grid = timm_grid.shape(network, size, name)
+        return cls(model, size, options.fine_tune, grid, None if options.fine_tune else network.digest())
 
     def field(self, images: Sequence[LazyImage], log: Log) -> Field:
         if self.fine_tune:
@@ -116,37 +115,38 @@ class TimmEncoder(ImageEncoder):
         return Features(images, self._finder(), log)
 
     def network(self) -> Encoder:
-        return TimmGrid(self.settings, self.image_size) if self.fine_tune else GridFeatures(self.grid[1])
+        return TimmGrid(self.model, self.image_size) if self.fine_tune else GridFeatures(self.grid[1])
 
     def load_pretrained(self, network: Encoder) -> None:
         if self.fine_tune:
-            network.load_state_dict(TimmGrid(self.settings, self.image_size, pretrained=True).state_dict())
+            network.load_state_dict(TimmGrid(self.model, self.image_size, pretrained=True).state_dict())
 
-    def _finder(self) -> Finder:
-        settings = json.dumps(self.settings)
+    def _finder(self) -> FeatureExtractor:
+        name = f"timm:{self.model.name}"
 
         @cache
-        def model() -> TimmGrid:
-            found = _pretrained(settings, self.image_size)
+        def network() -> TimmGrid:
+            found = _pretrained(self.model, self.image_size)
             if found.digest() != self.weights:
-                raise UserError(f"the weights of {self.name} are not those that this model was trained with: its "
-                                "features would differ")  # fmt: skip
+                raise UserError(f"the weights of {name} are not those that this model was trained with: its features "
+                                "would differ")  # fmt: skip
             return found
 
         @torch.inference_mode()
         def find(pixels: np.ndarray) -> np.ndarray:
-            given = torch.from_numpy(pixels)[None].to(model().mean.device)
-            return model().grid(given)[0].float().cpu().numpy()
+            given = torch.from_numpy(pixels)[None].to(network().mean.device)
+            return network().grid(given)[0].float().cpu().numpy()
 
-        key = json.dumps([settings, self.image_size, self.weights, timm_grid.timm(self.name).__version__])
-        return Finder(self.name, key, self.image_size, self.grid, find)
+        version = timm_grid.timm(self.model.name).__version__
+        key = json.dumps([to_json(self.model), self.image_size, self.weights, version])
+        return FeatureExtractor(name, key, self.image_size, self.grid, find)
 
 
 @cache
-def _pretrained(settings: str, size: int) -> TimmGrid:
+def _pretrained(model: TimmModel, size: int) -> TimmGrid:
     """A frozen model, made once per process."""
     device = "cuda" if torch.cuda.is_available() and torch.utils.data.get_worker_info() is None else "cpu"
-    return TimmGrid(json.loads(settings), size, pretrained=True).to(device).eval().requires_grad_(False)
+    return TimmGrid(model, size, pretrained=True).to(device).eval().requires_grad_(False)
 
 
 ENCODERS: dict[str, type[ResidualEncoder] | type[TimmEncoder]] = {RESIDUAL: ResidualEncoder, "timm": TimmEncoder}

@@ -1,7 +1,7 @@
 """Visual question answering: a question and an image in, one of the known answers out."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -16,8 +16,11 @@ from elman.data.source import Batch
 from elman.data.table import Table
 from elman.data.windows import IGNORED
 from elman.errors import UserError
-from elman.metrics.answer_accuracy import answer_accuracy
-from elman.metrics.unknown_words import named, unseen
+from elman.log import Log
+from elman.metrics.answer_accuracy import accuracies, most_frequent
+from elman.metrics.grouping import grouped
+from elman.metrics.metric import evaluate
+from elman.metrics.unknown_words import unknown_words, with_suggestions
 from elman.nets.embedding import embedding
 from elman.nets.fusion import FUSIONS
 from elman.options import Choices, CountFloat, OnlyWith, PositiveInt
@@ -36,11 +39,12 @@ from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TableSpec, encoded
 from elman.tasks.task import Dataset
 from elman.tasks.vision import ResidualEncoder, TimmEncoder, VisionOptions, choose, with_image
-from elman.tokenizers.registry import KINDS, TokenizerOptions
-from elman.tokenizers.tokenizer import Log
+from elman.tokenizers import registry
+from elman.tokenizers.options import TokenizerOptions
 
 PREVIEWED = 3  # questions of a preview
 LIKELY = 3  # answers printed for one question
+PREDICTIONS = {"accuracy": "answer", "question_only": "question_only", "image_only": "image_only"}
 HOPS = ("(question, first)", "(question, then)")  # queries of the attention beyond the words
 
 
@@ -166,12 +170,13 @@ class Vqa(RowPrediction, kind="vqa", summary="answers to questions about images"
     def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> VqaSpec:
         train, options, hidden = splits["train"], common["options"], common["options"].hidden or 256
         answers = Counter(train.columns["answer"]).most_common(options.answers)
-        questions, kind = train.columns["question"], KINDS[options.tokens or "word"]
+        questions, kind = train.columns["question"], registry.find(options.tokens or "word")
         return VqaSpec(
             **common, hidden=hidden, embedding=options.embedding or hidden // 2,
             dropout=0.0 if options.dropout is None else options.dropout, encoder=choose(options),
-            tokenizer=kind.of_texts(questions, options.vocab_size, options.lower and kind.lowers),
-            answers=LabelEncoder(tuple(answer for answer, _ in answers)), priors=_priors(train), example=questions[0],
+            tokenizer=kind.of_texts(questions, options.vocab_size, options.lower and kind.lowercases),
+            answers=LabelEncoder(tuple(answer for answer, _ in answers)), example=questions[0],
+            priors=most_frequent(train.columns["answer"], train.columns.get("kind", ())),
         )  # fmt: skip
 
     def encode_inputs(self, rows: Table, spec: VqaSpec, log: Log) -> dict[str, Field]:
@@ -194,10 +199,10 @@ class Vqa(RowPrediction, kind="vqa", summary="answers to questions about images"
 
     def check(self, rows: Table, spec: VqaSpec, log: Log) -> None:
         """A UserError where no word of all questions was in training."""
-        unknown, known = unseen(spec.tokenizer, rows.columns["question"])
+        unknown, known = unknown_words(spec.tokenizer, rows.columns["question"])
         if unknown and not known:
-            raise UserError(f"no word of the question was in training: {named(unknown, spec.tokenizer)}; ask as in "
-                            f"'{spec.example}'")  # fmt: skip
+            words = with_suggestions(unknown, spec.tokenizer)
+            raise UserError(f"no word of the question was in training: {words}; ask as in '{spec.example}'")
 
     def answer(self, model: VqaModel, batch: Batch, **decoding: Any) -> list[Answer]:
         """answer, probability, probabilities; question_only and image_only: what is predicted from one alone."""
@@ -231,20 +236,29 @@ class Vqa(RowPrediction, kind="vqa", summary="answers to questions about images"
         return "\n".join(f"{name:{width}}  {probability:.2f}" for name, probability in likely)
 
     def metrics(self, rows: Table, answers: Mapping[int, Answer], spec: VqaSpec) -> dict[str, Any]:
-        """accuracy, prior, question_only, image_only, by_kind and by_pair; see `answer_accuracy`."""
-        values = {row: answer.values for row, answer in answers.items()}
-        return answer_accuracy(rows, values, spec.priors, self.metrics_by)
+        """accuracy, from both inputs; question_only, image_only; prior, of the most frequent answer of training;
+        by_kind and by_pair, the same for each kind and pair."""
+        references = [[rows.columns["answer"][row]] for row in answers]
+        more = evaluate(self.kind, [answer["answer"] for answer in answers.values()], references, spec.answers.labels)
+        return _accuracies(rows, answers, spec.priors, self.metrics_by) | more
 
 
 def _head(size: int, hidden: int, answers: int) -> nn.Module:
     return nn.Sequential(nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, answers))
 
 
-def _priors(train: Table) -> dict[str, str]:
-    """The most frequent answer of each kind of question, and of all under ""."""
-    answers = train.columns["answer"]
-    kinds = train.columns.get("kind", [])
-    counts = {"": Counter(answers)}
-    for kind, answer in zip(kinds, answers, strict=bool(kinds)):
-        counts.setdefault(kind, Counter())[answer] += 1
-    return {kind: count.most_common(1)[0][0] for kind, count in counts.items()}
+def _accuracies(
+    rows: Table, answers: Mapping[int, Answer], priors: Mapping[str, str], columns: Sequence[str], kind: str = ""
+) -> dict[str, Any]:
+    """The accuracies of some answers, and by_COLUMN those of each value of a column, and there by the columns before
+    it. The prior of a kind of question is its own."""
+    target = [rows.columns["answer"][row] for row in answers]
+    predictions = {name: [answer[key] for answer in answers.values()] for name, key in PREDICTIONS.items()}
+    found: dict[str, Any] = accuracies(predictions, target, priors.get(kind, priors[""]))
+    for number, column in enumerate(columns):
+        if groups := grouped(rows, column, answers):
+            found[f"by_{column}"] = {
+                name: _accuracies(rows, {row: answers[row] for row in some}, priors, columns[:number], name)
+                for name, some in groups.items()
+            }
+    return found

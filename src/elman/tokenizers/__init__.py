@@ -1,1 +1,1 @@
-"""Tokenizers: text as token ids, and back."""
+"""Tokenizers: text to token ids and back."""

@@ -1,38 +1,40 @@
-"""A list of known symbols; number 0 stands for every other."""
+"""A list of known symbols; index 0 stands for every other."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
+from elman.tokenizers import stored
+
 
 class Vocabulary:
-    """Symbols, words or letters, by number: the first is 1, 0 is one that is not known."""
+    """Symbols (words, characters) by index: the first is 1, and 0 is an unknown symbol."""
 
     def __init__(self, symbols: Sequence[str]):
         self.symbols = list(symbols)
-        self._numbers = {symbol: number + 1 for number, symbol in enumerate(self.symbols)}
+        self._indices = {symbol: index + 1 for index, symbol in enumerate(self.symbols)}
 
     @staticmethod
-    def of(texts: Iterable[Iterable[str]], least: int) -> "Vocabulary":
-        """What comes at least so often in some texts."""
+    def of(texts: Iterable[Iterable[str]], min_count: int) -> "Vocabulary":
+        """The symbols that occur at least `min_count` times."""
         counts = Counter(symbol for text in texts for symbol in text)
-        return Vocabulary(sorted(symbol for symbol, count in counts.items() if count >= least))
+        return Vocabulary(sorted(symbol for symbol, count in counts.items() if count >= min_count))
 
     def to_json(self) -> list[str]:
-        """See `from_json`."""
+        """The symbols."""
         return self.symbols
 
-    @staticmethod
-    def from_json(value: object) -> "Vocabulary":
-        """What `to_json` returned."""
-        assert isinstance(value, list)
-        return Vocabulary(value)
+    @classmethod
+    def from_json(cls, value: Any) -> "Vocabulary":
+        """The vocabulary that `to_json` stored. UserError for any other value."""
+        return cls(stored.symbols(value, "the vocabulary"))
 
     def __len__(self) -> int:
-        """The unknown one counted."""
+        """The number of symbols, the unknown one included."""
         return len(self.symbols) + 1
 
-    def numbers(self, text: Iterable[str]) -> np.ndarray:
-        """The numbers (T,) of the symbols of a text."""
-        return np.array([self._numbers.get(symbol, 0) for symbol in text], np.int64)
+    def indices(self, text: Iterable[str]) -> np.ndarray:
+        """The indices (T,) int64 of the symbols of a text."""
+        return np.array([self._indices.get(symbol, 0) for symbol in text], np.int64)

@@ -60,9 +60,8 @@ def begin(
     """A new run."""
     if out is not None and out.exists():
         raise UserError(f"{out} exists: choose another `out`, or resume it with `resume` {out}")
-    unit, amount = training.span() or loop.DEFAULT_SPAN
-    find_device(training.device)  # before anything is read
-    data = task.prepare(paths, options, amount if unit == "for" else None, training.seed)
+    find_device(training.device)  # before anything is read or made
+    data = task.prepare(paths, options, _budget(training), training.seed)
     torch.manual_seed(training.seed)
     model = task.build(data.spec)
     model.load_pretrained()
@@ -77,6 +76,12 @@ def begin(
     )
     run = Run.create(out or free_path(f"{task.kind}-{_name(paths)}"), config)
     return _run(TrainedModel(task, model, run), data, training, reporter)
+
+
+def _budget(training: TrainOptions) -> float | None:
+    """The seconds that training takes, None where it is not bounded by time."""
+    unit, amount = training.span() or loop.DEFAULT_SPAN
+    return amount if unit == "for" else None
 
 
 def _name(paths: list[str]) -> str:
@@ -97,7 +102,8 @@ def resume_run(
     options = {each.name: getattr(spec.options, each.name) for each in fields(spec.options)}
     for name, value in (options | {"seed": training.seed}).items():
         if name in named and named[name] != value:
-            raise UserError(f"`{name}` {given[name]} differs from {value}, with which {path} was trained so far: "
+            ours = "the default" if value is None else value
+            raise UserError(f"`{name}` {given[name]} differs from {ours}, with which {path} was trained so far: "
                             "leave it out, or begin a new run")  # fmt: skip
     # the rest of the old span is in resume/; a run that was killed before it had one starts again
     span = dict.fromkeys(("for_", "epochs", "steps") if run.begun() else ())
@@ -105,16 +111,26 @@ def resume_run(
     training = replace(training, **(span | {name: given[name] for name in given if name in names}))
     data = _same_data(task, paths, spec, run, training.seed)
     torch.manual_seed(training.seed)
-    return _run(TrainedModel(task, task.build(spec), run), data, training, reporter)
+    if run.begun():
+        model = run.build(lambda: task.build(spec), "last")
+    else:
+        model = task.build(spec)
+        model.load_pretrained()
+    return _run(TrainedModel(task, model, run), data, training, reporter)
 
 
 def _same_data(task: Task, paths: list[str], spec: Any, run: Run, seed: int) -> Dataset:
     """The data of the run, read again with its options; `paths` where it has moved."""
     named = paths or run.data_paths("PATH")
-    data = task.prepare(named, spec.options, seed=seed)
+    data = task.prepare(named, spec.options, _budget(run.training(TrainOptions)), seed)
+    where = ", ".join(named)
     if data.key != run.config.key:
-        what = f"{', '.join(named)} is not the data that {run.path} was trained on"
-        raise UserError(f"{what}: a run is resumed with the same data; for other data begin a new run")
+        what = f"{where} is not the data that {run.path} was trained on"
+        raise UserError(f"{what}: a run is resumed with the same; for other data begin a new run")
+    ours, theirs = (to_json(replace(each, options=None)) for each in (data.spec, spec))
+    for name in theirs:
+        if ours[name] != theirs[name]:  # another version of a library may find other tokens
+            raise UserError(f"{where} now gives another {name} than {run.path} was trained with: begin a new run")
     return replace(data, spec=spec, notes=[])
 
 

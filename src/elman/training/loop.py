@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.data.source import to
+from elman.data.source import Batch, Source, to
 from elman.errors import UserError
 from elman.recurrent.state import State, flatten, over, unflatten
 from elman.tasks.capabilities import Images, Measures, Previews
@@ -55,7 +55,7 @@ def train(
     # before random states are restored: these call the cell, which may draw random numbers
     backends = _backends(model)
     validation = Validation(model, data.valid, precision, reporter) if data.valid else None
-    progress, state = _begin(model, optimizer, len(data.train), options, run, device)
+    progress, state = _begin(model, optimizer, data.train, options, run, device)
     schedule, diagnostics = progress.schedule, Diagnostics(data.unigram_entropy)
     workers = data.train.workers if options.workers is None else options.workers
     source = Prefetch(data.train, workers) if workers else data.train
@@ -169,7 +169,12 @@ def train(
 
 
 def _begin(
-    model: Model, optimizer: torch.optim.Optimizer, batches: int, options: TrainOptions, run: Run, device: torch.device
+    model: Model,
+    optimizer: torch.optim.Optimizer,
+    source: Source,
+    options: TrainOptions,
+    run: Run,
+    device: torch.device,
 ) -> tuple[Progress, State]:
     """Progress and carried state of a new training, or of the one in the folder, whose weights, optimizer and random
     states are restored."""
@@ -180,7 +185,7 @@ def _begin(
         run.save_model(model.state_dict(), {"step": 0, "val_loss": None})
         return progress, None
     saved = run.load_resume()
-    progress = saved.progress
+    progress, batches = saved.progress, len(source)
     if progress.finished and span is None and run.summary().get("steps") == progress.step:
         raise UserError(f"{run.path} is finished: train it further with `for_`, `epochs` or `steps`")
     if progress.index >= batches:
@@ -189,6 +194,8 @@ def _begin(
         )
     run.put_model(model, "last")
     _set_optimizer_tensors(optimizer, saved.optimizer, run)
+    if saved.state:
+        _check_state(model, to(source.batch(progress.epoch, progress.index), device), saved.state, run)
     saved.random.restore(f"{run.path}/resume/training.json")
     if span is not None:
         epochs = progress.epoch + progress.index / batches
@@ -200,6 +207,18 @@ def _begin(
     run.trim_log(progress.step)
     # copied: the alignment in memory affects how a product rounds, and a loaded tensor is aligned as in its file
     return progress, over(unflatten(saved.state), lambda value: value.to(device, copy=True))
+
+
+@torch.no_grad()
+def _check_state(model: Model, batch: Batch, state: dict[str, Tensor], run: Run) -> None:
+    """Raises a UserError where a state is not of the shapes of the model's own. Runs the model, hence before the random
+    states are restored."""
+    model.eval()
+    own = flatten(model.loss(batch).state)
+    model.train()
+    forms = [{name: (value.shape, value.is_floating_point()) for name, value in each.items()} for each in (own, state)]
+    if forms[0] != forms[1]:
+        raise UserError(f"{run.path}/resume/state.safetensors does not fit the model of config.json")
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -241,10 +260,11 @@ def _preview(model: Model, data: Dataset, context: Context, run: Run, reporter: 
     generator = torch.Generator().manual_seed(0)  # of its own: a preview does not change training
     preview = model.preview(replace(context, batch=batch, generator=generator))
     model.train()
+    path = None
     if isinstance(preview, Images):
-        run.save_preview(f"step-{context.step:08d}.png", preview.png())
+        path = run.save_preview(f"step-{context.step:08d}.png", preview.png())
     if preview is not None:
-        reporter.preview(preview)
+        reporter.preview(preview, path)
 
 
 def _summary(

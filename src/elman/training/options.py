@@ -1,10 +1,10 @@
 """The options of training, for every task."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from elman.errors import UserError
-from elman.options import CountFloat, CountInt, PositiveFloat, PositiveInt, seconds
+from elman.options import CountFloat, CountInt, PositiveFloat, PositiveInt, at_most, seconds
 from elman.training.schedule import Unit
 
 UNITS: dict[str, Unit] = {"for_": "for", "epochs": "epochs", "steps": "steps"}  # by option
@@ -15,7 +15,7 @@ class TrainOptions:
     """Length, optimizer, validation and device of a training."""
 
     for_: str | None = None
-    """Train for a span of time: 90s, 5m, 1h30m. Without `for_`, `epochs` and `steps` it is 5m."""
+    """Train for that much time: 90s, 5m, 1h30m. Without `for_`, `epochs` and `steps` it is 5m."""
     epochs: PositiveInt | None = None
     """Train for this many passes over the training split."""
     steps: PositiveInt | None = None
@@ -30,7 +30,7 @@ class TrainOptions:
     """Largest norm, or value, of the gradient. If not given, that of the task."""
     clip_by: Literal["norm", "value"] = "norm"
     """Clip the norm of the gradient over all parameters, or each of its values."""
-    accumulate: PositiveInt = 1
+    accumulate: Annotated[PositiveInt, at_most(10_000)] = 1
     """Batches per update, whose gradients are averaged."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number type of the matrix products; auto: bfloat16 where the hardware has it."""
@@ -38,7 +38,7 @@ class TrainOptions:
     """Device: auto, cpu, cuda, cuda:1, mps."""
     seed: CountInt = 0
     """Seed of the initial weights, of dropout and of the order of the data."""
-    workers: CountInt | None = None
+    workers: Annotated[CountInt, at_most(64)] | None = None
     """Processes that prepare batches ahead of training; if not given, 1 where images have to be decoded."""
     eval_every: PositiveInt | None = None
     """Updates between validations; if not given, a 20th of the training, at most 1 minute."""

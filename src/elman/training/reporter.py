@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from elman.tasks.capabilities import Images
@@ -49,7 +50,8 @@ class Status:
         """The line of log.jsonl: every mean under its own name, validation means with the prefix `val_`."""
         names = ("step", "epoch", "progress", "seconds", "seconds_left")
         more = ("units_per_s", "grad_norm", "clipped", "saturated", "lr", "waiting")
-        values: dict[str, Any] = {name: getattr(self, name) for name in names} | {"val_loss": None} | dict(self.means)
+        values: dict[str, Any] = {name: getattr(self, name) for name in names} | {"loss": None, "val_loss": None}
+        values |= self.means
         values |= {f"val_{name}": value for name, value in self.val_means.items()}
         values |= {name: getattr(self, name) for name in more}
         # JSON has no NaN
@@ -67,8 +69,8 @@ class Reporter(Protocol):
         """The status, about once a second."""
         ...
 
-    def preview(self, preview: str | Images) -> None:
-        """A sample of the model."""
+    def preview(self, preview: str | Images, path: Path | None) -> None:
+        """A sample of the model; `path`: where images were saved."""
         ...
 
 
@@ -81,5 +83,5 @@ class Silent:
     def status(self, status: Status) -> None:
         """Drops the status."""
 
-    def preview(self, preview: str | Images) -> None:
+    def preview(self, preview: str | Images, path: Path | None) -> None:
         """Drops the preview."""

@@ -36,7 +36,13 @@ from elman.training.tensor_file import About, pack, read_header, unpack
 RUNS = Path("runs")
 MAX_LOG = 256 << 20  # bytes
 STATE = r"state(\.\w{1,64}){0,20}"  # the names of its tensors, see `elman.recurrent.state`
+LOGGED = ("step", "seconds", "loss", "val_loss", "grad_norm")  # in every line of the log
 Which = Literal["best", "last"]
+Number = Count | float | None
+# the types of the summary; all else in it is a number, or None where there is none
+SUMMARY: dict[str, Any] = dict.fromkeys(("unit", "backend", "device", "precision"), str) | {
+    "val_metrics": dict[str, Any]
+}
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
 
@@ -123,16 +129,30 @@ class Run:
 
     def load_model(self, which: Which = "best") -> tuple[dict[str, Tensor], About]:
         """The weights, and step and validation loss at which they were saved."""
-        folder = self.path if which == "best" else self.path / "resume"
-        return _or_the_other(self.path, which, lambda: unpack(folder / "model.safetensors", self.path))
+        path = (self.path if which == "best" else self.path / "resume") / "model.safetensors"
+
+        def load() -> tuple[dict[str, Tensor], About]:
+            tensors, about = unpack(path, self.path)
+            for name, value in tensors.items():
+                if not value.isfinite().all():
+                    raise UserError(f"{path}: '{name:.60}' has numbers that are not finite")
+            return tensors, about
+
+        return _or_the_other(self.path, which, load)
 
     def build(self, build: Callable[[], M], which: Which = "best") -> M:
         """Builds the model and loads its weights. Its shapes are compared with those of the file before memory is
         allocated for it."""
         where = (self.path if which == "best" else self.path / "resume") / "model.safetensors"
         entries, _ = _or_the_other(self.path, which, lambda: read_header(where, self.path))
-        with torch.device("meta"):
-            shapes = {name: tuple(value.shape) for name, value in build().state_dict().items()}
+        try:
+            with torch.device("meta"):
+                shapes = {name: tuple(value.shape) for name, value in build().state_dict().items()}
+        except UserError:
+            raise
+        except Exception as error:  # sizes that no layer can have fail in as many ways as there are layers
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(f"{self.path}/config.json: spec describes no model: {reason}") from None
         if shapes != {name: entry.shape for name, entry in entries.items()}:
             raise _misfit(where)
         model = build()
@@ -165,7 +185,7 @@ class Run:
         """Whether there is a resumable state. Without one, weights must not be there either: they would be lost."""
         recover_folder(self.path / "resume")
         found = (self.path / "resume").is_dir()
-        if not found and (self.path / "model.safetensors").exists():
+        if not found and ((self.path / "model.safetensors").exists() or not self.trusted()):
             raise UserError(f"{self.path} has no resume/: it cannot be trained further, only sampled")
         return found
 
@@ -205,18 +225,18 @@ class Run:
 
     def save_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes summary.json, with None for numbers that are not finite."""
-        finite = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in summary.items()
-        }
-        self._write("summary.json", json.dumps(finite, indent=1).encode())
+        self._write("summary.json", json.dumps(_finite(summary), indent=1).encode())
 
     def summary(self) -> dict[str, Any]:
         """The final metrics; empty while the run has not ended."""
         path = self.path / "summary.json"
         if not path.exists():
             return {}
-        return from_json(dict[str, Any], schema.parse(read(path, self.path, schema.MAX_BYTES), str(path)), str(path))
+        value = schema.parse(read(path, self.path, schema.MAX_BYTES), str(path))
+        return {
+            name: from_json(SUMMARY.get(name, Number), item, str(path), name)  # type: ignore[arg-type]
+            for name, item in from_json(dict[str, Any], value, str(path)).items()
+        }
 
     def save_preview(self, name: str, content: bytes) -> Path:
         """Writes an image into previews/; returns its path."""
@@ -264,10 +284,21 @@ def free_path(name: str) -> Path:
 
 
 def _log_line(line: bytes, where: str) -> dict[str, Any]:
-    value = from_json(dict[str, bool | Count | float | str | None], schema.parse(line, where), where)
-    if not isinstance(value.get("step"), int):
-        raise UserError(f"{where}: step must be of type int")
+    value = from_json(dict[str, bool | Number], schema.parse(line, where), where)
+    missing = [name for name in LOGGED if name not in value]
+    if missing:
+        raise UserError(f"{where}: {missing[0]} is missing")
+    from_json(int, value["step"], where, "step")
     return value
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _misfit(where: Path) -> UserError:
@@ -284,7 +315,7 @@ def _no_run(path: Path) -> UserError:
 
 
 def _or_the_other(path: Path, which: Which, load: Callable[[], T]) -> T:
-    """What `load` returns; where it fails, the error also says that the run's other copy of the weights is whole."""
+    """What `load` returns; where it fails, the error also states that the run's other copy of the weights is whole."""
     try:
         return load()
     except UserError as error:

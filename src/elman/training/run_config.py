@@ -71,7 +71,7 @@ def read_config(path: Path, root: Path) -> RunConfig:
 def _read(value: dict[str, Any], path: Path, root: Path) -> RunConfig:
     written, version = value.pop("format", None), value.get("elman")
     if written != FORMAT:
-        remedy = "pip install `upgrade` elman" if isinstance(written, int) and written > FORMAT else "train it again"
+        remedy = "pip install --upgrade elman" if isinstance(written, int) and written > FORMAT else "train it again"
         by = f" by elman {version[:20]}" if isinstance(version, str) else ""
         raise UserError(f"{root} was written with format {written!r:.20}{by}; this elman reads {FORMAT}: {remedy}")
     stored = from_json(_Stored, value, str(path))

@@ -9,17 +9,35 @@ import torch
 
 from elman.cells.registry import CellSpec, resolve
 from elman.cells.tap import observed
+from elman.data.source import Source
 from elman.data.table import Table
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
 from elman.tasks.answer import Answer
-from elman.tasks.capabilities import Generates, Predicts
+from elman.tasks.capabilities import Generates, Predicts, Prompt
 from elman.tasks.model import Model
 from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Reading, Task, find
 from elman.tokenizers.tokenizer import Tokenizer, Unknown
 from elman.training.device import find_device
 from elman.training.run import Run, Which
+
+
+@dataclass
+class Generation:
+    """Text while it is generated: an iterator over the next piece of each stream, "" for one that has ended.
+
+    - prompt: what was read before the first piece
+    """
+
+    prompt: Prompt
+    pieces: Iterator[list[str]]
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self.pieces
+
+    def __next__(self) -> list[str]:
+        return next(self.pieces)
 
 
 @dataclass
@@ -54,6 +72,19 @@ class TrainedModel:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the generated text."""
         return self._generates().tokenizer(self.spec)
+
+    def source(
+        self, split: str, paths: Iterable[str] = (), reading: Reading = Reading(), option: str = "PATH"
+    ) -> Source | None:
+        """A split of the data of the run, read again. `paths` names the data of a run that was made on another machine;
+        `option` is how, for the error. Lines are logged once the content is known to be the same."""
+        named, lines = list(paths) or self.run.data_paths(option), list[str]()
+        found = self.task.source(self.spec, named, split, replace(reading, log=lines.append))
+        if found is not None and found.key != self.run.config.key:
+            raise UserError(f"{', '.join(named)} is not the data that {self.path} was trained on")
+        for line in lines:
+            reading.log(line)
+        return found
 
     def _generates(self) -> Generates:
         if not isinstance(self.task, Generates):
@@ -153,7 +184,8 @@ def load(path: str | Path, device: str = "cpu", weights: Which = "best", cell: C
 
 
 def read_spec(task: Task, run: Run, cell: CellSpec | None = None) -> Any:
-    """The specification that config.json holds, every field checked."""
+    """The specification that config.json holds, every field checked. The options of a run that was made elsewhere name
+    no files."""
     spec = run.spec(task.Spec)
     if isinstance(spec.options, NetworkOptions):
         return replace(spec, options=replace(spec.options, cell=resolve(spec.options.cell, cell)))

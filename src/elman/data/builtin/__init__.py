@@ -1,28 +1,30 @@
-"""Small data that is generated, so that a task can be tried without a file: `builtin:dates:count=5000,seed=1`.
+"""Small generated data sets, so that a task can be tried without a file: `builtin:dates:count=5000,seed=1`.
 
-A file here makes a `Builtin`; adding one is all there is to do.
+To add one, write a file in this package with a function that is decorated with `builtin`.
 """
 
-import importlib
 import inspect
-import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
-from elman.data.image import LazyImage
 from elman.errors import UserError, unknown
 from elman.options import Bound
+from elman.registry import Registry
 
 PREFIX = "builtin:"
-Columns = dict[str, list[str] | list[list[str]] | list[LazyImage]]
+Columns = Mapping[str, Sequence[Any]]  # of texts, lists of words, or images
 
 
 @dataclass(frozen=True)
 class Builtin:
-    """Generated data. `kind` is the task that it is meant for; `rows(seed, count, ...)` gives its columns, all of one
-    length and the same for the same arguments. Its further parameters are the options of the data: whole numbers with a
-    default, whose annotation may carry a `Bound`. A column `split` says train, valid or test of each row."""
+    """A generated data set.
+
+    - kind: the task that it is meant for
+    - rows: `rows(seed, count, ...)` returns columns of equal length, the same for the same arguments. Its further
+      parameters are the options of the data set: integers with a default, whose annotation may have a `Bound`. A column
+      `split` has train, valid or test for each row
+    """
 
     name: str
     summary: str
@@ -30,27 +32,37 @@ class Builtin:
     rows: Callable[..., Columns]
 
     def options(self) -> dict[str, int]:
-        """Every option, seed and count among them, with its default."""
+        """Every option, seed and count included, with its default."""
         return {name: parameter.default for name, parameter in inspect.signature(self.rows).parameters.items()}
 
 
+DATASETS: Registry[Builtin] = Registry("built-in data", __name__)
+F = TypeVar("F", bound=Callable[..., Columns])
+
+
+def builtin(name: str, summary: str, kind: str) -> Callable[[F], F]:
+    """Decorates the `rows` of a `Builtin`."""
+
+    def register(rows: F) -> F:
+        DATASETS.add(name, Builtin(name, summary, kind, rows))
+        return rows
+
+    return register
+
+
 def datasets() -> dict[str, Builtin]:
-    """The data of this package by name."""
-    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, Builtin)]
-    return {data.name: data for data in sorted(found, key=lambda data: data.name)}
+    """All data sets by name."""
+    return DATASETS.all()
 
 
-def generate(spec: str) -> Columns:
+def generate(spec: str) -> dict[str, list[Any]]:
     """The columns of `builtin:NAME` or `builtin:NAME:option=number,option=number`."""
     name, _, options = spec.removeprefix(PREFIX).partition(":")
-    if name not in datasets():
-        raise unknown("built-in data", name, datasets())
-    data = datasets()[name]
+    data = DATASETS.find(name)
     given = _options(data, options)
     try:
-        return data.rows(**given)
-    except UserError as error:  # of what the options ask for together
+        return {name: list(values) for name, values in data.rows(**given).items()}
+    except UserError as error:  # options that do not fit together
         raise UserError(f"{spec}: {error}") from None
 
 
@@ -64,11 +76,11 @@ def _options(data: Builtin, text: str) -> dict[str, int]:
         if name not in defaults:
             raise unknown(f"option of {where}", name, defaults)
         if name in given:
-            raise UserError(f"{where} is given {name} twice, {given[name]} and {value}: say it once")
+            raise UserError(f"{where} has {name} twice, {given[name]} and {value}: give it once")
         try:
             given[name] = int(value)
         except ValueError:
-            raise UserError(f"{where} has {part}: write a whole number, as in {name}={defaults[name]}") from None
+            raise UserError(f"{where} has {part}: write an integer, as in {name}={defaults[name]}") from None
         for bound in getattr(hints[name], "__metadata__", ()):
             if isinstance(bound, Bound) and not bound.holds(given[name]):
                 raise UserError(f"{where} has {part}: {name} must be {bound.phrase}, as in {name}={defaults[name]}")

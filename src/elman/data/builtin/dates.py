@@ -1,20 +1,20 @@
-"""Dates as people write them, and as ISO 8601 does. Of every spelling only one date can be meant."""
+"""Dates in many notations, and in ISO 8601. Every notation is unambiguous."""
 
 from datetime import date
 
-from elman.data.builtin import Builtin, Columns
-from elman.data.builtin.chance import Chance
-from elman.data.builtin.rows import Row, columns, distinct
+from elman.data.builtin import Columns, builtin
+from elman.data.examples import Example, columns, distinct
+from elman.data.rng import Rng
 from elman.options import CountInt, PositiveInt
 
 FIRST, LAST = date(1900, 1, 1).toordinal(), date(2100, 12, 31).toordinal()
-# not strftime's, which follow the language of the machine
+# those of strftime depend on the locale
 MONTHS = [
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 ]  # fmt: skip
 WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-FORMS = (
+NOTATIONS = (
     "{d} {month} {y}",
     "{d} {mon} {y}",
     "{d}. {month} {y}",
@@ -48,15 +48,16 @@ FORMS = (
 CASES = (str, str.lower, str.upper)
 
 
+@builtin("dates", "a date in one of many notations -> the same as 1979-05-03", "translate")
 def rows(seed: CountInt = 0, count: PositiveInt = 20_000) -> Columns:
-    """Dates from 1900 to 2100; one may come in several spellings."""
-    chance = Chance(seed)
+    """Dates from 1900 to 2100; one may occur in several notations."""
+    rng = Rng(seed)
 
-    def spelled() -> list[Row]:
-        day, form, case = date.fromordinal(chance.between(FIRST, LAST)), chance.one_of(FORMS), chance.one_of(CASES)
-        return [(case(form.format_map(_words(day))), day.isoformat())]
+    def date_pair() -> list[Example]:
+        day, notation, case = date.fromordinal(rng.between(FIRST, LAST)), rng.choice(NOTATIONS), rng.choice(CASES)
+        return [(case(notation.format_map(_words(day))), day.isoformat())]
 
-    return columns(distinct(count, spelled), "source", "target")
+    return columns(distinct(count, date_pair), "source", "target")
 
 
 def _words(day: date) -> dict[str, str]:
@@ -66,6 +67,3 @@ def _words(day: date) -> dict[str, str]:
         "d": f"{d}", "dd": f"{d:02}", "th": th, "m": f"{m}", "mm": f"{m:02}", "month": month, "mon": month[:3],
         "y": f"{day.year}", "weekday": weekday, "day": weekday[:3],
     }  # fmt: skip
-
-
-DATES = Builtin("dates", "a date in one of many spellings -> the same as 1979-05-03", "translate", rows)

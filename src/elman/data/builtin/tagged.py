@@ -1,9 +1,9 @@
-"""Sentences in which people and places are tagged. Many names may be either, and some are common words: what stands
-around them decides."""
+"""Sentences with names of people and locations. Many names may be either, and some are common words: the context
+decides."""
 
-from elman.data.builtin import Builtin, Columns
-from elman.data.builtin.chance import Chance
-from elman.data.builtin.rows import Row, distinct
+from elman.data.builtin import Columns, builtin
+from elman.data.examples import Example, distinct
+from elman.data.rng import Rng
 from elman.options import CountInt, PositiveInt
 
 SENTENCES = (
@@ -24,45 +24,43 @@ SENTENCES = (
     "teachers mark papers near LOC",
 )
 ENDINGS = ("", " , they say", " , it seems", " , i hear", " after all")
-EITHER = [
+AMBIGUOUS = [
     "paris", "florence", "sydney", "victoria", "georgia", "jordan", "chelsea", "austin", "charlotte", "lincoln",
     "jackson", "houston",
 ]  # fmt: skip
 FIRST = [
     "anna", "ben", "carla", "david", "emma", "frank", "grace", "helen", "ivan", "julia", "mark", "may", "rose", "will",
-] + EITHER  # fmt: skip
+] + AMBIGUOUS  # fmt: skip
 LAST = [
     "smith", "miller", "baker", "novak", "garcia", "rossi", "tanaka", "lincoln", "jackson", "houston", "washington",
     "london", "york",
 ]  # fmt: skip
-PLACES = [
+LOCATIONS = [
     "london", "york", "washington", "rome", "oslo", "cairo", "lima", "tokyo", "berlin", "madrid", "new york",
-    "new delhi", "san francisco", "cape town", "buenos aires", "rio de janeiro", "salt lake city", *EITHER,
+    "new delhi", "san francisco", "cape town", "buenos aires", "rio de janeiro", "salt lake city", *AMBIGUOUS,
 ]  # fmt: skip
 
 
+@builtin("tagged", "the people and the locations in short sentences", "tag")
 def rows(seed: CountInt = 0, count: PositiveInt = 10_000) -> Columns:
     """Sentences in lower case, with the tags B-PER, I-PER, B-LOC, I-LOC and O."""
-    chance = Chance(seed)
-    drawn = distinct(count, lambda: [_sentence(chance)])
+    rng = Rng(seed)
+    drawn = distinct(count, lambda: [_sentence(rng)])
     return {"words": [words.split() for words, _ in drawn], "tags": [tags.split() for _, tags in drawn]}
 
 
-def _sentence(chance: Chance) -> Row:
+def _sentence(rng: Rng) -> Example:
     words, tags = list[str](), list[str]()
-    for word in (chance.one_of(SENTENCES) + chance.one_of(ENDINGS)).split():
-        name = {"PER": _person, "LOC": _place}[word](chance) if word in ("PER", "LOC") else []
+    for word in (rng.choice(SENTENCES) + rng.choice(ENDINGS)).split():
+        name = {"PER": _person, "LOC": _location}[word](rng) if word in ("PER", "LOC") else []
         words += name or [word]
         tags += [f"{'I' if i else 'B'}-{word}" for i in range(len(name))] or ["O"]
     return " ".join(words), " ".join(tags)
 
 
-def _person(chance: Chance) -> list[str]:
-    return [chance.one_of(FIRST), chance.one_of(LAST)][: chance.between(1, 2)]
+def _person(rng: Rng) -> list[str]:
+    return [rng.choice(FIRST), rng.choice(LAST)][: rng.between(1, 2)]
 
 
-def _place(chance: Chance) -> list[str]:
-    return chance.one_of(PLACES).split()
-
-
-TAGGED = Builtin("tagged", "the people and the places in short sentences", "tag", rows)
+def _location(rng: Rng) -> list[str]:
+    return rng.choice(LOCATIONS).split()

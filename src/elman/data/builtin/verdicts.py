@@ -1,13 +1,12 @@
-"""Verdicts on films, in which `not` turns what is said, and of two things that are said the grammar tells which weighs
-more."""
+"""Opinions on films, in which negation flips the sentiment, and of two clauses the grammar decides which one counts."""
 
-from elman.data.builtin import Builtin, Columns
-from elman.data.builtin.chance import Chance
-from elman.data.builtin.rows import Row, columns, distinct
+from elman.data.builtin import Columns, builtin
+from elman.data.examples import Example, columns, distinct
+from elman.data.rng import Rng
 from elman.options import CountInt, PositiveInt
 
-# with whether it turns the verdict; half of all clauses are turned, so that no word by itself tells anything
-OPENINGS = (
+# each with whether it flips the sentiment; half of all clauses are flipped, so that no single word is informative
+PREFIXES = (
     ("", False),
     ("", False),
     ("i think that ", False),
@@ -29,37 +28,35 @@ SUBJECTS = [
 ]  # fmt: skip
 GOOD = ["good", "brilliant", "clever", "moving", "funny", "convincing", "original", "charming", "fresh", "gripping"]
 BAD = ["bad", "dull", "silly", "boring", "clumsy", "tedious", "predictable", "lifeless", "stale", "awful"]
-# what the first clause says, as the verdict or against it, and the sentence
+# whether the first clause agrees with the sentence, and the sentence
 SENTENCES = (
-    (None, "{verdict}"),
-    (True, "{first} , and {verdict}"),
-    (False, "{first} , but {verdict}"),
-    (False, "although {first} , {verdict}"),
-    (False, "{verdict} , although {first}"),
+    (None, "{main}"),
+    (True, "{first} , and {main}"),
+    (False, "{first} , but {main}"),
+    (False, "although {first} , {main}"),
+    (False, "{main} , although {first}"),
 )
 
 
+@builtin("verdicts", "sentences on films: positive or negative, with `not` and `but`", "classify")
 def rows(seed: CountInt = 0, count: PositiveInt = 10_000) -> Columns:
     """Sentences, half of them positive and half negative."""
-    chance = Chance(seed)
+    rng = Rng(seed)
 
-    def pair() -> list[Row]:
-        return [(_sentence(chance, True), "positive"), (_sentence(chance, False), "negative")]
+    def pair() -> list[Example]:
+        return [(_sentence(rng, True), "positive"), (_sentence(rng, False), "negative")]
 
     drawn = distinct(count, pair)
-    return columns(chance.shuffled(drawn), "text", "label")
+    return columns(rng.shuffled(drawn), "text", "label")
 
 
-def _sentence(chance: Chance, good: bool) -> str:
-    agrees, sentence = chance.one_of(SENTENCES)
-    return sentence.format(first=_clause(chance, good == agrees), verdict=_clause(chance, good))
+def _sentence(rng: Rng, good: bool) -> str:
+    agrees, sentence = rng.choice(SENTENCES)
+    return sentence.format(first=_clause(rng, good == agrees), main=_clause(rng, good))
 
 
-def _clause(chance: Chance, good: bool) -> str:
-    opening, opening_turns = chance.one_of(OPENINGS)
-    verb, verb_turns = chance.one_of(VERBS)
-    quality = chance.one_of(GOOD if good ^ opening_turns ^ verb_turns else BAD)
-    return f"{opening}the {chance.one_of(SUBJECTS)} {verb} {chance.one_of(ADVERBS)}{quality}"
-
-
-VERDICTS = Builtin("verdicts", "sentences on films: positive or negative, with `not` and `but`", "classify", rows)
+def _clause(rng: Rng, good: bool) -> str:
+    prefix, prefix_flips = rng.choice(PREFIXES)
+    verb, verb_flips = rng.choice(VERBS)
+    quality = rng.choice(GOOD if good ^ prefix_flips ^ verb_flips else BAD)
+    return f"{prefix}the {rng.choice(SUBJECTS)} {verb} {rng.choice(ADVERBS)}{quality}"

@@ -1,1 +1,1 @@
-"""Drawn scenes of coloured shapes, what can be said of them, and what can be asked."""
+"""Drawn scenes of coloured shapes, with captions and questions."""

@@ -1,19 +1,19 @@
-"""Sentences that are true of a scene."""
+"""Captions that are true of a scene."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from elman.data.builtin.chance import Chance
-from elman.data.scenes.phrase import FORMS, NUMBERS, Phrase, called
+from elman.data.rng import Rng
+from elman.data.scenes.phrase import FORMS, NUMBERS, Phrase, describe
 from elman.data.scenes.scene import Scene, Thing, side
 
-# how things are called; a shape and a colour more often than less
-WAYS = (*(form for form in FORMS if form[1] or form[2]), (True, True, True), *[(False, True, True)] * 2)
-PATIENCE = 60  # draws
+# the forms of phrases; those with shape and colour are more frequent
+WEIGHTED_FORMS = (*(form for form in FORMS if form[1] or form[2]), (True, True, True), *[(False, True, True)] * 2)
+MAX_DRAWS = 60
 
 
 class Mention(NamedTuple):
-    """A phrase, and all things of a scene that it fits."""
+    """A phrase, and all objects of a scene that it describes."""
 
     phrase: Phrase
     things: tuple[Thing, ...]
@@ -26,34 +26,34 @@ class Mention(NamedTuple):
         return "is" if len(self.things) == 1 else "are"
 
 
-def captions(chance: Chance, scene: Scene, count: int, held_out: bool = False) -> list[str]:
-    """That many different captions, or fewer where there is little to say; `held_out`: each names a pair that is kept
-    from training."""
+def captions(rng: Rng, scene: Scene, count: int, held_out: bool = False) -> list[str]:
+    """`count` different captions, or fewer where a scene does not have so many; with `held_out`, each mentions a
+    held-out pair."""
     found = dict[str, None]()  # a set with an order
-    for _ in range(PATIENCE):
-        mentions, sentence = draw(chance, scene)
-        if not held_out or any(mention.phrase.held_out() for mention in mentions):
+    for _ in range(MAX_DRAWS):
+        mentions, sentence = draw(rng, scene)
+        if not held_out or any(mention.phrase.is_held_out() for mention in mentions):
             found[sentence] = None
         if len(found) == count:
             break
     return list(found)
 
 
-def draw(chance: Chance, scene: Scene) -> tuple[list[Mention], str]:
-    """What some caption mentions, and the caption."""
+def draw(rng: Rng, scene: Scene) -> tuple[list[Mention], str]:
+    """The mentions of a random caption, and the caption."""
     while True:
-        mentions = _mentions(chance, scene, chance.between(1, 3))
-        sentence = chance.one_of(SENTENCES[len(mentions)])(mentions, scene)
+        mentions = _mentions(rng, scene, rng.between(1, 3))
+        sentence = rng.choice(SENTENCES[len(mentions)])(mentions, scene)
         if sentence:
             return mentions, sentence
 
 
-def _mentions(chance: Chance, scene: Scene, most: int) -> list[Mention]:
-    """Some mentions without a thing in common."""
+def _mentions(rng: Rng, scene: Scene, most: int) -> list[Mention]:
+    """At most `most` mentions without a common object."""
     found = list[Mention]()
     rest = list(scene.things)
     for _ in range(most):
-        phrase = called(chance.one_of(rest), chance.one_of(WAYS))
+        phrase = describe(rng.choice(rest), rng.choice(WEIGHTED_FORMS))
         things = phrase.among(scene.things)
         if any(thing not in rest for thing in things):
             break
@@ -61,11 +61,11 @@ def _mentions(chance: Chance, scene: Scene, most: int) -> list[Mention]:
         rest = [thing for thing in rest if thing not in things]
         if not rest:
             break
-    return found or _mentions(chance, scene, most)
+    return found or _mentions(rng, scene, most)
 
 
 def _relation(first: Mention, second: Mention) -> str:
-    """Where all of the first are, seen from all of the second; empty if there is no word for it."""
+    """The relation of all objects of the first mention to all of the second; empty if they differ."""
     sides = {side(a, b) for a in first.things for b in second.things}
     return sides.pop() if len(sides) == 1 else ""
 
@@ -82,8 +82,8 @@ def _among(mentions: list[Mention], scene: Scene) -> str:
 def _related(mentions: list[Mention], verb: str) -> str:
     first, *others = mentions
     relations = [_relation(first, other) for other in others]
-    said = [f"{relation} {other}" for relation, other in zip(relations, others, strict=True)]
-    return f"{first}{verb} {' and '.join(said)}" if all(relations) else ""
+    phrases = [f"{relation} {other}" for relation, other in zip(relations, others, strict=True)]
+    return f"{first}{verb} {' and '.join(phrases)}" if all(relations) else ""
 
 
 def _phrased(mentions: list[Mention], scene: Scene) -> str:
@@ -95,7 +95,7 @@ def _stated(mentions: list[Mention], scene: Scene) -> str:
 
 
 Sentence = Callable[[list[Mention], Scene], str]
-# by the number of mentions; an empty sentence is one that cannot be said
+# by the number of mentions; empty where the sentence would not be true
 SENTENCES: dict[int, tuple[Sentence, ...]] = {
     1: (_there, _among),
     2: (_there, _phrased, _phrased, _stated, _stated),

@@ -1,58 +1,58 @@
-"""Scenes by chance."""
+"""Random scenes."""
 
 from itertools import product
 
-from elman.data.builtin.chance import Chance
+from elman.data.rng import Rng
 from elman.data.scenes.phrase import FORMS, Phrase, phrases
 from elman.data.scenes.scene import COLOURS, HELD_OUT_PAIRS, SHAPES, SIDE, SIZES, Scene, Thing
 
-FEWEST, MOST = 2, 5
-GAP = 2  # pixels that stay free between two boxes, and at the border one
+MIN_OBJECTS, MAX_OBJECTS = 2, 5
+GAP = 2  # pixels between two boxes; one at the border
 TRIES = 20
-LOOKS = [Thing(*look, 0, 0) for look in product(SIZES, COLOURS, SHAPES)]
-SEEN = [look for look in LOOKS if look.pair not in HELD_OUT_PAIRS]
+APPEARANCES = [Thing(*appearance, 0, 0) for appearance in product(SIZES, COLOURS, SHAPES)]
+TRAINING = [each for each in APPEARANCES if each.pair not in HELD_OUT_PAIRS]
 
 
-def topic(chance: Chance, held_out: bool) -> Phrase:
-    """Some phrase that names a pair which is kept from training, or that does not."""
+def topic(rng: Rng, held_out: bool) -> Phrase:
+    """A random phrase that names a held-out pair, or that does not."""
     while True:
-        phrase = chance.one_of(_TOPICS[chance.below(len(_TOPICS))])
-        if phrase.held_out() == held_out:
+        phrase = rng.choice(_TOPICS[rng.below(len(_TOPICS))])
+        if phrase.is_held_out() == held_out:
             return phrase
 
 
-def about(chance: Chance, phrase: Phrase, number: int, held_out: bool) -> Scene:
-    """A scene of 2 to 5 things, just so many of which the phrase fits. At least one, or none, is of a pair that is kept
-    from training."""
-    allowed = LOOKS if held_out else SEEN
-    fitting, others = phrase.among(allowed), [look for look in allowed if not phrase.fits(look)]
-    total = chance.between(max(FEWEST, number), MOST)
+def scene_about(rng: Rng, phrase: Phrase, number: int, held_out: bool) -> Scene:
+    """A random scene of 2 to 5 objects, `number` of which the phrase describes. With `held_out` at least one has a
+    held-out pair, otherwise none."""
+    allowed = APPEARANCES if held_out else TRAINING
+    fitting, others = phrase.among(allowed), [each for each in allowed if not phrase.describes(each)]
+    total = rng.between(max(MIN_OBJECTS, number), MAX_OBJECTS)
     while True:
-        looks = [chance.one_of(fitting) for _ in range(number)]
-        looks += [chance.one_of(others) for _ in range(total - number)]
-        if not held_out or any(look.pair in HELD_OUT_PAIRS for look in looks):
-            return placed(chance, looks)
+        chosen = [rng.choice(fitting) for _ in range(number)]
+        chosen += [rng.choice(others) for _ in range(total - number)]
+        if not held_out or any(each.pair in HELD_OUT_PAIRS for each in chosen):
+            return _arranged(rng, chosen)
 
 
-def placed(chance: Chance, looks: list[Thing]) -> Scene:
-    """The things where none covers another."""
-    # the large ones first, as they find a place less easily; otherwise the order says nothing
-    looks = sorted(chance.shuffled(looks), key=lambda look: -SIZES[look.size])
+def _arranged(rng: Rng, chosen: list[Thing]) -> Scene:
+    """The objects at random positions without overlap."""
+    # large ones first, as they find a position less easily; otherwise the order is random
+    chosen = sorted(rng.shuffled(chosen), key=lambda each: -SIZES[each.size])
     while True:
         things = list[Thing]()
-        for look in looks:
-            place = _place(chance, things, SIZES[look.size])
-            if place is None:
+        for each in chosen:
+            position = _position(rng, things, SIZES[each.size])
+            if position is None:
                 break
-            things.append(Thing(*look[:3], *place))
+            things.append(Thing(*each[:3], *position))
         else:
             return Scene(tuple(things))
 
 
-def _place(chance: Chance, things: list[Thing], reach: int) -> tuple[int, int] | None:
+def _position(rng: Rng, things: list[Thing], reach: int) -> tuple[int, int] | None:
     first, last = reach + 1, SIDE - reach - 1
     for _ in range(TRIES):
-        x, y = chance.between(first, last), chance.between(first, last)
+        x, y = rng.between(first, last), rng.between(first, last)
         for thing in things:
             apart = SIZES[thing.size] + reach + GAP
             if abs(x - thing.x) < apart and abs(y - thing.y) < apart:

@@ -1,4 +1,4 @@
-"""What a thing is called: a size, a colour and a shape, some of them left out."""
+"""Phrases that describe objects by size, colour and shape, or some of these."""
 
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -8,27 +8,28 @@ from elman.data.scenes.scene import COLOURS, HELD_OUT_PAIRS, SHAPES, SIZES, Thin
 
 NUMBERS = ("no", "one", "two", "three", "four", "five")
 Form = tuple[bool, bool, bool]  # whether there is a word for size, colour, shape
-SAID = (False, True)
-FORMS: tuple[Form, ...] = tuple(form for form in product(SAID, SAID, SAID) if any(form))
+OPTIONAL = (False, True)
+FORMS: tuple[Form, ...] = tuple(form for form in product(OPTIONAL, OPTIONAL, OPTIONAL) if any(form))
 
 
 class Phrase(NamedTuple):
-    """Words for things; an empty one leaves open what it would say."""
+    """Words for size, colour and shape; empty where one is not mentioned."""
 
     size: str
     colour: str
     shape: str
 
-    def fits(self, thing: Thing) -> bool:
+    def describes(self, thing: Thing) -> bool:
+        """Whether an object has these attributes."""
         size, colour, shape = self
         return size in ("", thing.size) and colour in ("", thing.colour) and shape in ("", thing.shape)
 
     def among(self, things: Iterable[Thing]) -> list[Thing]:
-        """The things that it fits."""
-        return [thing for thing in things if self.fits(thing)]
+        """The objects that it describes."""
+        return [thing for thing in things if self.describes(thing)]
 
-    def held_out(self) -> bool:
-        """Whether it names a pair that is kept from training."""
+    def is_held_out(self) -> bool:
+        """Whether it names a pair of colour and shape that is held out from training."""
         return (self.colour, self.shape) in HELD_OUT_PAIRS
 
     def one(self) -> str:
@@ -47,8 +48,8 @@ class Phrase(NamedTuple):
         return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def called(thing: Thing, form: Form) -> Phrase:
-    """The words of this form for a thing."""
+def describe(thing: Thing, form: Form) -> Phrase:
+    """The phrase of this form for an object."""
     size, colour, shape = form
     return Phrase(thing.size if size else "", thing.colour if colour else "", thing.shape if shape else "")
 
@@ -56,27 +57,27 @@ def called(thing: Thing, form: Form) -> Phrase:
 def phrases(form: Form) -> list[Phrase]:
     """All phrases of a form."""
     words = (SIZES, COLOURS, SHAPES)
-    return [Phrase(*some) for some in product(*(w if said else ("",) for w, said in zip(words, form, strict=True)))]
+    return [Phrase(*some) for some in product(*(w if used else ("",) for w, used in zip(words, form, strict=True)))]
 
 
-def alike(held_out: bool) -> list[list[Phrase]]:
-    """The phrases that name a pair which is kept from training, or all others, in groups. The words of two in a group
-    can change places in all scenes without making any of these more or less likely: so what a scene decides is
-    independent of which phrase of a group is asked about."""
+def symmetric_groups(held_out: bool) -> list[list[Phrase]]:
+    """The phrases that name a held-out pair, or all others, in groups. Exchanging the words of two phrases of a group
+    in all scenes does not change the probability of any scene: so an answer is independent of which phrase of a group a
+    question is about."""
     partial = {colour for colour, _ in HELD_OUT_PAIRS}
     groups = dict[tuple[Form, bool], list[Phrase]]()
     for form in FORMS:
         for phrase in phrases(form):
-            if phrase.held_out() == held_out:
+            if phrase.is_held_out() == held_out:
                 groups.setdefault((form, phrase.colour in partial), []).append(phrase)
     return list(groups.values())
 
 
-def own(things: Sequence[Thing], forms: Iterable[Form] = FORMS) -> dict[Thing, list[Phrase]]:
-    """Of each thing what it, and no other among them, is called; without things for which there is nothing."""
+def unique_phrases(things: Sequence[Thing], forms: Iterable[Form] = FORMS) -> dict[Thing, list[Phrase]]:
+    """The phrases that describe one object and no other, by object; objects without any are left out."""
     found = dict[Thing, list[Phrase]]()
     for form in forms:
-        names = [called(thing, form) for thing in things]
+        names = [describe(thing, form) for thing in things]
         for thing, name in zip(things, names, strict=True):
             if names.count(name) == 1:
                 found.setdefault(thing, []).append(name)

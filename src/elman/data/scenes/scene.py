@@ -1,4 +1,4 @@
-"""A scene: coloured shapes on a light ground, drawn from a line of text."""
+"""A scene: coloured shapes on a light background, drawn from a line of text."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from elman.errors import UserError, unknown
 
 SIDE = 64  # pixels
-SMALLEST = 16  # that it can be drawn
+MIN_SIDE = 16
 COLOURS = {
     "red": (214, 32, 40),
     "green": (40, 150, 60),
@@ -24,16 +24,16 @@ COLOURS = {
 }
 SHAPES = ("circle", "square", "triangle", "star")
 SIZES = {"small": 5, "large": 9}  # half a side of the box, pixels
-# no scene for training has one of them: of each shape one, of a half of the colours one
+# not in any scene for training: each shape is in one of them, half of the colours are in one
 HELD_OUT_PAIRS = (("yellow", "star"), ("grey", "circle"), ("orange", "square"), ("purple", "triangle"))
-GROUND = ((248, 248, 244), (226, 228, 232))  # its colour above and below
-FINER = 4  # drawn so many times larger, then reduced: edges are smooth
+BACKGROUND = ((248, 248, 244), (226, 228, 232))  # at the top and at the bottom
+SUPERSAMPLING = 4  # for smooth edges
 NAME = "scene: "
 _THING = re.compile(r"(\w+) (\w+) (\w+) (\d{1,2}),(\d{1,2})")
 
 
 class Thing(NamedTuple):
-    """A shape in a scene. Its centre is at x, y: pixels from the left and from above."""
+    """An object in a scene. Its centre is at x, y: pixels from the left and from the top."""
 
     size: str
     colour: str
@@ -43,11 +43,12 @@ class Thing(NamedTuple):
 
     @property
     def pair(self) -> tuple[str, str]:
+        """Colour and shape."""
         return self.colour, self.shape
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """The pixels that it may cover: left, top, and the first beyond on the right and below."""
+        """The pixels that it may cover: left, top, right and bottom, these two exclusive."""
         reach = SIZES[self.size]
         return self.x - reach, self.y - reach, self.x + reach, self.y + reach
 
@@ -57,7 +58,7 @@ class Thing(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """Things none of which covers another. Its text is its name: `scene: small red circle 12,40; large blue ...`."""
+    """Objects without overlap. Its text is its name: `scene: small red circle 12,40; large blue ...`."""
 
     things: tuple[Thing, ...]
 
@@ -66,19 +67,19 @@ class Scene:
 
     @classmethod
     def parse(cls, name: str) -> "Scene":
-        """The scene of this name. A UserError when it is none."""
+        """The scene of this name. UserError for any other text."""
         if not name.startswith(NAME):
-            raise UserError(f"'{name[:80]}' is no scene: one is written '{NAME}small red circle 12,40; large blue ...'")
+            raise UserError(f"'{name[:80]}' is not a scene: write '{NAME}small red circle 12,40; large blue ...'")
         return cls(tuple(map(_thing, name.removeprefix(NAME).split("; "))))
 
     def draw(self, size: int = SIDE) -> Image.Image:
-        """The picture, `size` pixels wide and high."""
-        if size < SMALLEST:
+        """The image, `size` pixels wide and high."""
+        if size < MIN_SIDE:
             raise UserError(
-                f"a scene cannot be drawn {size} pixels wide: size must be {SMALLEST} or more, as {SIDE} is"
+                f"a scene cannot be drawn {size} pixels wide: size must be {MIN_SIDE} or more, as {SIDE} is"
             )
-        wide, scale = size * FINER, size * FINER / SIDE
-        image = _ground(wide).copy()
+        wide, scale = size * SUPERSAMPLING, size * SUPERSAMPLING / SIDE
+        image = _background(wide).copy()
         pen = ImageDraw.Draw(image)
         for thing in self.things:
             left, top, right, bottom = (edge * scale for edge in thing.box)
@@ -88,11 +89,11 @@ class Scene:
                 x, y, reach = (left + right) / 2, (top + bottom) / 2, (right - left - 1) / 2
                 corners = [(x - 0.5 + reach * dx, y - 0.5 + reach * dy) for dx, dy in CORNERS[thing.shape]]
                 pen.polygon(corners, COLOURS[thing.colour])
-        return image.reduce(FINER)
+        return image.reduce(SUPERSAMPLING)
 
 
 def side(a: Thing, b: Thing) -> str:
-    """Where a is, seen from b: left of, right of, above or below, whichever is most so."""
+    """The relation of a to b: left of, right of, above or below, by the larger of the two distances."""
     right, down = a.x - b.x, a.y - b.y
     if abs(right) > abs(down):
         return "right of" if right > 0 else "left of"
@@ -102,29 +103,29 @@ def side(a: Thing, b: Thing) -> str:
 def _thing(text: str) -> Thing:
     match = _THING.fullmatch(text)
     if match is None:
-        raise UserError(f"'{text[:80]}' is no thing of a scene: write its size, colour, shape and centre, as in "
+        raise UserError(f"'{text[:80]}' is not an object of a scene: write its size, colour, shape and centre, as in "
                         "'small red circle 12,40'")  # fmt: skip
     size, colour, shape, x, y = match.groups()
     for what, word, words in (("size", size, SIZES), ("colour", colour, COLOURS), ("shape", shape, SHAPES)):
         if word not in words:
-            raise unknown(f"{what} of a thing", word, words)
+            raise unknown(f"{what} of an object", word, words)
     thing = Thing(size, colour, shape, int(x), int(y))
     if min(thing.box) < 0 or max(thing.box) > SIDE:
-        raise UserError(f"'{text}' is not whole within a scene of {SIDE} by {SIDE} pixels: move its centre")
+        raise UserError(f"'{text}' does not fit in a scene of {SIDE} by {SIDE} pixels: move its centre")
     return thing
 
 
 @cache
-def _ground(size: int) -> Image.Image:
+def _background(size: int) -> Image.Image:
     shade = Image.linear_gradient("L").resize((size, size))
-    above, below = (Image.new("RGB", (size, size), colour) for colour in GROUND)
+    above, below = (Image.new("RGB", (size, size), colour) for colour in BACKGROUND)
     return Image.composite(below, above, shade)
 
 
 def _star() -> list[tuple[float, float]]:
     points = [(r * sin(i * pi / 5), -r * cos(i * pi / 5)) for i, r in enumerate([1, 0.46] * 5)]
     wide, low = max(x for x, _ in points), max(y for _, y in points)
-    # it fills its box, and no error of rounding goes beyond
+    # it fills its box, and no rounding error goes beyond
     return [(round(x / wide, 9), round(2 * (y + 1) / (low + 1) - 1, 9)) for x, y in points]
 
 

@@ -1,4 +1,4 @@
-"""Whether a sentence is true of a scene, found from its words alone."""
+"""Whether a caption is true of a scene, computed from the caption and the scene alone."""
 
 import re
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from itertools import combinations, product
 
 from elman.data.scenes.scene import COLOURS, SHAPES, SIZES, Scene, Thing
 
-CLEAR = 6  # pixels between two centres from which on one is left of, right of, above or below the other
+MIN_DISTANCE = 6  # pixels between two centres for a relation to hold
 WORDS = {"a": 1, "an": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 DESCRIBED = rf"(?:({'|'.join(SIZES)}) )?(?:({'|'.join(COLOURS)}) )?({'|'.join(SHAPES)}|object)(s?)"
 _NOUN = re.compile(rf"\b({'|'.join(WORDS)}) {DESCRIBED}\b")
 SIDE_WORDS = "left of|right of|above|below"
-# sentences in which a thing is written ONE, and some are MANY
+# captions with ONE for an object and MANY for several
 _RELATED = re.compile(
     rf"(?:ONE(?: is)?|MANY(?: are)?) ({SIDE_WORDS}) (?:ONE|MANY)(?: and ({SIDE_WORDS}) (?:ONE|MANY))?"
 )
@@ -21,8 +21,8 @@ _AMONG = re.compile(r"(?:ONE|MANY) among MANY")
 
 @dataclass(frozen=True)
 class Noun:
-    """`two small red circles`: the place of its last word among the words of the sentence, from 0, how many things are
-    meant, and how they look, with an empty word for what is not said."""
+    """`two small red circles`: the index of its last word in the caption, the number of objects, and their attributes,
+    empty where one is not mentioned."""
 
     index: int
     number: int
@@ -31,10 +31,11 @@ class Noun:
     shape: str
 
     def described(self) -> str:
+        """`small red circle`."""
         return " ".join(filter(None, (self.size, self.colour, self.shape or "object")))
 
     def groups(self, scene: Scene) -> list[tuple[Thing, ...]]:
-        """What may be meant: any one thing that looks so, or, when some are meant, all of them."""
+        """The possible referents: any one object with these attributes, or, for several, all of them together."""
         wanted = {self.size, self.colour, self.shape} - {""}
         fitting = [thing for thing in scene.things if wanted <= {*thing[:3]}]
         if self.number == 1:
@@ -44,29 +45,29 @@ class Noun:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a sentence says: there are things for all nouns so that each relation, of one noun to another, holds, and,
-    if `apart`, no thing is named twice."""
+    """The meaning of a caption: there are objects for all nouns such that each relation, of one noun to another, holds,
+    and, with `distinct`, no object is mentioned twice."""
 
     nouns: tuple[Noun, ...]
     relations: tuple[tuple[int, str, int], ...]
-    apart: bool
+    distinct: bool
 
     def meanings(self, scene: Scene) -> list[tuple[tuple[Thing, ...], ...]]:
-        """The things of each noun, in every way in which the claim is true."""
+        """The objects of each noun, in every way in which the claim is true."""
         return [chosen for chosen in product(*(noun.groups(scene) for noun in self.nouns)) if self._allows(chosen)]
 
     def _allows(self, chosen: tuple[tuple[Thing, ...], ...]) -> bool:
-        if self.apart and any(set(a) & set(b) for a, b in combinations(chosen, 2)):
+        if self.distinct and any(set(a) & set(b) for a, b in combinations(chosen, 2)):
             return False
         return all(
-            beside(a, relation, b)
+            has_relation(a, relation, b)
             for first, relation, second in self.relations
             for a, b in product(chosen[first], chosen[second])
         )
 
 
 def parse(sentence: str) -> Claim | None:
-    """What a caption claims; None when the grammar does not have it."""
+    """The claim of a caption; None when it is not in the grammar."""
     nouns = list[Noun]()
 
     def noun(match: re.Match[str]) -> str:
@@ -90,23 +91,23 @@ def parse(sentence: str) -> Claim | None:
     return None
 
 
-def holds(sentence: str, scene: Scene) -> bool:
-    """Whether the sentence is a caption and is true of the scene. A singular means at least one such thing, a number
-    just so many."""
+def is_true(sentence: str, scene: Scene) -> bool:
+    """Whether the sentence is a caption and is true of the scene. A singular means at least one such object, a number
+    exactly that many."""
     claim = parse(sentence)
     return claim is not None and bool(claim.meanings(scene))
 
 
 def mentions(sentence: str) -> list[tuple[int, str]]:
-    """Of each noun the place of its last word, from 0, and what it describes: (3, "small red circle"). None in a
-    sentence that is no caption."""
+    """The index of the last word of each noun, and its description: (3, "small red circle"). Empty for a sentence that
+    is not a caption."""
     claim = parse(sentence)
     return [(noun.index, noun.described()) for noun in claim.nouns] if claim else []
 
 
-def named(sentence: str, scene: Scene) -> list[tuple[int, Thing]]:
-    """The things that each noun of a caption names, with the place of its last word. A noun that may mean one thing or
-    another is left out. In a caption that is not true a noun names what its own words fit."""
+def mentioned(sentence: str, scene: Scene) -> list[tuple[int, Thing]]:
+    """The objects that each noun of a caption mentions, with the index of its last word. An ambiguous noun is left out.
+    In a caption that is not true, a noun mentions the objects with its attributes."""
     claim = parse(sentence)
     if claim is None:
         return []
@@ -119,7 +120,7 @@ def named(sentence: str, scene: Scene) -> list[tuple[int, Thing]]:
     return found
 
 
-def beside(a: Thing, relation: str, b: Thing) -> bool:
-    """Whether a is clearly left of, right of, above or below b."""
-    ahead = {"left of": b.x - a.x, "right of": a.x - b.x, "above": b.y - a.y, "below": a.y - b.y}
-    return ahead[relation] >= CLEAR
+def has_relation(a: Thing, relation: str, b: Thing) -> bool:
+    """Whether a is left of, right of, above or below b by at least `MIN_DISTANCE`."""
+    distance = {"left of": b.x - a.x, "right of": a.x - b.x, "above": b.y - a.y, "below": a.y - b.y}
+    return distance[relation] >= MIN_DISTANCE

@@ -24,10 +24,10 @@ void forward_rows(const Call& c, const Worker& w) {
     if (c.reset) copy(c, w, before, c.initial, [&](int64_t r) { return c.reset[at.t * c.B + r] != 0; });
     forward_step(c, w, at);
     if (c.lengths) {  // past its length a row keeps its state, and its output is 0
-      const auto past = [&](int64_t r) { return at.t >= c.lengths[r]; };
-      copy(c, w, after, before, past);
+      const auto ended = [&](int64_t r) { return at.t >= c.lengths[r]; };
+      copy(c, w, after, before, ended);
       for (int64_t r = w.r0; r < w.r1; r++)
-        if (past(r))
+        if (ended(r))
           for (int64_t j = w.j0; j < w.j1; j++) store(c.y[at.t * c.y_step + r * c.y_row + j], F(0));
     }
   }

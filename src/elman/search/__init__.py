@@ -1,0 +1,1 @@
+"""Searches over models: many trainings, one report."""
