@@ -66,7 +66,7 @@ def made(tmp_path_factory):
         "max": ("classify", {"pooling": "max", "tokens": "byte", "max_length": 50}, lambda p: labelled(p)),
         "last": ("classify", {"pooling": "last", "bidirectional": False, "cell": "rnn"}, lambda p: labelled(p)),
         "all": ("classify", {"valid": "0", "test": "0"}, lambda p: labelled(p)),
-        "arrays": ("classify", {"format": "arrays"}, arrays),
+        "arrays": ("classify", {"format": "arrays", "embedding": None}, arrays),
         "tag": ("tag", {"spelling": 4}, lambda p: jsonl(
             p, words=words, tags=[["X" if word == SECRET else "O" for word in each] for each in words])),
         "label": ("generate", {}, lambda p: jsonl(
