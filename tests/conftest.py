@@ -51,20 +51,6 @@ def trained(own_state: None, tmp_path_factory: pytest.TempPathFactory) -> Callab
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`trained(kind, path, **options)`: the folder of a run that is trained once for all tests. No test changes it."""
-    runs: dict[str, Path] = {}
-
-    def call(kind: str, path: str | Path, **options: Any) -> Path:
-        key = repr((kind, path, sorted(options.items())))
-        if key not in runs:
-            runs[key] = train(kind, path, out=tmp_path_factory.mktemp(kind) / "run", **options).path
-        return runs[key]
-
-    return call
-
-
-@pytest.fixture(scope="session")
 def prose(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A text of 400 characters. No test changes it."""
     path = tmp_path_factory.mktemp("prose") / "text.txt"
