@@ -127,7 +127,8 @@ def until(what):
 def training(tmp_path):
     """`elman train caption`, under way, with a process that makes its batches; and its run."""
     path, run = album(tmp_path), tmp_path / "run"
-    words = ["--for", "10m", "--workers", "1", "--hidden", "16", "--image-size", "16", "--batch-size", "4", "--device", "cpu",
+    words = ["--for", "10m", "--workers", "1", "--hidden", "16", "--image-size", "16", "--batch-size", "4",
+             "--device", "cpu",
              "--backend", "native"]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "elman", "train", "caption", str(path), "--out", str(run), *words],

@@ -284,7 +284,8 @@ def test_the_figures_of_a_pair_are_given_by_kind():
 
 # it learns, and only what can be known
 
-TINY = {"hidden": 32, "embedding": 24, "batch_size": 8, "image_size": 16, "lr": 0.01, "warmup": 5, "dropout": 0.0, "preview": False,
+TINY = {"hidden": 32, "embedding": 24, "batch_size": 8, "image_size": 16, "lr": 0.01, "warmup": 5, "dropout": 0.0,
+        "preview": False,
         "precision": "float32", "device": "cpu", "backend": "native"}  # fmt: skip
 ALL = {"valid": "0", "test": "0"}
 

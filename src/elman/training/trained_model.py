@@ -103,7 +103,7 @@ class TrainedModel:
         log: Callable[[str], None] = lambda line: None,
         labels: tuple[str, ...] = (),
     ) -> Generation:
-        """The next piece of text of each of `num_samples` streams, again and again.
+        """Yields the next piece of text of each of `num_samples` streams, "" for one that has ended.
 
         Ends after `length` tokens, or when every stream has ended or contains `stop`. Without a prompt, generation
         starts like the texts of training; `labels` condition it, where the model was trained with labels."""
