@@ -24,7 +24,7 @@ from elman.cells.stored_cell import StoredCell
 from elman.cells.tap import Observer, observing
 from elman.cells.trace import NotTraceable, trace, trace_modes
 from elman.errors import UserError
-from elman.training.run import random_states, set_random_states
+from elman.training.random_states import RandomStates
 
 I, H, BATCH, STEPS = 5, 7, 3, 6
 
@@ -889,9 +889,9 @@ def test_a_step_that_draws_random_numbers_is_refused_and_tracing_draws_none():
     def numbers():
         return random.random(), np.random.random(), torch.rand(()).item()  # noqa: NPY002
 
-    cell, states = Drawing(I, H), random_states()
+    cell, states = Drawing(I, H), RandomStates.record()
     expected = numbers()
-    set_random_states(states)
+    states.restore("here")
     with pytest.raises(NotTraceable, match="draws random numbers"):
         trace(cell)
     assert numbers() == expected
