@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from runs import measure, source
-from trainings import Recorder, assert_same, interrupt_after
+from runs import RecordingReporter, assert_same, interrupt_after, measure, source
 
 from elman.errors import UserError
 from elman.metrics.pointing import pointing
@@ -88,7 +87,7 @@ def test_an_empty_caption_is_a_bad_row(tmp_path):
 
 
 def test_a_preview_has_a_reference_and_the_generated_caption_of_each_image(tmp_path, images):
-    reporter = Recorder()
+    reporter = RecordingReporter()
     options = TINY | {"valid": "0.5", "steps": 2, "preview": True}
     model = train("caption", images, out=tmp_path / "run", reporter=reporter, **options)
     known = set(source(model).table.columns["caption"])

@@ -9,10 +9,9 @@ import pytest
 import specs
 import torch
 from hypothesis import given, settings
-from runs import measure, source
+from runs import assert_same, interrupt_after, measure, source, summary
 from test_nets import pool, weights
 from torch.testing import assert_close
-from trainings import assert_same, interrupt_after, summary
 
 from elman.errors import UserError
 from elman.nets.pooling import POOLING

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import source
-from trainings import summary
+from runs import source, summary
 
 from elman.data.pixels import to_pixels
 from elman.data.scanlines import Scanlines

@@ -9,8 +9,8 @@ import specs
 import torch
 from numpy.testing import assert_allclose
 from oracles import ORACLES, weights
+from runs import RecordingReporter, assert_same, interrupt_after, summary
 from torch.testing import assert_close
-from trainings import Recorder, assert_same, interrupt_after, summary
 
 from elman.data.rows import padded
 from elman.data.windows import IGNORED
@@ -360,7 +360,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, tokens, options):
 def test_a_preview_has_the_label_and_the_text(tmp_path, tokens):
     rows = [(f"the {text}", country) for text, country, _ in names(60)]
     options = {"text_column": "name", "label_column": "country", "tokens": tokens, "steps": 3, "preview": True}
-    path, reporter = table(tmp_path / "t.tsv", rows, "name", "country"), Recorder()
+    path, reporter = table(tmp_path / "t.tsv", rows, "name", "country"), RecordingReporter()
     trained = train("generate", path, out=tmp_path / "run", reporter=reporter, **TINY | options)
     expected = [f"[{country}]" for country in ("Italy", "Italy", "Japan", "Spain")]
     assert reporter.previews

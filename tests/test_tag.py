@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import specs
 import torch
-from runs import measure, source
+from runs import assert_same, interrupt_after, measure, source, summary
 from torch.testing import assert_close
-from trainings import assert_same, interrupt_after, summary
 
 from elman.data.windows import IGNORED
 from elman.errors import UserError

@@ -8,8 +8,7 @@ from collections import Counter
 
 import pytest
 import specs
-from runs import source
-from trainings import Recorder, assert_same, interrupt_after, summary
+from runs import RecordingReporter, assert_same, interrupt_after, source, summary
 
 from elman.errors import UserError
 from elman.files import seal, unseal
@@ -230,7 +229,7 @@ def test_a_table_of_answers_marks_the_truncated_ones_even_where_the_first_is_not
 
 
 def test_a_preview_translates_the_first_validation_rows(tmp_path):
-    reporter = Recorder()
+    reporter = RecordingReporter()
     options = TINY | COLUMNS | {"steps": 3, "preview": True, "tokens": "word", "reverse": True}
     model = train("translate", sentences(tmp_path / "t.tsv"), out=tmp_path / "run", reporter=reporter, **options)
     batch = model.task.source(model.spec, [str(tmp_path / "t.tsv")], "valid").batch(0, 0)

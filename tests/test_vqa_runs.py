@@ -6,9 +6,8 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from runs import measure, source
+from runs import RecordingReporter, assert_same, interrupt_after, measure, source, summary
 from test_caption_runs import CAPTIONS, album
-from trainings import Recorder, assert_same, interrupt_after, summary
 
 from elman.data import table_reader
 from elman.data.table import Table
@@ -92,7 +91,7 @@ def test_an_empty_question_or_answer_is_a_bad_row(tmp_path, column, before):
 
 
 def test_a_validation_split_without_an_answer_that_can_be_predicted_is_not_used(tmp_path):
-    path, held_out, reporter = questions(tmp_path), tmp_path / "held.csv", Recorder()
+    path, held_out, reporter = questions(tmp_path), tmp_path / "held.csv", RecordingReporter()
     held_out.write_text("image,question,answer,kind\n0.png,what colour is it?,teal,colour\n")
     options = TINY | {"valid": str(held_out), "test": "0", "steps": 4}
     train("vqa", path, out=tmp_path / "run", **options, reporter=reporter)
@@ -109,7 +108,7 @@ def test_a_question_without_a_known_word_is_an_error_that_shows_one_of_training(
 
 
 def test_a_preview_has_the_first_validation_questions(tmp_path, path):
-    reporter = Recorder()
+    reporter = RecordingReporter()
     options = TINY | {"valid": "0.5", "test": "0", "steps": 2, "preview": True, "batch_size": 16}
     model = train("vqa", path, out=tmp_path / "run", reporter=reporter, **options)
     assert reporter.previews
