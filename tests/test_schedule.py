@@ -6,7 +6,8 @@ import math
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-from trainings import Clock, fit, interrupt_after, learning_rates, summary, untrained
+from runs import interrupt_after, summary
+from trainings import Clock, fit, learning_rates, untrained
 
 from elman.errors import UserError
 from elman.training.api import train

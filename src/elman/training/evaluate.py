@@ -32,16 +32,17 @@ def evaluate(
     is reset before each. A model that draws random numbers from the context draws the same at every evaluation."""
     was_training = model.training
     model.eval()
-    device, state, total = model.device, None, dict[str, torch.Tensor]()
+    device, state = model.device, None
+    dtype = torch.float32 if device.type == "mps" else torch.float64  # Metal has no float64
+    count, sums = torch.zeros((), dtype=dtype, device=device), dict[str, torch.Tensor]()
     context = Context(progress=1.0, generator=torch.Generator().manual_seed(0))
-    dtype = torch.float32 if device.type == "mps" else torch.float64  # which Metal has not
     for index in range(len(source) if batches is None else min(batches, len(source))):
         with torch.autocast(device.type, precision.dtype, enabled=precision.dtype != torch.float32):
             loss = model.loss(to(source.batch(0, index), device), state, context)
         state = None if reset else loss.state
-        for name, value in {"": loss.count, **loss.sums}.items():
-            total[name] = total.get(name, 0) + value.to(dtype)
+        count += loss.count
+        for name, value in loss.sums.items():
+            sums[name] = sums.get(name, torch.zeros_like(count)) + value
     model.train(was_training)
-    totals = {name: float(value) for name, value in total.items()}
-    count = totals.pop("")
-    return Evaluation(round(count), {name: value / (count or math.nan) for name, value in totals.items()})
+    total = float(count)
+    return Evaluation(round(total), {name: float(value) / (total or math.nan) for name, value in sums.items()})

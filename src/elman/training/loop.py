@@ -52,13 +52,15 @@ def train(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr, BETAS, weight_decay=options.weight_decay, fused=device.type in ("cpu", "cuda")
     )
+    # before random states are restored: these call the cell, which may draw random numbers
+    backends = _backends(model)
+    validation = Validation(model, data.valid, precision, reporter) if data.valid else None
     progress, state = _begin(model, optimizer, data.train, options, run, device)
     schedule, diagnostics = progress.schedule, Diagnostics(data.unigram_entropy)
     workers = data.train.workers if options.workers is None else options.workers
     source = Prefetch(data.train, workers) if workers else data.train
-    validation = Validation(model, data.valid, precision, reporter) if data.valid else None
     began, before = time.perf_counter(), progress.seconds
-    reporter.log(f"{_backends(model)}; {precision}; on {device}")
+    reporter.log(f"{backends}; {precision}; on {device}")
 
     def done() -> float:
         progress.seconds = before + time.perf_counter() - began

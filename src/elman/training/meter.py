@@ -23,13 +23,15 @@ class Meter:
         self.unit, self.device, self.began, self.before = unit, device, progress.seconds, done
         self.norm, self.means = self._zero(), self._zero()  # means: of the batches of the next update
         self.first_bad = torch.full((), -1, device=device)
+        self.sums = dict[str, Tensor]()
         self._restart(progress)
 
     def _zero(self) -> Tensor:
         return torch.zeros((), device=self.device)
 
     def _restart(self, progress: Progress) -> None:
-        self.count, self.sums, self.clipped, self.updates = self._zero(), dict[str, Tensor](), self._zero(), 0
+        self.count, self.clipped, self.updates = self._zero(), self._zero(), 0
+        self.sums = {name: self._zero() for name in self.sums}
         self.counted, self.uncounted = 0, torch.zeros((), dtype=torch.int64, device=self.device)
         self.since, self.busy, self.waited = progress.seconds, progress.busy, progress.waited
 

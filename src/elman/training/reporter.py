@@ -50,7 +50,8 @@ class Status:
         """The line of log.jsonl: every mean under its own name, validation means with the prefix `val_`."""
         names = ("step", "epoch", "progress", "seconds", "seconds_left")
         more = ("units_per_s", "grad_norm", "clipped", "saturated", "lr", "waiting")
-        values: dict[str, Any] = {name: getattr(self, name) for name in names} | {"val_loss": None} | dict(self.means)
+        values: dict[str, Any] = {name: getattr(self, name) for name in names} | {"loss": None, "val_loss": None}
+        values |= self.means
         values |= {f"val_{name}": value for name, value in self.val_means.items()}
         values |= {name: getattr(self, name) for name in more}
         # JSON has no NaN
