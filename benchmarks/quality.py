@@ -1,22 +1,22 @@
-"""Quality: every figure that README and docs quote of it, with the command that shows it.
+"""Quality: every number of it in the README and the docs, with its command.
 
     python benchmarks/quality.py tinyshakespeare PATH/tinyshakespeare.txt     three seeds of `--for 60s`
     python benchmarks/quality.py gigabyte                                     memory and speed on a 1 GB text
-    python benchmarks/quality.py command-line                                 how fast --help answers and sample writes
-    python benchmarks/quality.py feed RUN                                     what is fed back, and the loss after it
+    python benchmarks/quality.py command-line                                 speed of --help and of sample
+    python benchmarks/quality.py feed RUN                                     the loss after each way to feed back
     python benchmarks/quality.py units PATH --for 10m                         what the units of a model have learned
     python benchmarks/quality.py rt-polarity PATH/rt-polarity.all             classify: reviews, for or against
     python benchmarks/quality.py trec PATH/TREC.train.all                     classify: questions of six kinds
     python benchmarks/quality.py names PATH/names                             classify: surnames of 18 languages
-    python benchmarks/quality.py mnist PATH/mnist                             classify: pictures, row by row
+    python benchmarks/quality.py mnist PATH/mnist                             classify: images, line by line
     python benchmarks/quality.py dates                                        translate: dates to ISO 8601
     python benchmarks/quality.py translation PATH/tatoeba_fra_eng.zip         translate: English to French
     python benchmarks/quality.py counting                                     generate: a^n b^n, how far it counts
     python benchmarks/quality.py captions                                     caption: scenes, soft and hard attention
     python benchmarks/quality.py captions-plain                               caption: scenes, without attention
     python benchmarks/quality.py questions                                    vqa: scenes, by kind of question
-    python benchmarks/quality.py easy-vqa PATH/easy_vqa.zip                   vqa: the official test part
-    python benchmarks/quality.py pictures                                     memory and waiting, 100,000 pictures
+    python benchmarks/quality.py easy-vqa PATH/easy_vqa.zip                   vqa: the official test split
+    python benchmarks/quality.py images                                       memory and waiting, 100,000 images
 
 Each prints a table and writes it to benchmarks/results/. Everything runs through the command line, as a user would.
 """
@@ -32,13 +32,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pictures
+import images
 import tables
 import torch
 from command import SEEDS, elman, peak_anonymous
 from torch.nn import functional as F
 
 import elman as elman_package
+from elman.tasks.task import Reading
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -48,14 +49,14 @@ TABLES = {
     "mnist": (tables.mnist, "5m"), "dates": (tables.dates, "1m"), "translation": (tables.translation, "10m"),
     "counting": (tables.counting, "30s"),
 }  # fmt: skip
-PICTURES = {
-    "captions": (pictures.looking, "10m"), "captions-plain": (pictures.plain, "5m"),
-    "questions": (pictures.questions, "10m"),
-    "easy-vqa": (pictures.easy_vqa, "8m"), "pictures": (pictures.memory, "2m"),
+IMAGES = {
+    "captions": (images.attention, "10m"), "captions-plain": (images.plain, "5m"),
+    "questions": (images.questions, "10m"),
+    "easy-vqa": (images.easy_vqa, "8m"), "images": (images.memory, "2m"),
 }  # fmt: skip
-TIMED = TABLES | PICTURES
+TIMED = TABLES | IMAGES
 # those that take no path
-ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "captions-plain", "questions", "pictures")
+ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "captions-plain", "questions", "images")
 
 
 def tinyshakespeare(text: Path, span: str, extra: list[str]) -> list[str]:
@@ -71,12 +72,12 @@ def tinyshakespeare(text: Path, span: str, extra: list[str]) -> list[str]:
             resets.append(reset)
             lines.append(
                 f"| {seed} | {summary['val_loss']:.4f} | {summary['val_bits']:.4f} | {reset:.4f} | "
-                f"{summary['tokens_per_s']:,.0f} | {summary['train_seconds']:.1f} | {summary['parameters']:,} |"
+                f"{summary['units_per_s']:,.0f} | {summary['train_seconds']:.1f} | {summary['parameters']:,} |"
             )
     middle, spread = statistics.median(losses), max(losses) - min(losses)
     return [
         f"`elman train lm {text.name} --for {span} --seed N{''.join(' ' + word for word in extra)}`, "
-        "the last 10 % as validation, nats a character",
+        "the last 10 % as validation, nats per character",
         "",
         "| seed | val_loss | bits | reset every 256 | tokens/s | seconds | parameters |",
         "|---|---|---|---|---|---|---|",
@@ -106,7 +107,7 @@ def gigabyte() -> list[str]:
                 run = Path(folder) / f"{name} {turn}"
                 sizes = ("--hidden", "256", "--dropout", "0.1", "--steps", "400")
                 peaks[name].append(peak_anonymous("train", "lm", text, *sizes, "--out", run, "--no-preview"))
-                speeds[name].append(json.loads((run / "summary.json").read_text())["tokens_per_s"])
+                speeds[name].append(json.loads((run / "summary.json").read_text())["units_per_s"])
         for name in texts:
             rows.append(f"| {name} | {statistics.median(speeds[name]):,.0f} | {max(peaks[name]) / 1e6:,.0f} |")
     ratios = sorted(large / small for small, large in zip(speeds["1 MB"], speeds["1 GB"], strict=True))
@@ -123,7 +124,7 @@ def gigabyte() -> list[str]:
 
 
 def command_line() -> list[str]:
-    """The time of `elman --help`, and characters a second of `elman sample` with one layer of 256."""
+    """The time of `elman --help`, and characters per second of `elman sample` with one layer of 256."""
     with tempfile.TemporaryDirectory() as folder:
         text, run = Path(folder) / "text.txt", Path(folder) / "run"
         text.write_text("".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz \n", k=100_000)))
@@ -140,7 +141,7 @@ def command_line() -> list[str]:
         "| what | median | least | most |",
         "|---|---|---|---|",
         f"| `elman --help`, seconds | {statistics.median(helps):.3f} | {min(helps):.3f} | {max(helps):.3f} |",
-        f"| `elman sample`, one LSTM layer of 256, characters a second | {statistics.median(speeds):,.0f} | "
+        f"| `elman sample`, one LSTM layer of 256, characters per second | {statistics.median(speeds):,.0f} | "
         f"{min(speeds):,.0f} | {max(speeds):,.0f} |",
         "",
         f"the whole command for {lengths[1]:,} characters, start included: "
@@ -149,26 +150,25 @@ def command_line() -> list[str]:
 
 
 def feed(run: Path) -> list[str]:
-    """After 100 true characters the true text goes on unseen: the loss of the true character k steps later, by what is
-    fed back at each step in between."""
+    """The loss of the true character k steps after 100 true ones, by what is fed back at each step in between."""
     model = elman_package.load(run)
-    source = model.task.source(model.config, "valid", None, 132)
+    source = model.source("valid", reading=Reading(reset=132))
     assert source is not None
     batches = [source.batch(0, index) for index in range(len(source) - 1)]
     text = torch.cat([batch["input"] for batch in batches])
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     choices = {
         "the true character": lambda p, true: true,
-        "a sample": lambda p, true: torch.multinomial(p, 1, generator=chance).squeeze(-1),
+        "a sample": lambda p, true: torch.multinomial(p, 1, generator=generator).squeeze(-1),
         "the distribution (`--feed softmax`)": lambda p, true: p,
-        "the likeliest character": lambda p, true: p.argmax(-1),
+        "the most probable character": lambda p, true: p.argmax(-1),
     }
     shown = (1, 2, 3, 5, 10, 30)
     lines = []
     for name, choose in choices.items():
         losses = torch.zeros(33, len(text))
         with torch.inference_mode():
-            stepper, logits = model.task.stepper(), None
+            stepper, logits = model.task.stepper(model.model), None
             state = stepper.begin({"input": text})
             for time in range(131):
                 token = text[:, time] if logits is None or time < 100 else choose(logits.softmax(-1), text[:, time])
@@ -178,7 +178,7 @@ def feed(run: Path) -> list[str]:
         mean = losses.mean(1)
         lines.append(f"| {name} | " + " | ".join(f"{mean[k - 1]:.2f}" for k in shown) + " |")
     return [
-        f"{len(text):,} places in the validation part; nats on the character k steps after the last true one was seen",
+        f"{len(text):,} positions of the validation split; nats of the character k steps after the last true one",
         "",
         "| fed back | " + " | ".join(f"k = {k}" for k in shown) + " |",
         "|---" * (len(shown) + 1) + "|",
@@ -201,11 +201,11 @@ def units(text: Path, span: str, extra: list[str]) -> list[str]:
     ]
     return [
         f"`elman train lm {text.name} --for {span}`, {summary['parameters']:,} parameters, {summary['val_loss']:.4f} "
-        f"nats a character on the held-out part; `elman inspect {run} --length 100000`",
+        f"nats per character on the held-out split; `elman inspect {run} --length 100000`",
         "",
         "A unit is chosen on one half of the characters and scored on the other.",
         "",
-        "| property | score | best unit | score | best untrained | best for moved labels | probe | probe, untrained |",
+        "| property | score | best unit | score | untrained | shifted labels | probe | probe, untrained |",
         "|---|---|---|---|---|---|---|---|",
         *("| " + " | ".join(row) + " |" for row in rows),
     ]

@@ -41,7 +41,8 @@ from elman.kernels import kernel as kernel_module
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent import fused
 from elman.recurrent.layer import Recurrent
-from elman.tasks.lm import LM
+from elman.tasks.lm import LMModel, LMOptions, LMSpec
+from elman.tokenizers.char import CharTokenizer
 
 CAPS = {  # read when torch is loaded
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
@@ -278,10 +279,19 @@ def _without(gone: str) -> Iterator[None]:
         fused._by_graph.clear()
 
 
+def language_model(vocabulary: int, hidden: int) -> LMModel:
+    """A character model with random weights, embedding 64."""
+    tokenizer = CharTokenizer("".join(map(chr, range(32, 32 + vocabulary))))
+    options = LMOptions().resolved()
+    return LMModel(
+        LMSpec(options=options, tokenizer=tokenizer, hidden=hidden, embedding=64, dropout=0.0, seed_text="a")
+    ).eval()
+
+
 def sampling(dtypes: list[torch.dtype]) -> Iterator[str]:
     """One stream of characters, one layer of 256, float32."""
     count, vocabulary, hidden = 1000, 65, 256
-    model = LM(vocabulary, 64, hidden).eval()
+    model = language_model(vocabulary, hidden)
     cell, head = nn.LSTMCell(64, hidden), nn.Linear(hidden, vocabulary)
     table = torch.randn(vocabulary, 64)
     stepper, generator = model.stepper(), torch.Generator()
@@ -312,8 +322,8 @@ def sampling(dtypes: list[torch.dtype]) -> Iterator[str]:
 def recording(dtypes: list[torch.dtype]) -> Iterator[str]:
     """What `elman inspect` does first: one stream of 100,000 characters, one layer of 512, float32."""
     steps, vocabulary, hidden = 100_000, 90, 512
-    model, ids = LM(vocabulary, 64, hidden).eval(), torch.randint(vocabulary, (steps,)).numpy()
-    kept = read(model, ids[:2000]).values  # the kernel is made
+    model, ids = language_model(vocabulary, hidden), torch.randint(vocabulary, (steps,)).numpy()
+    kept = read(model, ids[:2000]).values  # compiles the kernel
     times = [clock(lambda: read(model, ids)) for _ in range(3)]
     yield from ("| what | seconds |", "|---|---|")
     taken = f"{middle(times):.1f} ({min(times):.1f}-{max(times):.1f})"

@@ -15,29 +15,30 @@ import torch
 from command import SEEDS, elman
 
 import elman as elman_package
-from elman.metrics.translation import Scores, references
+from elman.metrics.translation import TranslationScores, group_references
 from elman.options import build
 from elman.tasks.classify import Classify, ClassifyOptions
+from elman.tasks.loss import Context
 from elman.tasks.translate import Translate, TranslateOptions
 
 LONG = 10  # words from which a sentence is long
 ANY, LONGER = 2_000, 1_000  # test sentences
 RESAMPLES = 300
-LOOKS = ("general", "none")
+ATTENTION = ("general", "none")
 COUNTING = ("--hidden", "16", "--dropout", "0", "--lr", "0.01", "--weight-decay", "0", "--precision", "float32")
 
 
 def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], grams: dict[str, Any]) -> list[str]:
-    """A classifier for each seed, and beside it a logistic regression on bigrams, on the same parts."""
+    """A classifier for each seed, and beside it a logistic regression on bigrams, on the same splits."""
     rows, scores = list[str](), list[float]()
     for seed, found, summary in trained(span, "classify", *words):
         scores.append(found["accuracy"])
-        figures = [f"{value:.4f}" for value in (found["accuracy"], found["macro_f1"], summary["val_accuracy"])]
+        metrics = [f"{value:.4f}" for value in (found["accuracy"], found["macro_f1"], summary["val_correct"])]
         size = f"{summary['train_seconds']:.0f} | {summary['parameters']:,}"
-        rows.append(f"| {seed} | {' | '.join(figures)} | {size} |")
-    parts, _, _ = Classify.parts([str(words[0])], build(ClassifyOptions, options))
-    accuracy, macro = regression(parts, grams)
-    sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+        rows.append(f"| {seed} | {' | '.join(metrics)} | {size} |")
+    splits, _, _ = Classify().splits([str(words[0])], build(ClassifyOptions, options))
+    accuracy, macro = regression(splits, grams)
+    sizes = ", ".join(f"{name} {len(rows):,}" for name, rows in splits.items())
     typed = " ".join(word.name if isinstance(word, Path) else word for word in words)
     return [
         f"`elman train classify {typed} --for {span} --seed N`; rows: {sizes}",
@@ -51,7 +52,7 @@ def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], 
 
 
 def trained(span: str, *words: str | Path) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
-    """Each seed, what `elman eval` gives for the test part of its run, and the run's summary."""
+    """Each seed, what `elman eval` gives for the test split of its run, and the run's summary."""
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
             run = Path(folder) / str(seed)
@@ -65,22 +66,24 @@ def median(scores: list[float]) -> str:
     return f"median of {len(scores)} seeds: {statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})"
 
 
-def regression(parts: dict[str, Any], grams: dict[str, Any]) -> tuple[float, float]:
-    """Accuracy and macro-F1 on the test part; how strongly it is held back is chosen on the validation part."""
+def regression(splits: dict[str, Any], grams: dict[str, Any]) -> tuple[float, float]:
+    """Accuracy and macro-F1 on the test split; the regularization is chosen on the validation split."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import f1_score
 
     counter = CountVectorizer(binary=True, **{name: value for name, value in grams.items() if name != "what"})
-    counts = {"train": counter.fit_transform(parts["train"].columns["text"])}
-    counts |= {name: counter.transform(parts[name].columns["text"]) for name in ("valid", "test")}
-    labels = {name: part.columns["label"] for name, part in parts.items()}
+    counts = {"train": counter.fit_transform(splits["train"].columns["text"])}
+    counts |= {name: counter.transform(splits[name].columns["text"]) for name in ("valid", "test")}
+    labels = {name: rows.columns["label"] for name, rows in splits.items()}
     models = [
         LogisticRegression(C=c, max_iter=2000).fit(counts["train"], labels["train"]) for c in (0.1, 0.3, 1, 3, 10)
     ]
     best = max(models, key=lambda model: model.score(counts["valid"], labels["valid"]))
-    said = best.predict(counts["test"])
-    return best.score(counts["test"], labels["test"]), f1_score(labels["test"], said, average="macro", zero_division=0)
+    predicted = best.predict(counts["test"])
+    return best.score(counts["test"], labels["test"]), f1_score(
+        labels["test"], predicted, average="macro", zero_division=0
+    )
 
 
 WORDS = {"what": "words and pairs of words", "ngram_range": (1, 2), "token_pattern": r"\S+"}
@@ -93,7 +96,7 @@ def rt_polarity(path: Path, span: str) -> list[str]:
 
 
 def trec(path: Path, span: str) -> list[str]:
-    """Questions of six kinds (Li & Roth 2002), the official test part; `path` is the training file."""
+    """Questions of six kinds (Li & Roth 2002), the official test split; `path` is the training file."""
     test = path.with_name(path.name.replace("train", "test"))
     options = {"encoding": "latin-1", "test": str(test)}
     return classified(span, [path, "--encoding", "latin-1", "--test", test], options, WORDS)
@@ -101,18 +104,16 @@ def trec(path: Path, span: str) -> list[str]:
 
 def names(path: Path, span: str) -> list[str]:
     """Surnames of 18 languages, identical rows once; a folder with one file a language."""
-    parts, _, _ = Classify.parts([str(path)], build(ClassifyOptions, {"deduplicate": True}))
-    texts = parts["test"].columns["text"]
+    splits, _, _ = Classify().splits([str(path)], build(ClassifyOptions, {"deduplicate": True}))
+    texts = splits["test"].columns["text"]
     lines = classified(span, [path, "--deduplicate", "--tokens", "char"], {"deduplicate": True}, LETTERS)
     ceiling = len(set(texts)) / len(texts)
-    told = (
-        f"A name of several languages can be said right for one only: of {len(texts):,} test rows at most {ceiling:.4f}"
-    )
-    return [*lines, "", f"{told} can be right."]
+    return [*lines, "", f"A name of several languages is correct for one of them: of {len(texts):,} test rows at most "
+            f"{ceiling:.4f} can be."]  # fmt: skip
 
 
 def mnist(path: Path, span: str) -> list[str]:
-    """Each picture is a sequence of its 28 rows; `path` is the folder with the IDX files."""
+    """Each image is a sequence of its 28 lines; `path` is the folder with the IDX files."""
     lines, scores = [], list[float]()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -123,8 +124,8 @@ def mnist(path: Path, span: str) -> list[str]:
             scores.append(found["accuracy"])
             lines.append(f"| {seed} | {found['accuracy']:.4f} |")
     return [
-        f"`elman train classify train.npz --test test.npz --for {span} --seed N`; 60,000 pictures (a tenth validates) "
-        "and the 10,000 of the official test part",
+        f"`elman train classify train.npz --test test.npz --for {span} --seed N`; 60,000 images (a tenth validates) "
+        "and the 10,000 of the official test split",
         "",
         "| seed | test accuracy |",
         "|---|---|",
@@ -162,34 +163,34 @@ def dates(path: Path | None, span: str) -> list[str]:
 def translation(path: Path, span: str) -> list[str]:
     """English to French (Tatoeba), with attention and without, on test sentences of any length and on long ones; all
     French sentences that stand beside an English one count."""
-    parts, _, _ = Translate.parts([str(path)], build(TranslateOptions, {}))
-    targets = references(parts["test"].columns["source"], parts["test"].columns["target"])
+    splits, _, _ = Translate().splits([str(path)], build(TranslateOptions, {}))
+    targets = group_references(splits["test"].columns["source"], splits["test"].columns["target"])
     order = sorted(targets, key=lambda text: hashlib.blake2b(text.encode()).digest())
     longer = [text for text in order if len(text.split()) >= LONG][:LONGER]
     tests = {f"{ANY:,} of any length": order[:ANY], f"{len(longer):,} of {LONG} words or more": longer}
-    said: dict[str, dict[str, str]] = {}
+    predictions: dict[str, dict[str, str]] = {}
     about = []
     with tempfile.TemporaryDirectory() as folder:
-        for attention in LOOKS:
+        for attention in ATTENTION:
             run = Path(folder) / attention
             elman("train", "translate", path, "--attention", attention, "--for", span, "--out", run, "--no-preview")
             summary = json.loads((run / "summary.json").read_text())
             about.append(f"{attention}: {summary['parameters']:,} parameters, {summary['epochs']:.1f} epochs, "
-                         f"validation {summary['val_loss']:.3f} nats a token")  # fmt: skip
+                         f"validation {summary['val_loss']:.3f} nats per token")  # fmt: skip
             file, out = Path(folder) / "test.txt", Path(folder) / f"{attention}.jsonl"
-            asked = sorted({text for sentences in tests.values() for text in sentences})
-            file.write_text("\n".join(asked) + "\n")
+            sources = sorted({text for sentences in tests.values() for text in sentences})
+            file.write_text("\n".join(sources) + "\n")
             elman("predict", run, "--file", file, "--beam", "5", "-o", out)
             answers = [json.loads(line)["translation"] for line in out.read_text().splitlines()]
-            said[attention] = dict(zip(asked, answers, strict=True))
+            predictions[attention] = dict(zip(sources, answers, strict=True))
     lines = []
-    general, none = (Scores(said[attention], targets) for attention in LOOKS)
+    general, none = (TranslationScores(predictions[attention], targets) for attention in ATTENTION)
     for name, sentences in tests.items():
         ours, theirs = general.bleu(sentences), none.bleu(sentences)
         low, high = interval(general, none, sentences)
         lines.append(f"| {name} | {ours:.2f} | {theirs:.2f} | {ours - theirs:.2f} ({low:.2f} to {high:.2f}) | "
                      f"{general.chrf(sentences):.2f} | {none.chrf(sentences):.2f} |")  # fmt: skip
-    sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+    sizes = ", ".join(f"{name} {len(rows):,}" for name, rows in splits.items())
     return [
         f"`elman train translate {path.name} --attention general|none --for {span}`, `elman predict RUN --beam 5`; "
         f"pairs: {sizes}, split by the English sentence; {'; '.join(about)}",
@@ -203,7 +204,7 @@ def translation(path: Path, span: str) -> list[str]:
     ]
 
 
-def interval(ours: Scores, theirs: Scores, sentences: list[str]) -> tuple[float, float]:
+def interval(ours: TranslationScores, theirs: TranslationScores, sentences: list[str]) -> tuple[float, float]:
     """The middle 95 % of the difference in BLEU over resamples of the sentences."""
     random_, differences = random.Random(0), []
     for _ in range(RESAMPLES):
@@ -214,8 +215,8 @@ def interval(ours: Scores, theirs: Scores, sentences: list[str]) -> tuple[float,
 
 
 def counting(path: Path | None, span: str) -> list[str]:
-    """a^n b^n, trained on n up to 100: the largest n up to which every text is said right, b after b and then its end
-    (after Weiss, Goldberg & Yahav 2018)."""
+    """a^n b^n, trained on n up to 100: the largest n up to which every text is predicted correctly, the b and then its
+    end (after Weiss, Goldberg & Yahav 2018)."""
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         for cell in ("lstm", "gru"):
@@ -237,16 +238,16 @@ def counting(path: Path | None, span: str) -> list[str]:
 
 
 def counted(run: Path) -> int:
-    """The largest n (of 1 to 1000) up to which a model says every a^n b^n right."""
+    """The largest n (of 1 to 1000) up to which a model predicts every a^n b^n correctly."""
     model = elman_package.load(run)
-    task, tokens = model.task, model.tokens
-    end = len(tokens)
-    a, b = tokens.encode("ab")
+    network, tokenizer = model.model, model.tokenizer
+    end = len(tokenizer)
+    a, b = tokenizer.encode("ab")
     for n in range(1, 1001):
         text = torch.tensor([[end] + [a] * n + [b] * n])
         with torch.inference_mode():
-            y, _ = task.recurrent(torch.nn.functional.embedding(text, task.vectors()), task.first({}, 1))
-            said = task.head(y[0, n + 1 :]).argmax(-1).tolist()  # after each b
-        if said != [b] * (n - 1) + [end]:
+            y, _ = network.decode(text, network.begin({"input": text}), Context())
+            predicted = network.logits(y[0, n + 1 :]).argmax(-1).tolist()  # after each b
+        if predicted != [b] * (n - 1) + [end]:
             return n - 1
     return 1000

@@ -1,4 +1,4 @@
-"""Quality of the tasks that see pictures; run by quality.py."""
+"""Quality of the tasks on images; run by quality.py."""
 
 import json
 import os
@@ -13,18 +13,18 @@ from PIL import Image
 
 SCENES = "builtin:scenes:count=30000"
 QUESTIONS = "builtin:scene_questions:count=30000"
-LOOKING = ("--decoder", "soft"), ("--decoder", "hard")
+ATTENTION = ("--decoder", "soft"), ("--decoder", "hard")
 PLAIN = tuple(("--decoder", "plain", "--image-enters", way) for way in ("add", "state", "first"))
-FEW, MANY = 2_000, 100_000  # pictures of the two folders whose memory is compared
+FEW, MANY = 2_000, 100_000  # images of the two folders whose memory is compared
 
 
-def looking(path: Path | None, span: str) -> list[str]:
+def attention(path: Path | None, span: str) -> list[str]:
     """Captions of scenes with soft and with hard attention."""
-    return captions(LOOKING, span)
+    return captions(ATTENTION, span)
 
 
 def plain(path: Path | None, span: str) -> list[str]:
-    """Captions of scenes without attention, by where the picture enters."""
+    """Captions of scenes without attention, by where the image enters."""
     return captions(PLAIN, span)
 
 
@@ -37,27 +37,27 @@ def captions(decoders: Sequence[tuple[str, ...]], span: str) -> list[str]:
         for pair in ("seen", "unseen"):
             of = found["by_pair"][pair]
             cells += [f"{of['true']:.4f}", f"{of['bleu4']:.1f}", f"{of['cider']:.2f}"]
-        lines.append("| " + " | ".join([*cells, looked(found)]) + " |")
+        lines.append("| " + " | ".join([*cells, pointing(found)]) + " |")
     return [
-        f"`elman train caption {SCENES} DECODER --for {span}`, then `elman eval RUN --split test`: what is written "
-        "greedily for 3,000 scenes with pairs of colour and shape that training shows, and 3,000 with pairs that it "
-        "never shows; one seed",
+        f"`elman train caption {SCENES} DECODER --for {span}`, then `elman eval RUN --split test`: greedy captions "
+        "of 3,000 scenes with pairs of colour and shape that are in training, and of 3,000 with pairs that are not; "
+        "one seed",
         "",
-        "| decoder | epochs | loss of true captions, nats a token | true, seen pairs | BLEU-4 | CIDEr-D "
-        "| true, unseen pairs | BLEU-4 | CIDEr-D | attention on what is named |",
+        "| decoder | epochs | loss of true captions, nats per token | true, seen pairs | BLEU-4 | CIDEr-D "
+        "| true, unseen pairs | BLEU-4 | CIDEr-D | attention on the named object |",
         "|---" * 10 + "|",
         *lines,
         "",
-        "True: a parser of the sentence finds it true of the scene. Attention: its share on the thing that is named "
-        "when the last word of its name is said, and how many times the share of the picture that it covers this is.",
+        "True: a parser finds the sentence true of the scene. Attention: the sum of the weights on the named object at "
+        "the last word of its name, and its ratio to that of uniform attention.",
     ]
 
 
-def looked(figures: dict[str, Any]) -> str:
-    """The share of attention on what is named, beside chance."""
-    if "attention" not in figures:
+def pointing(metrics: dict[str, Any]) -> str:
+    """The attention on the named object, and its ratio to that of uniform attention."""
+    if "attention" not in metrics:
         return ""
-    return f"{figures['attention']:.3f} ({figures['attention'] / figures['attention_chance']:.1f} x)"
+    return f"{metrics['attention']:.3f} ({metrics['attention'] / metrics['attention_uniform']:.1f} x)"
 
 
 def questions(path: Path | None, span: str) -> list[str]:
@@ -70,30 +70,30 @@ def questions(path: Path | None, span: str) -> list[str]:
     return [
         f"`elman train vqa {QUESTIONS} --for {span}`, {summary['epochs']:.1f} epochs, "
         f"{summary['parameters']:,} parameters, then `elman eval RUN --split test`: 3,000 scenes with pairs of colour "
-        "and shape that training shows, and 3,000 that are asked about a pair that it never shows; one seed",
+        "and shape that are in training, and 3,000 with pairs that are not; one seed",
         "",
-        "| questions | accuracy | the most frequent answer | question alone | picture alone |",
+        "| questions | accuracy | the most frequent answer | question alone | image alone |",
         "|---|---|---|---|---|",
         *(f"| {name} | " + " | ".join(f"{of[way]:.4f}" for way in ways) + " |" for name, of in rows),
     ]
 
 
 def easy_vqa(path: Path, span: str) -> list[str]:
-    """The official test part of easy-VQA; its own small model is published with 93.8 %."""
+    """The official test split of easy-VQA; its own small model is published with 93.8 %."""
     found, summary = trained("vqa", str(path), span)
     ways = ("accuracy", "prior", "question_only", "image_only")
     return [
         f"`elman train vqa {path.name} --for {span}`, {summary['epochs']:.1f} epochs, then "
-        "`elman eval RUN --split test`: the official test part; one seed. Published for its own small model: 0.938",
+        "`elman eval RUN --split test`: the official test split; one seed. Published for its own small model: 0.938",
         "",
-        "| accuracy | the most frequent answer | question alone | picture alone |",
+        "| accuracy | the most frequent answer | question alone | image alone |",
         "|---|---|---|---|",
         "| " + " | ".join(f"{found[way]:.4f}" for way in ways) + " |",
     ]
 
 
 def trained(kind: str, data: str, span: str, *words: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `elman eval` gives for the test part of a run, and the run's summary."""
+    """What `elman eval` gives for the test split of a run, and the run's summary."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         elman("train", kind, data, *words, "--for", span, "--out", run, "--no-preview")
@@ -102,7 +102,7 @@ def trained(kind: str, data: str, span: str, *words: str) -> tuple[dict[str, Any
 
 
 def memory(path: Path | None, span: str) -> list[str]:
-    """Folders of few and of many JPEG photographs' size, in turn: memory, speed, and how long the network waits."""
+    """Folders of few and of many JPEG photographs' size, in turn: memory, speed, and the time without a batch."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ELMAN_CACHE"] = str(Path(folder) / "cache")
@@ -110,27 +110,27 @@ def memory(path: Path | None, span: str) -> list[str]:
             table = Path(folder) / f"{count}" / "captions.csv"
             table.parent.mkdir()
             table.write_text(
-                "image,caption\n" + "".join(f"{name},{said}\n" for name, said in photographs(table.parent, count))
+                "image,caption\n" + "".join(f"{name},{caption}\n" for name, caption in photographs(table.parent, count))
             )
             run = Path(folder) / f"run-{count}"
             peak = peak_anonymous("train", "caption", table, "--for", span, "--out", run, "--no-preview")
             summary = json.loads((run / "summary.json").read_text())
-            speed, waiting = summary["tokens_per_s"], summary["waiting"]
+            speed, waiting = summary["units_per_s"], summary["waiting"]
             rows.append(f"| {count:,} | {peak / 1e6:,.0f} | {speed:,.0f} | {waiting:.1%} |")
     return [
         f"`elman train caption captions.csv --for {span}`, JPEGs of 256 by 256 pixels, each decoded for the first time",
         "",
-        "| pictures | peak of anonymous memory, MB | tokens/s | waiting for pictures |",
+        "| images | peak of anonymous memory, MB | tokens/s | waiting for batches |",
         "|---|---|---|---|",
         *rows,
     ]
 
 
 def photographs(folder: Path, count: int) -> Iterator[tuple[str, str]]:
-    """Files of pictures in a folder, and captions of them."""
-    chance = random.Random(0)
+    """Image files in a folder, and their captions."""
+    generator = random.Random(0)
     for number in range(count):
-        made = Image.frombytes("RGB", (8, 8), chance.randbytes(192)).resize((256, 256), Image.Resampling.BICUBIC)
+        made = Image.frombytes("RGB", (8, 8), generator.randbytes(192)).resize((256, 256), Image.Resampling.BICUBIC)
         name = f"{number}.jpg"
         made.save(folder / name, quality=85)
-        yield name, f"picture {chance.choice(('one', 'two', 'three'))} of {chance.choice(('red', 'green', 'blue'))}"
+        yield name, f"image {generator.choice(('one', 'two', 'three'))} of {generator.choice(('red', 'green', 'blue'))}"
