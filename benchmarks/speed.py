@@ -36,7 +36,7 @@ from elman.cells.registry import make
 from elman.cells.shipped import shipped
 from elman.cells.trace import trace
 from elman.decode.sampling import Sampling, sample
-from elman.inspect.recording import listen
+from elman.inspect.recording import read
 from elman.kernels import kernel as kernel_module
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent import fused
@@ -313,8 +313,8 @@ def recording(dtypes: list[torch.dtype]) -> Iterator[str]:
     """What `elman inspect` does first: one stream of 100,000 characters, one layer of 512, float32."""
     steps, vocabulary, hidden = 100_000, 90, 512
     model, ids = LM(vocabulary, 64, hidden).eval(), torch.randint(vocabulary, (steps,)).numpy()
-    kept = listen(model, ids[:2000]).values  # the kernel is made
-    times = [clock(lambda: listen(model, ids)) for _ in range(3)]
+    kept = read(model, ids[:2000]).values  # the kernel is made
+    times = [clock(lambda: read(model, ids)) for _ in range(3)]
     yield from ("| what | seconds |", "|---|---|")
     taken = f"{middle(times):.1f} ({min(times):.1f}-{max(times):.1f})"
     yield f"| {steps:,} steps, {', '.join(kept)} of {hidden} units each | {taken} |"

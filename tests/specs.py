@@ -112,8 +112,9 @@ def vqa(
     words: int = 7, answers: int = 3, embedding: int = 6, hidden: int = 8, dropout: float = 0.0,
     image_size: int = 32, **options: Any,
 ) -> VqaSpec:  # fmt: skip
-    """Of so many words, the unknown one included, and the answers a, b, c, ..."""
-    chosen = VqaOptions(**{"backend": "loop", "cell": "rnn", **options}).resolved()
+    """Of so many words, the unknown one included, and the answers a, b, c, ...; the next word has no loss unless
+    given."""
+    chosen = VqaOptions(**{"backend": "loop", "cell": "rnn", "next_word": 0.0, **options}).resolved()
     return VqaSpec(
         options=chosen, columns={"image": "image", "question": "question", "answer": "answer"}, hidden=hidden,
         embedding=embedding, dropout=dropout, encoder=ResidualEncoder(image_size), example="a b",

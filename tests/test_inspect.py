@@ -30,7 +30,8 @@ from elman.inspect.report import side_by_side
 from elman.inspect.report_json import plain
 from elman.inspect.report_options import ReportOptions
 from elman.tasks.task import Reading
-from elman.tokenizers.registry import ByteTokenizer, CharTokenizer
+from elman.tokenizers.byte import ByteTokenizer
+from elman.tokenizers.char import CharTokenizer
 
 PROGRAM = '''
 def name_{n}(first, second={n}):

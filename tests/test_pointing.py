@@ -73,7 +73,8 @@ def trained(tmp_path_factory):
         if key not in found:
             found[key] = elman.train(
                 "caption", "builtin:scenes:count=60", out=tmp_path_factory.mktemp("caption") / "run", steps=3,
-                hidden=12, embedding=8, precision="float32", device="cpu", preview=False, batch_size=32, workers=0, **options,
+                hidden=12, embedding=8, precision="float32", device="cpu", preview=False, batch_size=32, workers=0,
+                **options,
             )  # fmt: skip
         return found[key]
 

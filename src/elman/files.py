@@ -17,7 +17,7 @@ from elman.errors import UserError
 
 STANDARD_INPUT = "/dev/stdin"
 SCHEMES = ("hub:", "builtin:", "cache:")  # of names of data that are no paths
-# a link is an error, and a FIFO without a writer does not block; both flags are unknown to Windows
+# a link is an error, and a FIFO that no process feeds does not block; both flags are unknown to Windows
 _REGULAR = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 

@@ -157,7 +157,7 @@ class Cell(nn.Module):
         return getattr(self, name)
 
     def __getattr__(self, name: str) -> Any:
-        # nn.Module looks parameters up here; while the step is declared, a missing vector is created
+        # nn.Module calls this for parameters; while the step is declared, a missing vector is created
         if name.startswith("p_") and "_declaring" in self.__dict__ and name not in self._parameters:
             self._parameters[name] = nn.Parameter(torch.zeros(self.hidden_size))
         return super().__getattr__(name)

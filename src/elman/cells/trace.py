@@ -74,7 +74,7 @@ def signature(cell: Cell) -> tuple[Any, ...]:
 
 
 def redefines(cell: Cell) -> str | None:
-    """A method besides `step` that this cell overrides, so that a backend would compute another equation; None if
+    """A method other than `step` that this cell overrides, so that a backend would compute another equation; None if
     there is none."""
     return next((name for name in FIXED if getattr(type(cell), name) is not getattr(Cell, name)), None)
 

@@ -36,7 +36,7 @@ def loss_by_history(
     """
     finite = [k for k in kept if k is not None]
     if not kept or min(finite, default=1) < 1:
-        raise UserError(f"the history must be 1 token or more, not {list(kept)}")
+        raise UserError(f"the history must be 1 or more tokens, not {list(kept)}")
     where = positions(len(ids), max(finite, default=1), count, seed)
     training = network.training
     network.eval()

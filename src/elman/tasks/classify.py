@@ -1,7 +1,7 @@
 """Classification: a sequence in, one label out (many to one)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -57,10 +57,15 @@ class ClassifyOptions(TokenizerOptions, TableTaskOptions):
 
 @dataclass(frozen=True)
 class TextInput:
-    """Inputs that are texts: a token per step."""
+    """Inputs that are texts: a token per step.
+
+    - kind: the type of an input
+    - without_effect: options that do nothing with such inputs
+    """
 
     tokenizer: AnyTokenizer
     kind: ClassVar[type] = str
+    without_effect: ClassVar[tuple[str, ...]] = ("image_size",)
 
     def encode(self, rows: Table, max_length: int, log: Log) -> Field:
         """Token ids (T,) of each row."""
@@ -78,6 +83,7 @@ class ArrayInput:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     kind: ClassVar[type] = np.ndarray
+    without_effect: ClassVar[tuple[str, ...]] = ("tokens", "vocab_size", "lower", "embedding", "image_size")
 
     @classmethod
     def of(cls, rows: Table) -> Self:
@@ -104,6 +110,7 @@ class ImageInput:
 
     image_size: Annotated[PositiveInt, at_most(4096)]
     kind: ClassVar[type] = LazyImage
+    without_effect: ClassVar[tuple[str, ...]] = ("tokens", "vocab_size", "lower", "embedding", "max_length")
 
     def encode(self, rows: Table, max_length: int, log: Log) -> Field:
         """Lines (S, 3 S) of each image."""
@@ -254,11 +261,16 @@ class Classify(
 
 
 def _input(train: Table, options: ClassifyOptions) -> TextInput | ArrayInput | ImageInput:
-    """How inputs like those of the training split are encoded."""
+    """How inputs like those of the training split are encoded. A UserError where an option has no effect on them."""
     values = train.columns["text"]
-    if isinstance(values[0], LazyImage):
+    kind = next(each for each in (ImageInput, ArrayInput, TextInput) if isinstance(values[0], each.kind))
+    for option in fields(options):
+        if option.name in kind.without_effect and getattr(options, option.name) != option.default:
+            inputs = TYPES[kind.kind].split()[-1]
+            raise UserError(f"`{option.name}` has no effect: the inputs of {train.name} are {inputs}s; leave it out")
+    if kind is ImageInput:
         return ImageInput(options.image_size)
-    if isinstance(values[0], np.ndarray):
+    if kind is ArrayInput:
         return ArrayInput.of(train)
     return TextInput(registry.find(options.tokens or TOKENS).of_texts(values, options.vocab_size, options.lower))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from elman.errors import UserError
 from elman.files import STANDARD_INPUT
 from elman.log import Log
 from elman.nets.embedding import embedding
+from elman.options import NotWith, PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.state import State
 from elman.recurrent.token_stepper import RecurrentTokenStepper
@@ -44,6 +45,8 @@ class GenerateOptions(TokenizerOptions, TableTaskOptions):
     label_column: str | None = None
     """The columns that condition the text, a comma between them; none: - ; if not given the column with the fewest
     different values."""
+    embedding: Annotated[PositiveInt | None, NotWith("feed", "nothing")] = None
+    """Size of a token's embedding."""
     feed: Literal["token", "nothing"] = "token"
     """The input of each step: the token before it (token), or nothing, so that all must come from the initial state."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from elman.cells.registry import stored
 from elman.cells.stored_cell import StoredCell
-from elman.options import PositiveInt, Share, at_most
+from elman.options import NotWith, PositiveInt, Share, at_most
 from elman.recurrent.layer import Recurrent
 from elman.schema import Decode
 
@@ -24,7 +24,7 @@ class NetworkOptions:
     """Size of a token's embedding."""
     dropout: Annotated[float | None, Share] = None
     """Dropout probability: between layers, before the head, and where a task adds it."""
-    residual: bool = False
+    residual: Annotated[bool, NotWith("layers", 1)] = False
     """From the second layer on, add a layer's input to its output."""
     backend: str = "auto"
     """What runs the recurrence: auto, fused, native or loop."""

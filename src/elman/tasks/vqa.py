@@ -23,7 +23,7 @@ from elman.metrics.metric import evaluate
 from elman.metrics.unknown_words import unknown_words, with_suggestions
 from elman.nets.embedding import embedding
 from elman.nets.fusion import FUSIONS
-from elman.options import Choices, CountFloat, OnlyWith, PositiveInt
+from elman.options import Choices, CountFloat, NotWith, OnlyWith, PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.lengths import padding_mask
@@ -63,7 +63,7 @@ class VqaOptions(VisionOptions, TokenizerOptions):
     """The number of answers, the most frequent ones, that can be predicted."""
     next_word: Annotated[CountFloat, OnlyWith("fusion", "stacked")] = 1.0
     """Weight of the loss of predicting each word of a question from the image and the words before it."""
-    lower: bool = True
+    lower: Annotated[bool, NotWith("tokens", "byte")] = True
     """Read questions in lower case."""
     batch_size: PositiveInt = 128
     """Questions per batch."""

@@ -102,7 +102,7 @@ class TrainedModel:
         num_samples: int = 1,
         log: Callable[[str], None] = lambda line: None,
         labels: tuple[str, ...] = (),
-    ) -> Iterator[list[str]]:
+    ) -> Generation:
         """Yields the next piece of text of each of `num_samples` streams, "" for one that has ended.
 
         Ends after `length` tokens, or when every stream has ended or contains `stop`. Without a prompt, generation
@@ -119,7 +119,7 @@ class TrainedModel:
             task.stepper(self.model), given.tokens, length, sampling or Sampling(), generator, num_samples, batch
         )
         lead = "" if prompt or given.end is None else self.tokenizer.lead  # begins a text without being part of it
-        return _decoded(drawn, self.tokenizer, stop, given.end, num_samples, lead)
+        return Generation(given, _decoded(drawn, self.tokenizer, stop, given.end, num_samples, lead))
 
     def sample(self, prompt: str = "", length: int = 500, **options: Any) -> str:
         """The text of one stream; `options` are those of `stream`."""
