@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from command import SEEDS, elman
+from command import SEEDS, elman, evaluated
+from command import summary as read_summary
 
 import elman as elman_package
 from elman.metrics.translation import TranslationScores, group_references
@@ -29,16 +30,16 @@ COUNTING = ("--hidden", "16", "--dropout", "0", "--lr", "0.01", "--weight-decay"
 
 
 def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], grams: dict[str, Any]) -> list[str]:
-    """A classifier for each seed, and beside it a logistic regression on bigrams, on the same splits."""
+    """A classifier for each seed, and a logistic regression on n-grams on the same splits."""
     rows, scores = list[str](), list[float]()
     for seed, found, summary in trained(span, "classify", *words):
         scores.append(found["accuracy"])
-        metrics = [f"{value:.4f}" for value in (found["accuracy"], found["macro_f1"], summary["val_correct"])]
+        values = (found["accuracy"], found["macro_f1"], summary["val_metrics"]["accuracy"])
         size = f"{summary['train_seconds']:.0f} | {summary['parameters']:,}"
-        rows.append(f"| {seed} | {' | '.join(metrics)} | {size} |")
+        rows.append(f"| {seed} | {' | '.join(f'{value:.4f}' for value in values)} | {size} |")
     splits, _, _ = Classify().splits([str(words[0])], build(ClassifyOptions, options))
     accuracy, macro = regression(splits, grams)
-    sizes = ", ".join(f"{name} {len(rows):,}" for name, rows in splits.items())
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in splits.items())
     typed = " ".join(word.name if isinstance(word, Path) else word for word in words)
     return [
         f"`elman train classify {typed} --for {span} --seed N`; rows: {sizes}",
@@ -52,22 +53,21 @@ def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], 
 
 
 def trained(span: str, *words: str | Path) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
-    """Each seed, what `elman eval` gives for the test split of its run, and the run's summary."""
+    """Each seed, the metrics of its run on the test split, and the summary of the run."""
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
             run = Path(folder) / str(seed)
             elman("train", *words, "--for", span, "--seed", str(seed), "--out", run, "--no-preview")
-            found = json.loads(elman("eval", run, "--split", "test", "--json"))
-            yield seed, found, json.loads((run / "summary.json").read_text())
+            yield seed, evaluated(run, "--split", "test"), read_summary(run)
 
 
 def median(scores: list[float]) -> str:
-    """The middle of the seeds and how far they spread."""
+    """The median over the seeds, and their range."""
     return f"median of {len(scores)} seeds: {statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})"
 
 
 def regression(splits: dict[str, Any], grams: dict[str, Any]) -> tuple[float, float]:
-    """Accuracy and macro-F1 on the test split; the regularization is chosen on the validation split."""
+    """Accuracy and macro-F1 on the test split; the regularisation is chosen on the validation split."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import f1_score
@@ -75,15 +75,14 @@ def regression(splits: dict[str, Any], grams: dict[str, Any]) -> tuple[float, fl
     counter = CountVectorizer(binary=True, **{name: value for name, value in grams.items() if name != "what"})
     counts = {"train": counter.fit_transform(splits["train"].columns["text"])}
     counts |= {name: counter.transform(splits[name].columns["text"]) for name in ("valid", "test")}
-    labels = {name: rows.columns["label"] for name, rows in splits.items()}
+    labels = {name: split.columns["label"] for name, split in splits.items()}
     models = [
         LogisticRegression(C=c, max_iter=2000).fit(counts["train"], labels["train"]) for c in (0.1, 0.3, 1, 3, 10)
     ]
     best = max(models, key=lambda model: model.score(counts["valid"], labels["valid"]))
     predicted = best.predict(counts["test"])
-    return best.score(counts["test"], labels["test"]), f1_score(
-        labels["test"], predicted, average="macro", zero_division=0
-    )
+    macro = f1_score(labels["test"], predicted, average="macro", zero_division=0)
+    return best.score(counts["test"], labels["test"]), macro
 
 
 WORDS = {"what": "words and pairs of words", "ngram_range": (1, 2), "token_pattern": r"\S+"}
@@ -108,24 +107,24 @@ def names(path: Path, span: str) -> list[str]:
     texts = splits["test"].columns["text"]
     lines = classified(span, [path, "--deduplicate", "--tokens", "char"], {"deduplicate": True}, LETTERS)
     ceiling = len(set(texts)) / len(texts)
-    return [*lines, "", f"A name of several languages is correct for one of them: of {len(texts):,} test rows at most "
-            f"{ceiling:.4f} can be."]  # fmt: skip
+    bound = f"of {len(texts):,} test rows at most {ceiling:.4f} can be correct"
+    return [*lines, "", f"A name of several languages is classified correctly for one only: {bound}."]
 
 
 def mnist(path: Path, span: str) -> list[str]:
-    """Each image is a sequence of its 28 lines; `path` is the folder with the IDX files."""
+    """Each image is a sequence of its 28 rows; `path` is the folder with the IDX files."""
     lines, scores = [], list[float]()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        for part, name in (("train", "train"), ("test", "t10k")):
+        for split, name in (("train", "train"), ("test", "t10k")):
             images = idx(path / f"{name}-images-idx3-ubyte.gz") / np.float32(255)
-            np.savez(home / f"{part}.npz", x=images, y=idx(path / f"{name}-labels-idx1-ubyte.gz"))
+            np.savez(home / f"{split}.npz", x=images, y=idx(path / f"{name}-labels-idx1-ubyte.gz"))
         for seed, found, _ in trained(span, "classify", home / "train.npz", "--test", home / "test.npz"):
             scores.append(found["accuracy"])
             lines.append(f"| {seed} | {found['accuracy']:.4f} |")
     return [
-        f"`elman train classify train.npz --test test.npz --for {span} --seed N`; 60,000 images (a tenth validates) "
-        "and the 10,000 of the official test split",
+        f"`elman train classify train.npz --test test.npz --for {span} --seed N`; 60,000 images (a tenth for "
+        "validation) and the 10,000 of the official test split",
         "",
         "| seed | test accuracy |",
         "|---|---|",
@@ -162,7 +161,7 @@ def dates(path: Path | None, span: str) -> list[str]:
 
 def translation(path: Path, span: str) -> list[str]:
     """English to French (Tatoeba), with attention and without, on test sentences of any length and on long ones; all
-    French sentences that stand beside an English one count."""
+    French sentences that are paired with an English one are references."""
     splits, _, _ = Translate().splits([str(path)], build(TranslateOptions, {}))
     targets = group_references(splits["test"].columns["source"], splits["test"].columns["target"])
     order = sorted(targets, key=lambda text: hashlib.blake2b(text.encode()).digest())
@@ -174,7 +173,7 @@ def translation(path: Path, span: str) -> list[str]:
         for attention in ATTENTION:
             run = Path(folder) / attention
             elman("train", "translate", path, "--attention", attention, "--for", span, "--out", run, "--no-preview")
-            summary = json.loads((run / "summary.json").read_text())
+            summary = read_summary(run)
             about.append(f"{attention}: {summary['parameters']:,} parameters, {summary['epochs']:.1f} epochs, "
                          f"validation {summary['val_loss']:.3f} nats per token")  # fmt: skip
             file, out = Path(folder) / "test.txt", Path(folder) / f"{attention}.jsonl"
@@ -190,7 +189,7 @@ def translation(path: Path, span: str) -> list[str]:
         low, high = interval(general, none, sentences)
         lines.append(f"| {name} | {ours:.2f} | {theirs:.2f} | {ours - theirs:.2f} ({low:.2f} to {high:.2f}) | "
                      f"{general.chrf(sentences):.2f} | {none.chrf(sentences):.2f} |")  # fmt: skip
-    sizes = ", ".join(f"{name} {len(rows):,}" for name, rows in splits.items())
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in splits.items())
     return [
         f"`elman train translate {path.name} --attention general|none --for {span}`, `elman predict RUN --beam 5`; "
         f"pairs: {sizes}, split by the English sentence; {'; '.join(about)}",
@@ -215,7 +214,7 @@ def interval(ours: TranslationScores, theirs: TranslationScores, sentences: list
 
 
 def counting(path: Path | None, span: str) -> list[str]:
-    """a^n b^n, trained on n up to 100: the largest n up to which every text is predicted correctly, the b and then its
+    """a^n b^n, trained on n up to 100: the largest n up to which every text is predicted correctly, each b and then its
     end (after Weiss, Goldberg & Yahav 2018)."""
     lines = []
     with tempfile.TemporaryDirectory() as folder:
@@ -228,8 +227,8 @@ def counting(path: Path | None, span: str) -> list[str]:
                 reached.append(counted(run))
             lines.append(f"| {cell} | {' | '.join(map(str, reached))} |")
     return [
-        f"`elman train generate builtin:anbn --cell CELL {' '.join(COUNTING)} --for {span} --seed N`; n up to 100 is "
-        "trained on",
+        f"`elman train generate builtin:anbn --cell CELL {' '.join(COUNTING)} --for {span} --seed N`; n is "
+        "at most 100 in training",
         "",
         "| cell | " + " | ".join(f"seed {seed}" for seed in SEEDS) + " |",
         "|---" * (1 + len(SEEDS)) + "|",
@@ -238,16 +237,16 @@ def counting(path: Path | None, span: str) -> list[str]:
 
 
 def counted(run: Path) -> int:
-    """The largest n (of 1 to 1000) up to which a model predicts every a^n b^n correctly."""
-    model = elman_package.load(run)
-    network, tokenizer = model.model, model.tokenizer
+    """The largest n (of 1 to 1000) up to which a model predicts every a^n b^n correctly after its first b."""
+    trained = elman_package.load(run)
+    model, tokenizer = trained.model, trained.tokenizer
     end = len(tokenizer)
     a, b = tokenizer.encode("ab")
     for n in range(1, 1001):
         text = torch.tensor([[end] + [a] * n + [b] * n])
         with torch.inference_mode():
-            y, _ = network.decode(text, network.begin({"input": text}), Context())
-            predicted = network.logits(y[0, n + 1 :]).argmax(-1).tolist()  # after each b
+            hidden, _ = model.decode(text, model.begin({"input": text}), Context())
+            predicted = model.logits(hidden[0, n + 1 :]).argmax(-1).tolist()  # after each b
         if predicted != [b] * (n - 1) + [end]:
             return n - 1
     return 1000
