@@ -2,6 +2,7 @@
 # make demo TEXT=f.txt the same on your own file
 # make test            what CI runs
 # make test-all        everything, slow tests included
+# make reference       docs/options.md, from the options themselves
 # make mutation        300 small faults, each of which must fail a test (hours)
 
 PYTHON ?= python3
@@ -23,6 +24,9 @@ test: checks
 test-all: checks
 	$(BIN)/pytest -n auto --dist worksteal -m "slow or not slow"
 
+reference: .venv/installed
+	$(BIN)/python -m elman.cli.reference > docs/options.md
+
 mutation: .venv/tested
 	$(BIN)/python tests/mutation.py
 
@@ -36,4 +40,4 @@ mutation: .venv/tested
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-.PHONY: demo checks test test-all mutation
+.PHONY: demo checks test test-all reference mutation

@@ -1,21 +1,33 @@
-"""The command line, as a user would call it."""
+"""The command line as a subprocess."""
 
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ELMAN = [sys.executable, "-m", "elman"]
 SEEDS = (0, 1, 2)
 
 
 def elman(*words: str | Path) -> str:
-    """Runs a command and returns what it prints."""
+    """Runs a command and returns its standard output."""
     return subprocess.run([*ELMAN, *map(str, words)], check=True, capture_output=True, text=True).stdout
 
 
+def summary(run: Path) -> dict[str, Any]:
+    """The final values of a run."""
+    return json.loads((run / "summary.json").read_text())
+
+
+def evaluated(run: Path, *words: str) -> dict[str, Any]:
+    """The values that `elman eval` prints for a run."""
+    return json.loads(elman("eval", run, "--json", *words))
+
+
 def peak_anonymous(*words: str | Path) -> int:
-    """The highest RssAnon in bytes that a command and its worker processes reach together, read every 20 ms."""
+    """The peak of RssAnon, in bytes, of a command and its worker processes together, read every 20 ms."""
     process = subprocess.Popen([*ELMAN, *map(str, words)], stdout=subprocess.DEVNULL)
     highest = 0
     while process.poll() is None:

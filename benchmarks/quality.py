@@ -1,24 +1,25 @@
-"""Quality: every figure that README and docs quote of it, with the command that shows it.
+"""Quality: every number that README and docs quote of it, with the command that measures it:
+`python benchmarks/quality.py WHAT`.
 
-    python benchmarks/quality.py tinyshakespeare PATH/tinyshakespeare.txt     three seeds of `--for 60s`
-    python benchmarks/quality.py gigabyte                                     memory and speed on a 1 GB text
-    python benchmarks/quality.py command-line                                 how fast --help answers and sample writes
-    python benchmarks/quality.py feed RUN                                     what is fed back, and the loss after it
-    python benchmarks/quality.py units PATH --for 10m                         what the units of a model have learned
-    python benchmarks/quality.py rt-polarity PATH/rt-polarity.all             classify: reviews, for or against
-    python benchmarks/quality.py trec PATH/TREC.train.all                     classify: questions of six kinds
-    python benchmarks/quality.py names PATH/names                             classify: surnames of 18 languages
-    python benchmarks/quality.py mnist PATH/mnist                             classify: pictures, row by row
-    python benchmarks/quality.py dates                                        translate: dates to ISO 8601
-    python benchmarks/quality.py translation PATH/tatoeba_fra_eng.zip         translate: English to French
-    python benchmarks/quality.py counting                                     generate: a^n b^n, how far it counts
-    python benchmarks/quality.py captions                                     caption: scenes, soft and hard attention
-    python benchmarks/quality.py captions-plain                               caption: scenes, without attention
-    python benchmarks/quality.py questions                                    vqa: scenes, by kind of question
-    python benchmarks/quality.py easy-vqa PATH/easy_vqa.zip                   vqa: the official test part
-    python benchmarks/quality.py pictures                                     memory and waiting, 100,000 pictures
+    quality.py tinyshakespeare PATH/tinyshakespeare.txt             three seeds of `--for 60s`
+    quality.py gigabyte                                             memory and speed on a 1 GB text
+    quality.py command-line                                         time of --help, speed of sample
+    quality.py feed RUN                                             the input while sampling, and the loss after it
+    quality.py units PATH --for 10m                                 properties that the units of a model have learned
+    quality.py rt-polarity PATH/rt-polarity.all                     classify: reviews, for or against
+    quality.py trec PATH/TREC.train.all                             classify: questions of six kinds
+    quality.py names PATH/names                                     classify: surnames of 18 languages
+    quality.py mnist PATH/mnist                                     classify: images, row by row
+    quality.py dates                                                translate: dates to ISO 8601
+    quality.py translation PATH/tatoeba_fra_eng.zip                 translate: English to French
+    quality.py counting                                             generate: a^n b^n, how far it counts
+    quality.py captions                                             caption: scenes, soft and hard attention
+    quality.py captions-plain                                       caption: scenes, without attention
+    quality.py questions                                            vqa: scenes, by kind of question
+    quality.py easy-vqa PATH/easy_vqa.zip                           vqa: the official test split
+    quality.py images                                               memory and waiting, 100,000 images
 
-Each prints a table and writes it to benchmarks/results/. Everything runs through the command line, as a user would.
+Each prints a table and writes it to benchmarks/results/. All runs are commands, as a user would type them.
 """
 
 import argparse
@@ -32,63 +33,65 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pictures
+import images
 import tables
 import torch
-from command import SEEDS, elman, peak_anonymous
+from command import SEEDS, elman, evaluated, peak_anonymous
+from command import summary as read_summary
 from torch.nn import functional as F
 
 import elman as elman_package
+from elman.tasks.task import Reading
 
 RESULTS = Path(__file__).parent / "results"
 
-# the tasks on tables: what is measured, and for how long each seed trains
+# what is measured, and how long each seed trains
 TABLES = {
     "rt-polarity": (tables.rt_polarity, "3m"), "trec": (tables.trec, "2m"), "names": (tables.names, "2m"),
     "mnist": (tables.mnist, "5m"), "dates": (tables.dates, "1m"), "translation": (tables.translation, "10m"),
     "counting": (tables.counting, "30s"),
 }  # fmt: skip
-PICTURES = {
-    "captions": (pictures.looking, "10m"), "captions-plain": (pictures.plain, "5m"),
-    "questions": (pictures.questions, "10m"),
-    "easy-vqa": (pictures.easy_vqa, "8m"), "pictures": (pictures.memory, "2m"),
+IMAGES = {
+    "captions": (images.attention, "10m"), "captions-plain": (images.plain, "5m"),
+    "questions": (images.questions, "10m"),
+    "easy-vqa": (images.easy_vqa, "8m"), "images": (images.memory, "2m"),
 }  # fmt: skip
-TIMED = TABLES | PICTURES
+TIMED = TABLES | IMAGES
 # those that take no path
-ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "captions-plain", "questions", "pictures")
+ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "captions-plain", "questions", "images")
 
 
 def tinyshakespeare(text: Path, span: str, extra: list[str]) -> list[str]:
-    """The first 90 % to train, the last 10 % to validate; and the same with the state reset every 256 characters."""
+    """Three seeds, the last 10 % as validation; and the same with the state reset every 256 characters."""
     lines, losses, resets = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
             run = Path(folder) / str(seed)
             elman("train", "lm", text, "--for", span, "--seed", str(seed), "--out", run, "--no-preview", *extra)
-            summary = json.loads((run / "summary.json").read_text())
-            reset = json.loads(elman("eval", run, "--reset", "256", "--json"))["loss"]
+            summary = read_summary(run)
+            reset = evaluated(run, "--reset", "256")["loss"]
             losses.append(summary["val_loss"])
             resets.append(reset)
             lines.append(
                 f"| {seed} | {summary['val_loss']:.4f} | {summary['val_bits']:.4f} | {reset:.4f} | "
-                f"{summary['tokens_per_s']:,.0f} | {summary['train_seconds']:.1f} | {summary['parameters']:,} |"
+                f"{summary['units_per_s']:,.0f} | {summary['train_seconds']:.1f} | {summary['parameters']:,} |"
             )
-    middle, spread = statistics.median(losses), max(losses) - min(losses)
+    median, spread = statistics.median(losses), max(losses) - min(losses)
     return [
         f"`elman train lm {text.name} --for {span} --seed N{''.join(' ' + word for word in extra)}`, "
-        "the last 10 % as validation, nats a character",
+        "the last 10 % as validation, nats per character",
         "",
         "| seed | val_loss | bits | reset every 256 | tokens/s | seconds | parameters |",
         "|---|---|---|---|---|---|---|",
         *lines,
         "",
-        f"median of {len(SEEDS)} seeds: {middle:.4f} (spread {spread:.4f}); with the state reset every 256 characters: "
+        f"median of {len(SEEDS)} seeds: {median:.4f} (spread {spread:.4f}); with the state reset every 256 characters: "
         f"{statistics.median(resets):.4f}",
     ]
 
 
 def gigabyte() -> list[str]:
-    """A generated text of 1 GB against one of 1 MB: the same model, the same number of updates, in turn."""
+    """Memory and speed on a generated text of 1 GB and on one of 1 MB, in turn."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         texts = {"1 MB": Path(folder) / "small.txt", "1 GB": Path(folder) / "large.txt"}
@@ -106,7 +109,7 @@ def gigabyte() -> list[str]:
                 run = Path(folder) / f"{name} {turn}"
                 sizes = ("--hidden", "256", "--dropout", "0.1", "--steps", "400")
                 peaks[name].append(peak_anonymous("train", "lm", text, *sizes, "--out", run, "--no-preview"))
-                speeds[name].append(json.loads((run / "summary.json").read_text())["tokens_per_s"])
+                speeds[name].append(read_summary(run)["units_per_s"])
         for name in texts:
             rows.append(f"| {name} | {statistics.median(speeds[name]):,.0f} | {max(peaks[name]) / 1e6:,.0f} |")
     ratios = sorted(large / small for small, large in zip(speeds["1 MB"], speeds["1 GB"], strict=True))
@@ -123,7 +126,7 @@ def gigabyte() -> list[str]:
 
 
 def command_line() -> list[str]:
-    """The time of `elman --help`, and characters a second of `elman sample` with one layer of 256."""
+    """The time of `elman --help`, and characters per second of `elman sample` with one layer of 256."""
     with tempfile.TemporaryDirectory() as folder:
         text, run = Path(folder) / "text.txt", Path(folder) / "run"
         text.write_text("".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz \n", k=100_000)))
@@ -131,7 +134,7 @@ def command_line() -> list[str]:
             "train", "lm", text, "--hidden", "256", "--embedding", "64", "--steps", "20", "--out", run, "--no-preview"
         )
         helps = [clock(lambda: elman("--help")) for _ in range(7)]
-        # two lengths: their difference leaves out what it takes to start and to load
+        # two lengths: their difference leaves out start and loading
         lengths = (1_000, 41_000)
         pairs = [[clock(lambda n=n: elman("sample", run, "--length", str(n), "--seed", "1")) for n in lengths]
                  for _ in range(5)]  # fmt: skip
@@ -140,7 +143,7 @@ def command_line() -> list[str]:
         "| what | median | least | most |",
         "|---|---|---|---|",
         f"| `elman --help`, seconds | {statistics.median(helps):.3f} | {min(helps):.3f} | {max(helps):.3f} |",
-        f"| `elman sample`, one LSTM layer of 256, characters a second | {statistics.median(speeds):,.0f} | "
+        f"| `elman sample`, one LSTM layer of 256, characters per second | {statistics.median(speeds):,.0f} | "
         f"{min(speeds):,.0f} | {max(speeds):,.0f} |",
         "",
         f"the whole command for {lengths[1]:,} characters, start included: "
@@ -149,26 +152,25 @@ def command_line() -> list[str]:
 
 
 def feed(run: Path) -> list[str]:
-    """After 100 true characters the true text goes on unseen: the loss of the true character k steps later, by what is
-    fed back at each step in between."""
-    model = elman_package.load(run)
-    source = model.task.source(model.config, "valid", None, 132)
+    """The loss of the true character k steps after 100 true characters, by the input of the steps in between."""
+    trained = elman_package.load(run)
+    source = trained.source("valid", reading=Reading(reset=132))
     assert source is not None
     batches = [source.batch(0, index) for index in range(len(source) - 1)]
     text = torch.cat([batch["input"] for batch in batches])
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     choices = {
         "the true character": lambda p, true: true,
-        "a sample": lambda p, true: torch.multinomial(p, 1, generator=chance).squeeze(-1),
+        "a sample": lambda p, true: torch.multinomial(p, 1, generator=generator).squeeze(-1),
         "the distribution (`--feed softmax`)": lambda p, true: p,
-        "the likeliest character": lambda p, true: p.argmax(-1),
+        "the most probable character": lambda p, true: p.argmax(-1),
     }
     shown = (1, 2, 3, 5, 10, 30)
     lines = []
     for name, choose in choices.items():
         losses = torch.zeros(33, len(text))
         with torch.inference_mode():
-            stepper, logits = model.task.stepper(), None
+            stepper, logits = trained.model.stepper(), None
             state = stepper.begin({"input": text})
             for time in range(131):
                 token = text[:, time] if logits is None or time < 100 else choose(logits.softmax(-1), text[:, time])
@@ -178,22 +180,22 @@ def feed(run: Path) -> list[str]:
         mean = losses.mean(1)
         lines.append(f"| {name} | " + " | ".join(f"{mean[k - 1]:.2f}" for k in shown) + " |")
     return [
-        f"{len(text):,} places in the validation part; nats on the character k steps after the last true one was seen",
+        f"{len(text):,} positions of the validation split; nats of the character k steps after the last true one",
         "",
-        "| fed back | " + " | ".join(f"k = {k}" for k in shown) + " |",
+        "| input | " + " | ".join(f"k = {k}" for k in shown) + " |",
         "|---" * (len(shown) + 1) + "|",
         *lines,
     ]
 
 
 def units(text: Path, span: str, extra: list[str]) -> list[str]:
-    """A model of the text, unless there is one, and the best unit for each property of 100,000 held-out characters."""
+    """The best unit of a model for each property of 100,000 held-out characters; trained unless there is a run."""
     run = Path("runs") / f"units-{text.stem}-{span}"
     if not (run / "summary.json").exists():
         elman("train", "lm", text, "--for", span, "--out", run, "--no-preview", *extra)
     elman("inspect", run, "--length", "100000")
     found = json.loads((run / "report.json").read_text("utf-8"))["units"]["properties"]
-    summary = json.loads((run / "summary.json").read_text())
+    summary = read_summary(run)
     names = ("score", "untrained", "shuffled", "probe", "probe_untrained")
     rows = [
         [each["meaning"], each["kind"], each["unit"], *(f"{each[name]:.3f}" for name in names)]
@@ -201,18 +203,18 @@ def units(text: Path, span: str, extra: list[str]) -> list[str]:
     ]
     return [
         f"`elman train lm {text.name} --for {span}`, {summary['parameters']:,} parameters, {summary['val_loss']:.4f} "
-        f"nats a character on the held-out part; `elman inspect {run} --length 100000`",
+        f"nats per character on the validation split; `elman inspect {run} --length 100000`",
         "",
         "A unit is chosen on one half of the characters and scored on the other.",
         "",
-        "| property | score | best unit | score | best untrained | best for moved labels | probe | probe, untrained |",
+        "| property | score | best unit | score | best untrained | best, shuffled labels | probe | probe, untrained |",
         "|---|---|---|---|---|---|---|---|",
         *("| " + " | ".join(row) + " |" for row in rows),
     ]
 
 
 def clock(run: Callable[[], object]) -> float:
-    """How long it takes, in seconds."""
+    """The time of a call, in seconds."""
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
@@ -220,9 +222,9 @@ def clock(run: Callable[[], object]) -> float:
 
 def machine() -> str:
     """The machine in one line."""
-    able = torch.cpu.get_capabilities()
-    bf16 = next((name for name in ("amx_bf16", "avx512_bf16") if able.get(name)), "no bfloat16")
-    return f"{able.get('cpu_name', platform.machine())}, {os.cpu_count()} cores, {bf16}, torch {torch.__version__}"
+    found = torch.cpu.get_capabilities()
+    bf16 = next((name for name in ("amx_bf16", "avx512_bf16") if found.get(name)), "no bfloat16")
+    return f"{found.get('cpu_name', platform.machine())}, {os.cpu_count()} cores, {bf16}, torch {torch.__version__}"
 
 
 def main() -> None:

@@ -1,15 +1,15 @@
-"""Speed of the recurrence: every figure about it that README and docs quote, with the command that shows it.
+"""Speed of the recurrence: every number that README and docs quote of it, with the command that measures it.
 
-    python benchmarks/speed.py layers        lstm, gru, rnn against torch.nn and written loops, four shapes
+    python benchmarks/speed.py layers        lstm, gru, rnn against torch.nn and handwritten loops, four shapes
     python benchmarks/speed.py cells         every cell, and that of examples/, against the same cell in a Python loop
-    python benchmarks/speed.py pointwise     the kernels against themselves without what is not a product
+    python benchmarks/speed.py pointwise     the kernels against themselves with the products alone
     python benchmarks/speed.py sampling      one stream of characters against a loop over nn.LSTMCell
-    python benchmarks/speed.py recording     one stream of 100,000 characters, every state and gate kept
-    python benchmarks/speed.py compile       how long a kernel takes to be made, and to be loaded again
+    python benchmarks/speed.py recording     one stream of 100,000 characters, every state and gate recorded
+    python benchmarks/speed.py compile       the time to compile a kernel, and to load it again
 
-`--isa avx2` or `--isa avx512` keeps torch, its products and the kernels to those instructions, as on most laptops.
-All that is compared is measured in one process, in turn; times are medians in milliseconds, with the quartiles where
-there is room. torch.nn is shown at its better of 1 and all threads. With the extra `bench`, `layers` also measures
+`--isa avx2` or `--isa avx512` restricts torch, its products and the kernels to those instructions, as on most laptops.
+All sides of a comparison are measured in one process, in turn; times are medians in milliseconds, with quartiles where
+there is room. torch.nn has the better of 1 and all threads. With the extra `bench`, `layers` also measures
 Keras 3 and JAX. Each command writes its table to benchmarks/results/.
 """
 
@@ -36,12 +36,13 @@ from elman.cells.registry import make
 from elman.cells.shipped import shipped
 from elman.cells.trace import trace
 from elman.decode.sampling import Sampling, sample
-from elman.inspect.recording import listen
+from elman.inspect.recording import read
 from elman.kernels import kernel as kernel_module
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent import fused
 from elman.recurrent.layer import Recurrent
-from elman.tasks.lm import LM
+from elman.tasks.lm import LMModel, LMOptions, LMSpec
+from elman.tokenizers.char import CharTokenizer
 
 CAPS = {  # read when torch is loaded
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
@@ -55,7 +56,7 @@ Run = Callable[[], object]
 
 
 class Shape(NamedTuple):
-    """Of what is run over time."""
+    """The sizes of a recurrence."""
 
     batch: int
     steps: int
@@ -70,13 +71,13 @@ FIRST, LARGE = Shape(32, 64, 64, 256), Shape(64, 100, 512, 512)
 SMALL, ONE = Shape(16, 32, 32, 64), Shape(1, 256, 64, 256)
 
 
-# ---- what is measured
+# ---- measurement
 
 
 def in_turn(runs: dict[str, Run], seconds: float = SECONDS) -> dict[str, list[float]]:
-    """Milliseconds of each run, one after another, round by round, until the time is over."""
+    """Milliseconds of each run, one after another, in rounds, for some seconds."""
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():  # warm-up: kernels are made, memory is found
+    for run in runs.values():  # warm-up: kernels are compiled, memory is allocated
         run(), run()
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds or len(times[next(iter(runs))]) < 5:
@@ -87,21 +88,21 @@ def in_turn(runs: dict[str, Run], seconds: float = SECONDS) -> dict[str, list[fl
     return times
 
 
-def middle(times: list[float]) -> float:
+def median(times: list[float]) -> float:
     """The median."""
     return statistics.median(times)
 
 
-def told(times: list[float]) -> str:
+def quartiles(times: list[float]) -> str:
     """Median and quartiles."""
-    low, median, high = statistics.quantiles(times, n=4)
-    return f"{median:.2f} ({low:.2f}-{high:.2f})"
+    low, middle, high = statistics.quantiles(times, n=4)
+    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
 
 def passes(model: Any, shape: Shape, dtype: torch.dtype, backward: bool, threads: int = THREADS) -> Run:
-    """One pass over time, in this number type, with so many threads."""
+    """One pass over time with this dtype and number of threads."""
     x = torch.randn(shape.batch, shape.steps, shape.inputs, requires_grad=backward)
-    pull = torch.randn(shape.batch, shape.steps, shape.hidden)
+    gradient = torch.randn(shape.batch, shape.steps, shape.hidden)
     parameters = list(model.parameters())
 
     def run() -> None:
@@ -109,15 +110,15 @@ def passes(model: Any, shape: Shape, dtype: torch.dtype, backward: bool, threads
         with torch.set_grad_enabled(backward), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             y, _ = model(x)
         if backward:
-            y.backward(pull.to(y.dtype))
+            y.backward(gradient.to(y.dtype))
             for value in (x, *parameters):
                 value.grad = None
 
     return run
 
 
-class Written(nn.Module):
-    """A recurrence as one writes it by hand in PyTorch: the input's product before the loop, `unbind`, one `addmm` a
+class Handwritten(nn.Module):
+    """A recurrence written by hand in PyTorch: the product of the input before the loop, `unbind`, one `addmm` per
     step."""
 
     def __init__(self, gates: int, shape: Shape, step: Callable[[Tensor, Any, Tensor, Tensor], Any]):
@@ -130,29 +131,29 @@ class Written(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
         zero = x.new_zeros(len(x), self.U.shape[1])
-        state, outputs, across = (zero, zero), [], self.U.t()
-        for share in F.linear(x, self.W, self.b).unbind(1):
-            state = self.step(share, state, across, self.b_h)
+        state, outputs, transposed = (zero, zero), [], self.U.t()
+        for projected in F.linear(x, self.W, self.b).unbind(1):
+            state = self.step(projected, state, transposed, self.b_h)
             outputs.append(state[0])
         return torch.stack(outputs, 1), None
 
 
-def _lstm(share: Tensor, state: Any, U: Tensor, _: Tensor) -> Any:
-    i, f, g, o = torch.addmm(share, state[0], U).chunk(4, -1)
+def _lstm(projected: Tensor, state: Any, U: Tensor, _: Tensor) -> Any:
+    i, f, g, o = torch.addmm(projected, state[0], U).chunk(4, -1)
     c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
-def _gru(share: Tensor, state: Any, U: Tensor, b: Tensor) -> Any:
-    xr, xz, xn = share.chunk(3, -1)
+def _gru(projected: Tensor, state: Any, U: Tensor, b: Tensor) -> Any:
+    xr, xz, xn = projected.chunk(3, -1)
     hr, hz, hn = torch.addmm(b, state[0], U).chunk(3, -1)
     z = torch.sigmoid(xz + hz)
     n = torch.tanh(xn + torch.sigmoid(xr + hr) * hn)
     return n + z * (state[0] - n), None
 
 
-def _rnn(share: Tensor, state: Any, U: Tensor, _: Tensor) -> Any:
-    return torch.tanh(torch.addmm(share, state[0], U)), None
+def _rnn(projected: Tensor, state: Any, U: Tensor, _: Tensor) -> Any:
+    return torch.tanh(torch.addmm(projected, state[0], U)), None
 
 
 TORCH = {"lstm": (nn.LSTM, 4, _lstm), "gru": (nn.GRU, 3, _gru), "rnn": (nn.RNN, 1, _rnn)}
@@ -167,14 +168,14 @@ def others(cell: str, shape: Shape, dtype: torch.dtype, backward: bool) -> dict[
 
     kind = jnp.bfloat16 if dtype == torch.bfloat16 else jnp.float32
     draw = lambda *sizes: jnp.asarray(torch.randn(*sizes).numpy() / sizes[-1] ** 0.5, kind)  # noqa: E731
-    x, pull = draw(shape.batch, shape.steps, shape.inputs), draw(shape.batch, shape.steps, shape.hidden)
+    x, gradient = draw(shape.batch, shape.steps, shape.inputs), draw(shape.batch, shape.steps, shape.hidden)
     weights = draw(4 * shape.hidden, shape.inputs), draw(4 * shape.hidden, shape.hidden), draw(4 * shape.hidden)
 
     def scan(weights: Any, x: Any) -> Any:
         W, U, b = weights
 
-        def step(state: Any, share: Any) -> Any:
-            i, f, g, o = jnp.split(share + state[0] @ U.T, 4, -1)
+        def step(state: Any, projected: Any) -> Any:
+            i, f, g, o = jnp.split(projected + state[0] @ U.T, 4, -1)
             c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
             h = jax.nn.sigmoid(o) * jnp.tanh(c)
             return (h, c), h
@@ -182,12 +183,12 @@ def others(cell: str, shape: Shape, dtype: torch.dtype, backward: bool) -> dict[
         zero = jnp.zeros((shape.batch, shape.hidden), kind)
         return jax.lax.scan(step, (zero, zero), jnp.swapaxes(x @ W.T + b, 0, 1))[1].swapaxes(0, 1)
 
-    def compiled(function: Any, weights: Any) -> Run:
-        whole = jax.grad(lambda w, x: (function(w, x) * pull).sum(), (0, 1)) if backward else function
-        whole = jax.jit(whole)
-        return lambda: jax.block_until_ready(whole(weights, x))
+    def timed(function: Any, weights: Any) -> Run:
+        compiled = jax.grad(lambda w, x: (function(w, x) * gradient).sum(), (0, 1)) if backward else function
+        compiled = jax.jit(compiled)
+        return lambda: jax.block_until_ready(compiled(weights, x))
 
-    found = {"jax": compiled(scan, weights)}
+    found = {"jax": timed(scan, weights)}
     if importlib.util.find_spec("keras") is not None:
         os.environ["KERAS_BACKEND"] = "jax"
         import keras
@@ -196,7 +197,7 @@ def others(cell: str, shape: Shape, dtype: torch.dtype, backward: bool) -> dict[
                                   recurrent_initializer="glorot_uniform")  # fmt: skip
         layer.build(x.shape)
         values, fixed = [v.value for v in layer.trainable_variables], [v.value for v in layer.non_trainable_variables]
-        found["keras"] = compiled(lambda w, x: layer.stateless_call(w, fixed, x)[0], values)
+        found["keras"] = timed(lambda w, x: layer.stateless_call(w, fixed, x)[0], values)
     return found
 
 
@@ -205,8 +206,8 @@ def others(cell: str, shape: Shape, dtype: torch.dtype, backward: bool) -> dict[
 
 def layers(dtypes: list[torch.dtype]) -> Iterator[str]:
     """The three recurrences that torch.nn has."""
-    yield from ("| cell | shape | numbers | pass | fused | native | loop | written loop | torch.nn (threads) "
-                "| jax | keras | torch.nn / fused | written / fused |", "|---" * 13 + "|")  # fmt: skip
+    yield from ("| cell | shape | numbers | pass | fused | native | loop | handwritten loop | torch.nn (threads) "
+                "| jax | keras | torch.nn / fused | handwritten / fused |", "|---" * 13 + "|")  # fmt: skip
     for dtype in dtypes:
         for shape in (FIRST, LARGE, SMALL, ONE):
             for cell in TORCH:
@@ -220,57 +221,58 @@ def _row_of_layers(cell: str, shape: Shape, dtype: torch.dtype, backward: bool) 
     network = theirs(shape.inputs, shape.hidden, batch_first=True)
     runs = {name: passes(Recurrent(shape.inputs, shape.hidden, cell, backend=name), *kind)
             for name in ("fused", "native", "loop")}  # fmt: skip
-    runs["written"] = passes(Written(gates, shape, step), *kind)
+    runs["handwritten"] = passes(Handwritten(gates, shape, step), *kind)
     runs |= {f"torch {threads}": passes(network, *kind, threads) for threads in sorted({1, THREADS})}
     runs |= others(cell, *kind)
     times = in_turn(runs)
-    best = min((name for name in times if name.startswith("torch")), key=lambda name: middle(times[name]))
-    cells = [f"{told(times[name])}" for name in ("fused", "native", "loop", "written")]
-    cells += [f"{told(times[best])} ({best.split()[1]})"]
-    cells += [told(times[name]) if name in times else "" for name in ("jax", "keras")]
-    ratios = [middle(times[name]) / middle(times["fused"]) for name in (best, "written")]
+    best = min((name for name in times if name.startswith("torch")), key=lambda name: median(times[name]))
+    cells = [f"{quartiles(times[name])}" for name in ("fused", "native", "loop", "handwritten")]
+    cells += [f"{quartiles(times[best])} ({best.split()[1]})"]
+    cells += [quartiles(times[name]) if name in times else "" for name in ("jax", "keras")]
+    ratios = [median(times[name]) / median(times["fused"]) for name in (best, "handwritten")]
     return (f"| {cell} | {shape} | {str(dtype)[6:]} | {'forward + backward' if backward else 'forward'} | "
             + " | ".join([*cells, *(f"**{ratio:.2f}**" for ratio in ratios)]) + " |")  # fmt: skip
 
 
 def cells(dtypes: list[torch.dtype]) -> Iterator[str]:
-    """Every cell, its kernel against its own step in a Python loop (which also projects the input before it)."""
+    """Every cell: its kernel against its step in a Python loop, which also projects the input before the loop."""
     yield from ("| cell | numbers | fused | loop | loop / fused |", "|---" * 5 + "|")
     for dtype in dtypes:
         for cell in [*(name for name in shipped()), OWN]:
             runs = {name: passes(Recurrent(FIRST.inputs, FIRST.hidden, cell, backend=name), FIRST, dtype, True)
                     for name in ("fused", "loop")}  # fmt: skip
             times = in_turn(runs, SECONDS / 2)
-            ratio = middle(times["loop"]) / middle(times["fused"])
+            ratio = median(times["loop"]) / median(times["fused"])
             name = "examples/leaky_gru.py" if cell == OWN else cell
-            yield f"| {name} | {str(dtype)[6:]} | {told(times['fused'])} | {told(times['loop'])} | **{ratio:.2f}** |"
+            row = [name, str(dtype)[6:], quartiles(times["fused"]), quartiles(times["loop"]), f"**{ratio:.2f}**"]
+            yield f"| {' | '.join(row)} |"
 
 
 def pointwise(dtypes: list[torch.dtype]) -> Iterator[str]:
     """Forward and backward of the kernel, and of one that does only its products."""
-    yield from ("| cell | shape | numbers | whole | only its products | ratio |", "|---" * 6 + "|")
+    yield from ("| cell | shape | numbers | kernel | its products alone | ratio |", "|---" * 6 + "|")
     for dtype in dtypes:
         for shape in (FIRST, LARGE):
             for cell in ("lstm", "gru", OWN):
                 runs = {}
-                for kind, gone in (("whole", "^$"), ("products", r"^  (forward|backward)_\d+\(.*\n")):
+                for kind, removed in (("kernel", "^$"), ("products", r"^  (forward|backward)_\d+\(.*\n")):
                     layer = Recurrent(shape.inputs, shape.hidden, cell, backend="fused")
                     runs[kind] = passes(layer, shape, dtype, True)
-                    with _without(gone):
+                    with _without(removed):
                         runs[kind]()
                 times = in_turn(runs)
-                ratio = middle(times["whole"]) / middle(times["products"])
+                ratio = median(times["kernel"]) / median(times["products"])
                 name = "examples/leaky_gru.py" if cell == OWN else cell
-                yield (f"| {name} | {shape} | {str(dtype)[6:]} | {told(times['whole'])} | {told(times['products'])} | "
-                       f"**{ratio:.2f}** |")  # fmt: skip
+                both = (quartiles(times["kernel"]), quartiles(times["products"]))
+                yield f"| {' | '.join([name, str(shape), str(dtype)[6:], *both, f'**{ratio:.2f}**'])} |"
 
 
 @contextmanager
-def _without(gone: str) -> Iterator[None]:
-    """Kernels made within it are of a text without what this pattern matches."""
+def _without(removed: str) -> Iterator[None]:
+    """Kernels compiled in this context lack the lines that a pattern matches."""
     load = kernel_module.load
     fused._by_graph.clear()
-    kernel_module.load = lambda text: load(re.sub(gone, "", text, flags=re.M))
+    kernel_module.load = lambda text: load(re.sub(removed, "", text, flags=re.M))
     try:
         yield
     finally:
@@ -278,10 +280,18 @@ def _without(gone: str) -> Iterator[None]:
         fused._by_graph.clear()
 
 
+def language_model(vocabulary: int, embedding: int, hidden: int) -> LMModel:
+    """An untrained LSTM language model."""
+    tokenizer = CharTokenizer("".join(map(chr, range(32, 32 + vocabulary))))
+    spec = LMSpec(options=LMOptions(), tokenizer=tokenizer, hidden=hidden, embedding=embedding, dropout=0.0,
+                  seed_text=" ")  # fmt: skip
+    return LMModel(spec).eval()
+
+
 def sampling(dtypes: list[torch.dtype]) -> Iterator[str]:
     """One stream of characters, one layer of 256, float32."""
     count, vocabulary, hidden = 1000, 65, 256
-    model = LM(vocabulary, 64, hidden).eval()
+    model = language_model(vocabulary, 64, hidden)
     cell, head = nn.LSTMCell(64, hidden), nn.Linear(hidden, vocabulary)
     table = torch.randn(vocabulary, 64)
     stepper, generator = model.stepper(), torch.Generator()
@@ -292,32 +302,32 @@ def sampling(dtypes: list[torch.dtype]) -> Iterator[str]:
 
     def theirs(threads: int) -> Run:
         @torch.inference_mode()
-        def write() -> None:
+        def generate() -> None:
             torch.set_num_threads(threads)
             token, h, c = torch.zeros(1, dtype=torch.int64), torch.zeros(1, hidden), torch.zeros(1, hidden)
             for _ in range(count):
                 h, c = cell(table.index_select(0, token), (h, c))
                 token = torch.multinomial(head(h).softmax(-1), 1)[0]
 
-        return write
+        return generate
 
     runs = {"elman": ours} | {f"nn.LSTMCell, {n} threads": theirs(n) for n in sorted({1, THREADS})}
     times = in_turn(runs)
-    best = min(list(times)[1:], key=lambda name: middle(times[name]))
-    yield from ("| what | microseconds a character |", "|---|---|")
-    yield from (f"| {name} | {told([each * 1e3 / count for each in times[name]])} |" for name in times)
-    yield from ("", f"nn.LSTMCell at its best over elman: **{middle(times[best]) / middle(times['elman']):.2f}**")
+    best = min(list(times)[1:], key=lambda name: median(times[name]))
+    yield from ("| what | microseconds per character |", "|---|---|")
+    yield from (f"| {name} | {quartiles([each * 1e3 / count for each in times[name]])} |" for name in times)
+    yield from ("", f"nn.LSTMCell at its best over elman: **{median(times[best]) / median(times['elman']):.2f}**")
 
 
 def recording(dtypes: list[torch.dtype]) -> Iterator[str]:
-    """What `elman inspect` does first: one stream of 100,000 characters, one layer of 512, float32."""
+    """The first step of `elman inspect`: one stream of 100,000 characters, one layer of 512, float32."""
     steps, vocabulary, hidden = 100_000, 90, 512
-    model, ids = LM(vocabulary, 64, hidden).eval(), torch.randint(vocabulary, (steps,)).numpy()
-    kept = listen(model, ids[:2000]).values  # the kernel is made
-    times = [clock(lambda: listen(model, ids)) for _ in range(3)]
+    model, ids = language_model(vocabulary, 64, hidden), torch.randint(vocabulary, (steps,)).numpy()
+    addresses = read(model, ids[:2000]).values  # the kernel is compiled
+    times = [clock(lambda: read(model, ids)) for _ in range(3)]
     yield from ("| what | seconds |", "|---|---|")
-    taken = f"{middle(times):.1f} ({min(times):.1f}-{max(times):.1f})"
-    yield f"| {steps:,} steps, {', '.join(kept)} of {hidden} units each | {taken} |"
+    taken = f"{median(times):.1f} ({min(times):.1f}-{max(times):.1f})"
+    yield f"| {steps:,} steps, {', '.join(addresses)} of {hidden} units each | {taken} |"
 
 
 LOADING = """
@@ -334,7 +344,7 @@ print(time.perf_counter() - began)
 
 
 def compile_(dtypes: list[torch.dtype]) -> Iterator[str]:
-    """In a process of its own each: the first compiles, the second finds it in the cache."""
+    """Each in a process of its own: the first compiles, the others load from the cache."""
     yield from ("| cell | operations | numbers | compile, s | load, ms |", "|---" * 5 + "|")
     for dtype in dtypes:
         for cell in [*shipped(), OWN]:
@@ -346,7 +356,7 @@ def compile_(dtypes: list[torch.dtype]) -> Iterator[str]:
                 )  # fmt: skip
             name = "examples/leaky_gru.py" if cell == OWN else cell
             count = len(trace(make(cell, 2, 2)).ops)
-            yield f"| {name} | {count} | {str(dtype)[6:]} | {cold:.2f} | {middle(warm) * 1e3:.0f} |"
+            yield f"| {name} | {count} | {str(dtype)[6:]} | {cold:.2f} | {median(warm) * 1e3:.0f} |"
 
 
 def main() -> None:
@@ -354,16 +364,16 @@ def main() -> None:
               "recording": recording, "compile": compile_}  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=tables)
-    parser.add_argument("--isa", choices=CAPS, help="keep to these instructions")
-    parser.add_argument("--numbers", choices=("bfloat16", "float32"), help="only these")
+    parser.add_argument("--isa", choices=CAPS, help="restrict to these instructions")
+    parser.add_argument("--numbers", choices=("bfloat16", "float32"), help="this dtype alone")
     options = parser.parse_args()
     if options.isa and os.environ.get("ATEN_CPU_CAPABILITY") != options.isa:
         sys.exit(subprocess.run([sys.executable, *sys.argv], env=os.environ | CAPS[options.isa]).returncode)
-    able = ["bfloat16"] * bool(bfloat16_hardware(torch.device("cpu"))) + ["float32"]
-    dtypes = [getattr(torch, name) for name in able if options.numbers in (None, name)]
+    numbers = ["bfloat16"] * bool(bfloat16_hardware(torch.device("cpu"))) + ["float32"]
+    dtypes = [getattr(torch, name) for name in numbers if options.numbers in (None, name)]
     name = f"speed-{options.what}" + (f"-{options.isa}" if options.isa else "")
     lines = [f"# {name}", "", f"`python benchmarks/speed.py {' '.join(sys.argv[1:])}` on {machine()}, "
-             f"{torch.backends.cpu.get_cpu_capability()}; medians (quartiles), in ms where not said", ""]  # fmt: skip
+             f"{torch.backends.cpu.get_cpu_capability()}; medians (quartiles), in ms unless noted", ""]  # fmt: skip
     print("\n".join(lines))
     for line in tables[options.what](dtypes):
         print(line, flush=True)

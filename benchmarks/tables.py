@@ -12,32 +12,34 @@ from typing import Any
 
 import numpy as np
 import torch
-from command import SEEDS, elman
+from command import SEEDS, elman, evaluated
+from command import summary as read_summary
 
 import elman as elman_package
-from elman.metrics.translation import Scores, references
+from elman.metrics.translation import TranslationScores, group_references
 from elman.options import build
 from elman.tasks.classify import Classify, ClassifyOptions
+from elman.tasks.loss import Context
 from elman.tasks.translate import Translate, TranslateOptions
 
 LONG = 10  # words from which a sentence is long
 ANY, LONGER = 2_000, 1_000  # test sentences
 RESAMPLES = 300
-LOOKS = ("general", "none")
+ATTENTION = ("general", "none")
 COUNTING = ("--hidden", "16", "--dropout", "0", "--lr", "0.01", "--weight-decay", "0", "--precision", "float32")
 
 
 def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], grams: dict[str, Any]) -> list[str]:
-    """A classifier for each seed, and beside it a logistic regression on bigrams, on the same parts."""
+    """A classifier for each seed, and a logistic regression on n-grams on the same splits."""
     rows, scores = list[str](), list[float]()
     for seed, found, summary in trained(span, "classify", *words):
         scores.append(found["accuracy"])
-        figures = [f"{value:.4f}" for value in (found["accuracy"], found["macro_f1"], summary["val_accuracy"])]
+        values = (found["accuracy"], found["macro_f1"], summary["val_metrics"]["accuracy"])
         size = f"{summary['train_seconds']:.0f} | {summary['parameters']:,}"
-        rows.append(f"| {seed} | {' | '.join(figures)} | {size} |")
-    parts, _, _ = Classify.parts([str(words[0])], build(ClassifyOptions, options))
-    accuracy, macro = regression(parts, grams)
-    sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+        rows.append(f"| {seed} | {' | '.join(f'{value:.4f}' for value in values)} | {size} |")
+    splits, _, _ = Classify().splits([str(words[0])], build(ClassifyOptions, options))
+    accuracy, macro = regression(splits, grams)
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in splits.items())
     typed = " ".join(word.name if isinstance(word, Path) else word for word in words)
     return [
         f"`elman train classify {typed} --for {span} --seed N`; rows: {sizes}",
@@ -51,36 +53,36 @@ def classified(span: str, words: Sequence[str | Path], options: dict[str, Any], 
 
 
 def trained(span: str, *words: str | Path) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
-    """Each seed, what `elman eval` gives for the test part of its run, and the run's summary."""
+    """Each seed, the metrics of its run on the test split, and the summary of the run."""
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
             run = Path(folder) / str(seed)
             elman("train", *words, "--for", span, "--seed", str(seed), "--out", run, "--no-preview")
-            found = json.loads(elman("eval", run, "--split", "test", "--json"))
-            yield seed, found, json.loads((run / "summary.json").read_text())
+            yield seed, evaluated(run, "--split", "test"), read_summary(run)
 
 
 def median(scores: list[float]) -> str:
-    """The middle of the seeds and how far they spread."""
+    """The median over the seeds, and their range."""
     return f"median of {len(scores)} seeds: {statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})"
 
 
-def regression(parts: dict[str, Any], grams: dict[str, Any]) -> tuple[float, float]:
-    """Accuracy and macro-F1 on the test part; how strongly it is held back is chosen on the validation part."""
+def regression(splits: dict[str, Any], grams: dict[str, Any]) -> tuple[float, float]:
+    """Accuracy and macro-F1 on the test split; the regularisation is chosen on the validation split."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import f1_score
 
     counter = CountVectorizer(binary=True, **{name: value for name, value in grams.items() if name != "what"})
-    counts = {"train": counter.fit_transform(parts["train"].columns["text"])}
-    counts |= {name: counter.transform(parts[name].columns["text"]) for name in ("valid", "test")}
-    labels = {name: part.columns["label"] for name, part in parts.items()}
+    counts = {"train": counter.fit_transform(splits["train"].columns["text"])}
+    counts |= {name: counter.transform(splits[name].columns["text"]) for name in ("valid", "test")}
+    labels = {name: split.columns["label"] for name, split in splits.items()}
     models = [
         LogisticRegression(C=c, max_iter=2000).fit(counts["train"], labels["train"]) for c in (0.1, 0.3, 1, 3, 10)
     ]
     best = max(models, key=lambda model: model.score(counts["valid"], labels["valid"]))
-    said = best.predict(counts["test"])
-    return best.score(counts["test"], labels["test"]), f1_score(labels["test"], said, average="macro", zero_division=0)
+    predicted = best.predict(counts["test"])
+    macro = f1_score(labels["test"], predicted, average="macro", zero_division=0)
+    return best.score(counts["test"], labels["test"]), macro
 
 
 WORDS = {"what": "words and pairs of words", "ngram_range": (1, 2), "token_pattern": r"\S+"}
@@ -93,7 +95,7 @@ def rt_polarity(path: Path, span: str) -> list[str]:
 
 
 def trec(path: Path, span: str) -> list[str]:
-    """Questions of six kinds (Li & Roth 2002), the official test part; `path` is the training file."""
+    """Questions of six kinds (Li & Roth 2002), the official test split; `path` is the training file."""
     test = path.with_name(path.name.replace("train", "test"))
     options = {"encoding": "latin-1", "test": str(test)}
     return classified(span, [path, "--encoding", "latin-1", "--test", test], options, WORDS)
@@ -101,30 +103,28 @@ def trec(path: Path, span: str) -> list[str]:
 
 def names(path: Path, span: str) -> list[str]:
     """Surnames of 18 languages, identical rows once; a folder with one file a language."""
-    parts, _, _ = Classify.parts([str(path)], build(ClassifyOptions, {"deduplicate": True}))
-    texts = parts["test"].columns["text"]
+    splits, _, _ = Classify().splits([str(path)], build(ClassifyOptions, {"deduplicate": True}))
+    texts = splits["test"].columns["text"]
     lines = classified(span, [path, "--deduplicate", "--tokens", "char"], {"deduplicate": True}, LETTERS)
     ceiling = len(set(texts)) / len(texts)
-    told = (
-        f"A name of several languages can be said right for one only: of {len(texts):,} test rows at most {ceiling:.4f}"
-    )
-    return [*lines, "", f"{told} can be right."]
+    bound = f"of {len(texts):,} test rows at most {ceiling:.4f} can be correct"
+    return [*lines, "", f"A name of several languages is classified correctly for one only: {bound}."]
 
 
 def mnist(path: Path, span: str) -> list[str]:
-    """Each picture is a sequence of its 28 rows; `path` is the folder with the IDX files."""
+    """Each image is a sequence of its 28 rows; `path` is the folder with the IDX files."""
     lines, scores = [], list[float]()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        for part, name in (("train", "train"), ("test", "t10k")):
+        for split, name in (("train", "train"), ("test", "t10k")):
             images = idx(path / f"{name}-images-idx3-ubyte.gz") / np.float32(255)
-            np.savez(home / f"{part}.npz", x=images, y=idx(path / f"{name}-labels-idx1-ubyte.gz"))
+            np.savez(home / f"{split}.npz", x=images, y=idx(path / f"{name}-labels-idx1-ubyte.gz"))
         for seed, found, _ in trained(span, "classify", home / "train.npz", "--test", home / "test.npz"):
             scores.append(found["accuracy"])
             lines.append(f"| {seed} | {found['accuracy']:.4f} |")
     return [
-        f"`elman train classify train.npz --test test.npz --for {span} --seed N`; 60,000 pictures (a tenth validates) "
-        "and the 10,000 of the official test part",
+        f"`elman train classify train.npz --test test.npz --for {span} --seed N`; 60,000 images (a tenth for "
+        "validation) and the 10,000 of the official test split",
         "",
         "| seed | test accuracy |",
         "|---|---|",
@@ -161,35 +161,35 @@ def dates(path: Path | None, span: str) -> list[str]:
 
 def translation(path: Path, span: str) -> list[str]:
     """English to French (Tatoeba), with attention and without, on test sentences of any length and on long ones; all
-    French sentences that stand beside an English one count."""
-    parts, _, _ = Translate.parts([str(path)], build(TranslateOptions, {}))
-    targets = references(parts["test"].columns["source"], parts["test"].columns["target"])
+    French sentences that are paired with an English one are references."""
+    splits, _, _ = Translate().splits([str(path)], build(TranslateOptions, {}))
+    targets = group_references(splits["test"].columns["source"], splits["test"].columns["target"])
     order = sorted(targets, key=lambda text: hashlib.blake2b(text.encode()).digest())
     longer = [text for text in order if len(text.split()) >= LONG][:LONGER]
     tests = {f"{ANY:,} of any length": order[:ANY], f"{len(longer):,} of {LONG} words or more": longer}
-    said: dict[str, dict[str, str]] = {}
+    predictions: dict[str, dict[str, str]] = {}
     about = []
     with tempfile.TemporaryDirectory() as folder:
-        for attention in LOOKS:
+        for attention in ATTENTION:
             run = Path(folder) / attention
             elman("train", "translate", path, "--attention", attention, "--for", span, "--out", run, "--no-preview")
-            summary = json.loads((run / "summary.json").read_text())
+            summary = read_summary(run)
             about.append(f"{attention}: {summary['parameters']:,} parameters, {summary['epochs']:.1f} epochs, "
-                         f"validation {summary['val_loss']:.3f} nats a token")  # fmt: skip
+                         f"validation {summary['val_loss']:.3f} nats per token")  # fmt: skip
             file, out = Path(folder) / "test.txt", Path(folder) / f"{attention}.jsonl"
-            asked = sorted({text for sentences in tests.values() for text in sentences})
-            file.write_text("\n".join(asked) + "\n")
+            sources = sorted({text for sentences in tests.values() for text in sentences})
+            file.write_text("\n".join(sources) + "\n")
             elman("predict", run, "--file", file, "--beam", "5", "-o", out)
             answers = [json.loads(line)["translation"] for line in out.read_text().splitlines()]
-            said[attention] = dict(zip(asked, answers, strict=True))
+            predictions[attention] = dict(zip(sources, answers, strict=True))
     lines = []
-    general, none = (Scores(said[attention], targets) for attention in LOOKS)
+    general, none = (TranslationScores(predictions[attention], targets) for attention in ATTENTION)
     for name, sentences in tests.items():
         ours, theirs = general.bleu(sentences), none.bleu(sentences)
         low, high = interval(general, none, sentences)
         lines.append(f"| {name} | {ours:.2f} | {theirs:.2f} | {ours - theirs:.2f} ({low:.2f} to {high:.2f}) | "
                      f"{general.chrf(sentences):.2f} | {none.chrf(sentences):.2f} |")  # fmt: skip
-    sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in splits.items())
     return [
         f"`elman train translate {path.name} --attention general|none --for {span}`, `elman predict RUN --beam 5`; "
         f"pairs: {sizes}, split by the English sentence; {'; '.join(about)}",
@@ -203,7 +203,7 @@ def translation(path: Path, span: str) -> list[str]:
     ]
 
 
-def interval(ours: Scores, theirs: Scores, sentences: list[str]) -> tuple[float, float]:
+def interval(ours: TranslationScores, theirs: TranslationScores, sentences: list[str]) -> tuple[float, float]:
     """The middle 95 % of the difference in BLEU over resamples of the sentences."""
     random_, differences = random.Random(0), []
     for _ in range(RESAMPLES):
@@ -214,8 +214,8 @@ def interval(ours: Scores, theirs: Scores, sentences: list[str]) -> tuple[float,
 
 
 def counting(path: Path | None, span: str) -> list[str]:
-    """a^n b^n, trained on n up to 100: the largest n up to which every text is said right, b after b and then its end
-    (after Weiss, Goldberg & Yahav 2018)."""
+    """a^n b^n, trained on n up to 100: the largest n up to which every text is predicted correctly, each b and then its
+    end (after Weiss, Goldberg & Yahav 2018)."""
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         for cell in ("lstm", "gru"):
@@ -227,8 +227,8 @@ def counting(path: Path | None, span: str) -> list[str]:
                 reached.append(counted(run))
             lines.append(f"| {cell} | {' | '.join(map(str, reached))} |")
     return [
-        f"`elman train generate builtin:anbn --cell CELL {' '.join(COUNTING)} --for {span} --seed N`; n up to 100 is "
-        "trained on",
+        f"`elman train generate builtin:anbn --cell CELL {' '.join(COUNTING)} --for {span} --seed N`; n is "
+        "at most 100 in training",
         "",
         "| cell | " + " | ".join(f"seed {seed}" for seed in SEEDS) + " |",
         "|---" * (1 + len(SEEDS)) + "|",
@@ -237,16 +237,16 @@ def counting(path: Path | None, span: str) -> list[str]:
 
 
 def counted(run: Path) -> int:
-    """The largest n (of 1 to 1000) up to which a model says every a^n b^n right."""
-    model = elman_package.load(run)
-    task, tokens = model.task, model.tokens
-    end = len(tokens)
-    a, b = tokens.encode("ab")
+    """The largest n (of 1 to 1000) up to which a model predicts every a^n b^n correctly after its first b."""
+    trained = elman_package.load(run)
+    model, tokenizer = trained.model, trained.tokenizer
+    end = len(tokenizer)
+    a, b = tokenizer.encode("ab")
     for n in range(1, 1001):
         text = torch.tensor([[end] + [a] * n + [b] * n])
         with torch.inference_mode():
-            y, _ = task.recurrent(torch.nn.functional.embedding(text, task.vectors()), task.first({}, 1))
-            said = task.head(y[0, n + 1 :]).argmax(-1).tolist()  # after each b
-        if said != [b] * (n - 1) + [end]:
+            hidden, _ = model.decode(text, model.begin({"input": text}), Context())
+            predicted = model.logits(hidden[0, n + 1 :]).argmax(-1).tolist()  # after each b
+        if predicted != [b] * (n - 1) + [end]:
             return n - 1
     return 1000

@@ -35,7 +35,8 @@ TESTS = {
     "kernels": "test_fused.py",
     "recurrent": "test_recurrent.py test_fused.py",
     "decode": "test_sampling.py test_search.py",
-    "training": "test_training.py test_run.py",
+    "training": "test_train.py test_resume.py test_run.py test_optimization.py test_validation.py test_schedule.py "
+    "test_divergence.py test_diagnostics.py test_prefetch.py test_readback.py",
 }
 TYPES = ("BitOr",)  # `X | None` is an annotation, which no test can fail on
 TIMEOUT = 900.0  # seconds for the tests of one mutant; one that never ends counts as caught

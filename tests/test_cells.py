@@ -24,7 +24,7 @@ from elman.cells.stored_cell import StoredCell
 from elman.cells.tap import Observer, observing
 from elman.cells.trace import NotTraceable, trace, trace_modes
 from elman.errors import UserError
-from elman.training.run import random_states, set_random_states
+from elman.training.random_states import RandomStates
 
 I, H, BATCH, STEPS = 5, 7, 3, 6
 
@@ -714,8 +714,8 @@ def test_only_the_name_of_a_cell_without_a_graph_is_stored_and_its_code_must_be_
     spec = f"{theirs}:Untraceable"
     assert stored(spec).to_json() == {"name": "Untraceable", "untraceable": True}
     again = through_json(stored(spec))
-    refused(lambda: make(again, I, H), "Untraceable of this run could not be traced", "--cell FILE.py:Untraceable")
-    refused(lambda: resolve(again, "lstm"), "--cell lstm", "FILE.py:Untraceable")
+    refused(lambda: make(again, I, H), "Untraceable of this run could not be traced", "`cell` FILE.py:Untraceable")
+    refused(lambda: resolve(again, "lstm"), "`cell` lstm", "FILE.py:Untraceable")
     cell = randomised(make(resolve(again, spec), I, H))
     assert equal_to_the_bit(run(cell), run(cell))
 
@@ -724,7 +724,7 @@ def test_the_cell_of_a_run_that_holds_it_cannot_be_replaced():
     lstm = stored("lstm")
     assert resolve(lstm, None) is lstm
     assert resolve(lstm, "lstm:forget_bias=1") == lstm
-    refused(lambda: resolve(lstm, "gru"), "--cell gru", "lstm", "leave it out")
+    refused(lambda: resolve(lstm, "gru"), "`cell` gru", "lstm", "leave it out")
 
 
 def test_a_users_file_may_postpone_its_annotations(theirs):
@@ -889,9 +889,9 @@ def test_a_step_that_draws_random_numbers_is_refused_and_tracing_draws_none():
     def numbers():
         return random.random(), np.random.random(), torch.rand(()).item()  # noqa: NPY002
 
-    cell, states = Drawing(I, H), random_states()
+    cell, states = Drawing(I, H), RandomStates.record()
     expected = numbers()
-    set_random_states(states)
+    states.restore("here")
     with pytest.raises(NotTraceable, match="draws random numbers"):
         trace(cell)
     assert numbers() == expected

@@ -136,7 +136,7 @@ def test_the_summary_compares_bptt_with_the_reach():
     found = flow(linear(0.5), torch.randn(2, 60, 5), lambda h: h.sum(-1))
     far = reach(found)
     assert "further than" in summary(found, 10 * far)
-    assert "larger --bptt" in summary(found, far - 1)
+    assert "larger `bptt`" in summary(found, far - 1)
     assert "enough" in summary(found, far)
 
 

@@ -1,5 +1,6 @@
 """The updates of the loop: gradients, clipping, accumulation, weight decay, precision, and that models learn."""
 
+import gc
 import itertools
 import math
 from collections import Counter
@@ -169,4 +170,7 @@ def test_a_model_can_be_wrapped_for_training_in_several_processes(prose, tmp_pat
             assert_close([weight.grad for weight in model.parameters()], list(gradients))
             assert int(loss.count) == 32
     finally:
+        # the wrapper must not be the last that holds the group: it would wait for the group's threads with the GIL
+        wrapped = loss = state = None
+        gc.collect()
         torch.distributed.destroy_process_group()

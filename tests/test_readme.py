@@ -1,4 +1,4 @@
-"""What README and docs log people to type is typed here."""
+"""Every command and every Python block of the README and the docs is run."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def commands(page: Path) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place with all the files that the pages name, and short trainings in place of long ones."""
+    """A folder with all files that the pages name."""
     for name in ("mine.txt", "book.txt", "a.txt", "b.txt", "latin.txt", "program.bin"):
         (tmp_path / name).write_text(TEXT)
     rows = [f"I {verb} film {n},{label}\n" for n in range(40) for verb, label in (("love", "good"), ("hate", "bad"))]
@@ -65,7 +65,7 @@ def album(home: Path) -> None:
 
 
 def run(line: str) -> None:
-    """Runs a line as it stands, but for seconds instead of minutes and in this Python."""
+    """Runs a line in this Python, for seconds instead of minutes."""
     line = re.sub(r"--for \S+", "--for 1s", line)
     line = re.sub(r"builtin:scene\w+", r"\g<0>:count=100", line)
     if "train" in line or "compare" in line:
@@ -136,3 +136,9 @@ def test_the_changelog_has_the_version() -> None:
     import elman
 
     assert f"## {elman.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_reference_of_the_options_is_the_one_of_the_source() -> None:
+    from elman.cli.reference import page
+
+    assert (ROOT / "docs" / "options.md").read_text("utf-8") == page(), "make reference writes it"

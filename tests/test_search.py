@@ -574,3 +574,23 @@ def test_a_max_length_that_is_given_takes_precedence_over_the_default():
     assert Search().limit(9) == 9
     assert Search(min_length=12).limit(9) == 13  # and the end token
     assert Search(min_length=3, max_length=3).limit(9) == 3
+
+
+class Attentive(Tables):
+    """Its attention weights at each step are one-hot at the token that was read."""
+
+    def attention(self, state):
+        return nn.functional.one_hot(state["last"][0], state["table"].shape[1]).float()
+
+
+@few
+@given(seeds, st.integers(1, 3), st.booleans())
+def test_a_hypothesis_has_the_attention_of_its_own_steps(seed, beam, drawn):
+    batch, options = tables(seed, 4, 2), Search(beam, beam)
+    if drawn:
+        found = draw(Attentive(), batch, 2, END, END, options, Sampling(), torch.Generator().manual_seed(seed), 5)
+    else:
+        found = search(Attentive(), batch, 2, END, END, options, 5)
+    for each in itertools.chain(*found):
+        tokens_read = [END, *each.tokens][: len(each.tokens) + each.ended]  # the last one of a truncated text is not
+        assert each.attention.argmax(-1).tolist() == tokens_read

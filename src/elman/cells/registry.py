@@ -75,10 +75,10 @@ def resolve(of_run: StoredCell, given: CellSpec | None) -> StoredCell:
         named = stored(given)
     if of_run.traceable:
         if named != of_run:
-            raise UserError(f"--cell {named} differs from {of_run}, the cell of this run: leave it out")
+            raise UserError(f"`cell` {named} differs from {of_run}, the cell of this run: leave it out")
         return of_run
     if named != of_run:
-        raise UserError(f"--cell {named} is not the cell of this run: give --cell FILE.py:{of_run.name}")
+        raise UserError(f"`cell` {named} is not the cell of this run: give `cell` FILE.py:{of_run.name}")
     return named
 
 

@@ -133,7 +133,7 @@ class UntraceableCell(StoredCell):
     def find(self) -> tuple[type[Cell], dict[str, Any]]:
         if self.given is None:
             raise UserError(f"the cell {self.name} of this run could not be traced into an equation: give it with "
-                            f"--cell FILE.py:{self.name}")  # fmt: skip
+                            f"`cell` FILE.py:{self.name}")  # fmt: skip
         return self.given[0], dict(self.given[1])
 
     @property

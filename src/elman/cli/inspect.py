@@ -84,7 +84,7 @@ def inspect_(
         found = report(model, **given)
     if content.unit is None:
         for line in terminal.lines(found.panels):
-            print(line.plain)
+            print(flags(line.plain))
         return _save(found, options.out or model.path)
     return _save_unit(found, *found.panels, folder=options.out or model.path)
 

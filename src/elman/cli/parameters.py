@@ -63,7 +63,7 @@ def _annotated(kind: Any) -> type:
 def _hint(field: dataclasses.Field, hint: Any, help: str) -> Any:
     """The type of a field with its parameter. One that cyclopts annotates already keeps what it has."""
     members = list(_members(hint))
-    if any(get_origin(member) is collections.abc.Callable for member in members):
+    if not is_parsed(hint):
         return Annotated[hint, Parameter(parse=False)]
     settings: dict[str, Any] = {"name": flag(field.name), "help": flags(help)}
     if field.name.startswith("no_") or any(get_origin(member) is tuple for member in members):
@@ -76,6 +76,11 @@ def _hint(field: dataclasses.Field, hint: Any, help: str) -> Any:
         settings["converter"] = _integer
     own = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Parameter)]
     return Annotated[(hint, Parameter(**settings), *own)]  # type: ignore[return-value]
+
+
+def is_parsed(hint: Any) -> bool:
+    """Whether a field of this type can be given on the command line: functions cannot."""
+    return not any(get_origin(member) is collections.abc.Callable for member in _members(hint))
 
 
 def _members(hint: Any) -> Iterator[Any]:

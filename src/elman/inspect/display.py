@@ -22,5 +22,5 @@ def shortened(text: str, most: int = 160) -> str:
 
 
 def quoted(text: str, most: int = 40) -> str:
-    """A shortened text in quotes, isolated so that right-to-left letters do not turn what is around it."""
-    return f"“\u2068{shortened(text, most)}\u2069”"
+    """A shortened text in quotes."""
+    return f"“{shortened(text, most)}”"

@@ -193,7 +193,7 @@ def summary(found: Flow, bptt: int) -> str:
     )
     text = f"Nine tenths of the weight gradient come from the last {far} steps; the gradient of {address} {measured}"
     if bptt >= 2 * far:
-        return f"{text} Truncated back-propagation went {bptt} steps back (--bptt), further than the model learns from."
+        return f"{text} Truncated back-propagation went {bptt} steps back (`bptt`), further than the model learns from."
     if bptt < far:
-        return f"{text} Truncated back-propagation went only {bptt} steps back: a larger --bptt may improve the model."
-    return f"{text} Truncated back-propagation went {bptt} steps back (--bptt), which is enough."
+        return f"{text} Truncated back-propagation went only {bptt} steps back: a larger `bptt` may improve the model."
+    return f"{text} Truncated back-propagation went {bptt} steps back (`bptt`), which is enough."

@@ -185,7 +185,9 @@ class Recurrent(nn.Module):
                 raise UserError(
                     f"lengths must be {len(x)} integers, one for each row, not {lengths.dtype} {tuple(lengths.shape)}"
                 )
-            if len(x) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
+            # only on the CPU: reading them back from another device would wait for it
+            known = lengths.device.type == "cpu" and len(x) > 0
+            if known and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
                 raise UserError(f"lengths must be from 0 to {x.shape[1]}, not {lengths.min()} to {lengths.max()}")
         if reset is not None and (reset.shape != x.shape[:2] or reset.dtype != torch.bool):
             raise UserError(f"reset must be bool {tuple(x.shape[:2])}, not {reset.dtype} {tuple(reset.shape)}")

@@ -180,7 +180,7 @@ class LM(Task, Generates, kind="lm", summary="a language model of a text, by cha
     def prompt(self, spec: LMSpec, text: str, labels: tuple[str, ...], reading: Reading) -> Prompt:
         """Without a text, generation starts with the first token of the training text; nothing ends it."""
         if labels:
-            raise UserError(f"--label {labels[0]}: a language model has no labels; elman train generate makes one that "
+            raise UserError(f"`label` {labels[0]}: a language model has no labels; elman train generate makes one that "
                             "has")  # fmt: skip
         ids = spec.tokenizer.encode(text, reading.unknown, reading.log)
         return Prompt({}, ids or spec.tokenizer.encode(spec.seed_text), None)

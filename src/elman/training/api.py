@@ -44,6 +44,8 @@ def train(
     named = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     task = find(kind)
     ours = {field.name for field in fields(TrainOptions)}
+    for clash in sorted(ours & {field.name for field in fields(task.Options)}):
+        raise UserError(f"the task '{task.kind}' has an option `{clash}`, which is one of training: rename it")
     training = build(TrainOptions, {key: value for key, value in options.items() if key in ours})
     model = build(task.Options, {key: value for key, value in options.items() if key not in ours})
     check(model, training, given=options)

@@ -17,7 +17,7 @@ from elman.tasks.answer import Answer
 from elman.tasks.capabilities import Generates, Predicts, Prompt
 from elman.tasks.model import Model
 from elman.tasks.network import NetworkOptions
-from elman.tasks.task import Reading, Task, find
+from elman.tasks.task import Reading, Task, find, kinds
 from elman.tokenizers.tokenizer import Tokenizer, Unknown
 from elman.training.device import find_device
 from elman.training.run import Run, Which
@@ -177,6 +177,10 @@ def load(path: str | Path, device: str = "cpu", weights: Which = "best", cell: C
     - cell: the class, or FILE.py:NAME, of a cell that could not be traced into an equation
     """
     run = Run.open(Path(path), weights)
+    if run.config.kind not in kinds():
+        raise UserError(
+            f"{path} is a run of '{run.config.kind}', no task of elman: import the file that defines it first"
+        )
     task = find(run.config.kind)
     spec = read_spec(task, run, cell)
     model = run.build(lambda: task.build(spec), weights)
