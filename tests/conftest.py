@@ -20,18 +20,25 @@ os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Encoded texts go into a folder of the test's own; kernels are compiled once for all tests."""
+    folder = _cache(tmp_path_factory)
+    monkeypatch.setenv("ELMAN_CACHE", str(folder))
+    return folder
+
+
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new cache with the kernels of all tests."""
     folder, kernels = tmp_path_factory.mktemp("cache"), tmp_path_factory.getbasetemp() / "kernels"
     kernels.mkdir(exist_ok=True)
     (folder / "kernels").symlink_to(kernels)
-    monkeypatch.setenv("ELMAN_CACHE", str(folder))
     return folder
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Runs made by the tests are not recorded among those of the user."""
+    """Runs made by the tests are not recorded among those of the user; what fixtures of a module or of all tests encode
+    is in a cache of its own."""
     os.environ["ELMAN_STATE"] = str(tmp_path_factory.mktemp("state"))
-    os.environ["ELMAN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["ELMAN_CACHE"] = str(_cache(tmp_path_factory))
 
 
 @pytest.fixture(scope="session")

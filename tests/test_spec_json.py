@@ -51,7 +51,7 @@ CASES = {
     "caption-hard": (specs.caption(decoder="hard", image_size=32, cell="lstm:forget_bias=0"),
                      WITH_IMAGES | {"target": TARGETS}),
     "vqa": (specs.vqa(), WITH_IMAGES | {"question": TOKENS, "question_lengths": LENGTHS, "target": CLASSES}),
-    "lm": (language_model(5, 4, 6, "rhn:depth=2").spec,
+    "lm": (language_model(5, 4, 6, "rhn:depth=2", backend="loop").spec,
            {"input": TOKENS, "target": TOKENS.long(), "cuts": (), "carry": 4, "reset": torch.zeros(3, 4)}),
 }  # fmt: skip
 

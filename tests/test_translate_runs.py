@@ -34,10 +34,14 @@ def sentences(path, count=60, seed=0):
     return path
 
 
+def slow(value):
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 # it learns, and only what can be known
 
 
-@pytest.mark.parametrize("attention", ["general", "dot", "additive"])
+@pytest.mark.parametrize("attention", ["general", slow("dot"), slow("additive")])
 def test_new_words_are_reversed(trained, attention):
     """And attention is on the reversed diagonal."""
     options = LEARN | {"attention": attention, "test": "0", "eval_every": 1000, "backend": "native"}
@@ -49,7 +53,7 @@ def test_new_words_are_reversed(trained, attention):
     assert answer.attention.weights.shape == (len(answer["translation"]) + 1, 4)
 
 
-@pytest.mark.parametrize("attention", ["general", "additive"])
+@pytest.mark.parametrize("attention", [slow("general"), "additive"])
 def test_unrelated_targets_are_not_predicted(tmp_path, attention):
     rng = random.Random(5)
     sources = {"".join(rng.choices("klmnop", k=rng.randint(4, 6))): None for _ in range(800)}

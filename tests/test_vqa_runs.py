@@ -19,7 +19,8 @@ from elman.training.api import load, train
 TINY = {"hidden": 32, "embedding": 24, "batch_size": 8, "image_size": 16, "lr": 0.01, "warmup": 5, "dropout": 0.0,
         "preview": False, "precision": "float32", "device": "cpu", "backend": "native"}  # fmt: skip
 ALL = {"valid": "0", "test": "0"}
-fusions = pytest.mark.parametrize("fusion", FUSIONS)
+SLOW = sorted(FUSIONS.keys() - {"stacked"})
+fusions = pytest.mark.parametrize("fusion", ["stacked", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 
 
 def questions(folder):
@@ -100,7 +101,7 @@ def test_a_validation_split_without_an_answer_that_can_be_predicted_is_not_used(
 
 
 def test_a_question_without_a_known_word_is_an_error_that_shows_one_of_training(trained, path):
-    model = load(trained("vqa", path, **TINY, **ALL, fusion="product", steps=120))
+    model = load(trained("vqa", path, **TINY, **ALL, fusion="stacked", steps=120))
     image = source(model, "train").table.columns["image"][0]
     rows = Table("the input", {"image": [image], "question": ["xyzzy plugh?"]}, [1])
     with pytest.raises(UserError, match="'xyzzy', 'plugh'; ask as in 'what colour is it\\?'"):
