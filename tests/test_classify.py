@@ -258,7 +258,7 @@ def test_a_constant_feature_is_not_divided_by_0(tmp_path):
     x, y, _ = waves()
     x[..., 1] = 5.0
     np.savez(tmp_path / "x.npz", x=x, y=y)
-    fitted = fit(tmp_path / "x.npz", tmp_path / "run", steps=60)
+    fitted = fit(tmp_path / "x.npz", tmp_path / "run", embedding=None, steps=60)
     changed = x.astype(np.float32)
     changed[..., 1] += 0.01
     (a, b), (c, d) = fitted.predict(list(x[:2])), fitted.predict(list(changed[:2]))
@@ -273,7 +273,7 @@ def test_arrays_of_different_widths_are_an_error(tmp_path):
         for number in range(4):
             np.save(tmp_path / f"data/{label}/{number}.npy", np.random.default_rng(number).normal(size=(3, features)))
     with pytest.raises(UserError, match=r"b/\d\.npy row 1 has shape \(3, 2\).*\(steps, 1\)"):
-        fit(tmp_path / "data", tmp_path / "run")
+        fit(tmp_path / "data", tmp_path / "run", embedding=None)
 
 
 def test_rows_without_a_value_are_skipped_and_counted(tmp_path):
@@ -299,7 +299,7 @@ def of_arrays(trained, tmp_path_factory):
     """A classifier of arrays. No test changes it."""
     path = tmp_path_factory.mktemp("data") / "x.npz"
     np.savez(path, **dict(zip("xy", waves()[:2], strict=True)))
-    return trained("classify", path, **SMALL | {"steps": 3})
+    return trained("classify", path, **SMALL | {"embedding": None, "steps": 3})
 
 
 def test_the_answer_to_a_row_does_not_depend_on_the_others(run):

@@ -348,6 +348,8 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, tokens, options):
     sizes = {"tokens": tokens, "steps": 14, "eval_every": 4, "dropout": 0.3}
     sizes |= {"vocab_size": 270} if tokens == "bpe" else {}
     options = TINY | {"text_column": "name", "label_column": "country"} | sizes | options
+    if options.get("feed") == "nothing":
+        del options["embedding"]
     train("generate", path, out=tmp_path / "unbroken", **options)
     for update, given in ((3, {"paths": path, "out": tmp_path / "run"} | options), (6, {"resume": tmp_path / "run"})):
         with interrupt_after(update), pytest.raises(loop.Interrupted):

@@ -37,7 +37,7 @@ def folder(trained, tmp_path_factory):
     (folder / "text.txt").write_text("the cat sat on a mat and saw two dogs run by, " * 20)
     fit(folder / "text.txt", folder / "lm", "lm", steps=3, batch_size=4, seq_len=8)
     np.savez(folder / "x.npz", **dict(zip("xy", waves()[:2], strict=True)))
-    fit(folder / "x.npz", folder / "waves", steps=3)
+    fit(folder / "x.npz", folder / "waves", embedding=None, steps=3)
     texts = ["good and bad", "  ", "bad then so good", "good bad", "", "bad good"]
     table(folder / "holes.csv", [(str(row), text) for row, text in enumerate(texts)], ("id", "text"))
     table(folder / "one.csv", [(text, "praise") for text, _ in ordered(30)])
@@ -121,7 +121,7 @@ def test_a_folder_of_arrays_is_learned_and_predicted(elman, tmp_path):
     for number, (values, label, length) in enumerate(zip(x[..., 0], y, lengths, strict=True)):
         (tmp_path / f"data/class{label}").mkdir(parents=True, exist_ok=True)
         np.save(tmp_path / f"data/class{label}/{number:03}.npy", values[:length])
-    fitted = fit(tmp_path / "data", tmp_path / "run", steps=60, valid="0.2")
+    fitted = fit(tmp_path / "data", tmp_path / "run", embedding=None, steps=60, valid="0.2")
     assert measure(fitted)["accuracy"] > 0.85
     done = elman("predict", tmp_path / "run", "--file", tmp_path / "data", "-o", tmp_path / "o.jsonl")
     assert done.code == 0, done.err

@@ -97,8 +97,8 @@ class Dot(Attention):
 
 
 class Scaled(Attention):
-    """W q . U n(m) / sqrt(size) (Vaswani et al. 2017, equation 1); n is layer normalisation, without which what all
-    positions have in common would hide in what they differ."""
+    """W q . U n(m) / sqrt(size) (Vaswani et al. 2017, equation 1); n is layer normalisation, without which the mean
+    over positions would dominate their differences."""
 
     def __init__(self, query: int, memory: int, size: int):
         super().__init__()

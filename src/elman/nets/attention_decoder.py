@@ -30,22 +30,21 @@ class Recurrence(Protocol):
 
 class SoftDecoder(nn.Module):
     """Soft attention: the context is z = beta sum_i alpha_i a_i (section 4.2), alpha the softmax of scores of [h; x]
-    against a_i, beta a gate of h, the state before the step, in which z enters beside the token x. The head is given
-    tanh(x + L_h h + L_z z) (equation 7). The initial state is made of the mean of the grid.
+    against a_i, beta a gate of h, the state before the step, whose inputs are x, the token, and z. The input of the
+    head is tanh(x + L_h h + L_z z) (equation 7). The initial state is computed from the mean of the grid.
 
-    Three things differ from the paper. x enters the scores: h does not depend yet on the last token, so of several
-    objects that it might have begun to name it could not attend to the one that it did. Scores are scaled products, see
-    `Scaled`: with tanh, as in the paper, a token hardly distinguishes positions at first, and for long. And in training
-    most of the mean is dropped before it makes the initial state.
+    Three things differ from the paper. x enters the scores, since h does not depend on the last token yet. Scores are
+    scaled products, see `Scaled`: those of the paper, with tanh, distinguish positions only after long training. And
+    dropout on the mean, in training, keeps most of the image out of the initial state, so that attention is needed.
 
-    - coverage: weight of doubly stochastic attention: every position should get as much attention as every other
-    - entropy: weight of the entropy of the attention, which keeps it spread; below 0 it becomes narrow, but on
-      anything, if it does so before it has learned where to attend
+    - coverage: weight of doubly stochastic attention: every position should get the same total attention
+    - entropy: weight of the entropy of the attention. Above 0 it stays spread; below 0 it becomes narrow, perhaps at
+      wrong positions, where that is before it has learned to attend
     """
 
     hard: ClassVar[bool] = False
-    entropy: ClassVar[float] = 0.0  # where none is given
-    state_dropout: ClassVar[float] = 0.9  # of the mean, in training: what the initial state holds is not attended to
+    entropy: ClassVar[float] = 0.0  # the default of the option
+    state_dropout: ClassVar[float] = 0.9  # dropout probability of the mean that makes the initial state
 
     def __init__(self, grid: int, embedding: int, hidden: int, recurrence: Recurrence, options: Any, entropy: float):
         super().__init__()
@@ -118,11 +117,11 @@ class HardDecoder(SoftDecoder):
     """Hard attention: one position, sampled from alpha and learned by REINFORCE (section 4.1); outside of training the
     most probable one.
 
-    In most rows, at random, alpha is used as it is: the gradient is less noisy. The paper does so in half of the rows,
-    and all tokens of a text are the reward of each of its positions; here the reward of a position is the discounted
-    mean over the tokens from its own on.
+    In most rows, at random, the context is the soft one, which makes the gradient less noisy; in the paper, in half of
+    the rows. The reward of a position is the discounted mean of the log-probabilities of the tokens from its own on; in
+    the paper, that of all tokens of the text.
 
-    - reinforce_weight: weight of the surrogate objective beside the loss
+    - reinforce_weight: weight of the surrogate objective, which is added to the loss
     """
 
     hard = True

@@ -57,20 +57,20 @@ class Product(Fusion):
 class Stacked(Fusion):
     """Each word of the question attends to the grid, then the question as a whole does, in two hops.
 
-    A word's attention weights are made of its embedding and of the recurrence's output at it; a second recurrence reads
-    the words and the context of each (Zhu et al. 2016 do both in one). The hops of the whole question are those of
-    stacked attention (Yang et al. 2016): the context is added to the query, v = u + relu(R [r; r']), r = sum_i p_i h_i,
-    p the softmax of w . h_i; but positions are modulated by the question, h_i = relu((1 + G u) * V v_i + B u) (Perez et
-    al. 2018). So is what both found, v + relu((1 + G' u) * J [s; q; q'] + B' u), s being the last state of the second
-    recurrence, q = sum_i p_i v_i. u is made of the question and of the sum b of its words. Recorded as `attention`: a
-    row a word, 0 past the end, and in the last two rows those of the whole question.
+    The query of a word is its embedding and the recurrence's output at it; a second recurrence reads the words and
+    their contexts (Zhu et al. 2016 do both in one). The hops of the whole question are those of stacked attention (Yang
+    et al. 2016): the context is added to the query, v = u + relu(R [r; r']), r = sum_i p_i h_i, p the softmax of
+    w . h_i; but positions are modulated by the question, h_i = relu((1 + G u) * V v_i + B u) (Perez et al. 2018), and
+    so are the results of both, v + relu((1 + G' u) * J [s; q; q'] + B' u), with s the last state of the second
+    recurrence and q = sum_i p_i v_i. u is computed from the question and the sum b of its words. Recorded as
+    `attention`: a row for each word, 0 past the end, and the last two rows for the hops of the whole question.
 
-    Two things make it learn within minutes. Whether an object is left of another depends on one word times the
-    coordinates to which two others attended, a few features of many, among which it would drown: so C (W b * U [x; x'])
-    is added (low-rank bilinear pooling, Kim et al. 2017), x being the coordinates to which its words attended, weighted
-    by a softmax over them. And a question describes the image, while answers are few words to learn attention from:
-    what the second recurrence holds after each word, and the context of the word, should predict the next, as in a
-    caption (Xu et al. 2015, equation 7).
+    Two additions make it learn within minutes. Whether an object is left of another depends on the product of one word
+    and the coordinates to which two others attended, a few features of many: therefore C (W b * U [x; x']) is added
+    (low-rank bilinear pooling, Kim et al. 2017), with x the coordinates to which the words attended, weighted by a
+    softmax over the words. And answers alone are a weak signal for attention, while a question describes the image: the
+    state of the second recurrence at each word and the context of the word predict the next word, as in a caption (Xu
+    et al. 2015, equation 7).
     """
 
     def __init__(self, grid: int, word: int, question: int, recurrence: Recurrence):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from elman.nets.attention import layer_norm
 
-SCALE = 4.0  # of the coordinates, from the middle of an image to its sides: with 1 the features would drown them
+SCALE = 4.0  # of the coordinates, from -SCALE to SCALE: with 1, the features would dominate them
 
 
 class Encoder(nn.Module):
@@ -18,9 +18,9 @@ class Encoder(nn.Module):
 
 
 def with_coordinates(grid: Tensor) -> Tensor:
-    """A grid (B, L, D) of a square image, layer-normalised at each position, with two features more, (B, L, D + 2): the
-    coordinates across and down, from -SCALE to SCALE. Were empty positions near 0, attending to them as well would cost
-    nothing, and attention would stay spread."""
+    """A grid (B, L, D) of a square image, layer-normalised at each position, with two more features, (B, L, D + 2): the
+    horizontal and the vertical coordinate, from -SCALE to SCALE. Without normalisation empty positions would be near 0,
+    attention to them would cost nothing, and it would not become sharp."""
     side = math.isqrt(grid.shape[1])
     line = torch.linspace(-SCALE, SCALE, side, device=grid.device, dtype=grid.dtype)
     coordinates = torch.stack((line.repeat(side), line.repeat_interleave(side)), -1)

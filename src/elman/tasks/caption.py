@@ -44,7 +44,7 @@ DECODERS: dict[str, type[PooledDecoder] | type[SoftDecoder]] = {
 
 @dataclass(frozen=True)
 class CaptionOptions(VisionOptions, TokenizerOptions):
-    """What is read and what is built. None: chosen from the data and the time there is."""
+    """Options of the data and the network. None: chosen from the data."""
 
     caption_column: str | None = None
     """The column of the captions; the longest text when not given."""
@@ -143,7 +143,7 @@ class Caption(ConditionalGeneration, kind="caption", summary="captions: an image
     accepts = {"image": (LazyImage,)}
     inputs = ("image",)
     metrics_by = ("pair",)
-    bucket_by = None  # the batch norms of a batch of one length would reveal it
+    bucket_by = None  # else batch norm could learn the length from the batch
     target = "caption"
     answer_name = "caption"
 

@@ -39,7 +39,7 @@ TOKENS = "word"  # unless given
 
 @dataclass(frozen=True)
 class ClassifyOptions(TokenizerOptions, TableTaskOptions):
-    """What is read and what is built. None: chosen from the data and the time there is."""
+    """Options of the data and the network. None: chosen from the data."""
 
     text_column: str | None = None
     """The column of the inputs; the longest text when not given, or the images where there is no text."""

@@ -175,7 +175,7 @@ class ConditionalGeneration(RowPrediction):
         limits = self.limits(batch)
         arguments = (model.stepper(), batch, len(limits), model.boundary, model.boundary, search)
         if drawn:
-            # other numbers for each batch, or the tenth row of every one would get the same
+            # a seed for each batch: with one seed, row i of every batch would get the same numbers
             mixed = np.random.SeedSequence([seed, int(batch["row"][0])]).generate_state(1)
             found = draw(*arguments, sampling, torch.Generator().manual_seed(int(mixed[0])), max(limits))
         else:

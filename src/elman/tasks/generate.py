@@ -38,7 +38,7 @@ PREVIEWED, LENGTH = 4, 160  # texts of a preview, and their most tokens
 
 @dataclass(frozen=True)
 class GenerateOptions(TokenizerOptions, TableTaskOptions):
-    """What is read and what is built. None: chosen from the data and the time there is."""
+    """Options of the data and the network. None: chosen from the data."""
 
     text_column: str | None = None
     """The column of the texts to generate; the longest when not given."""
@@ -48,7 +48,8 @@ class GenerateOptions(TokenizerOptions, TableTaskOptions):
     embedding: Annotated[PositiveInt | None, NotWith("feed", "nothing")] = None
     """Size of a token's embedding."""
     feed: Literal["token", "nothing"] = "token"
-    """The input of each step: the token before it (token), or nothing, so that all must come from the initial state."""
+    """The input of each step: the token before it (token), or none (nothing), so that the state alone determines the
+    text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +78,8 @@ class GenerateModel(ConditionalModel):
         return f"{super().describe()}, embedding {self.spec.embedding}, dropout {self.dropout:g}"
 
     def begin(self, batch: Batch) -> State:
-        """The initial state: what is learned for every text, and for each of its labels (B,). A batch without labels
-        has `target` or `input` (B, ...)."""
+        """The initial state: a learned state plus an embedding of each label (B,). A batch without labels has `target`
+        or `input` (B, ...)."""
         rows = len(next(iter(batch.values())))
         learned = self.recurrent.initial(rows)
         if not self.labels:
@@ -102,7 +103,7 @@ class GenerateModel(ConditionalModel):
         return GenerateStepper(self)
 
     def generate(self, batch: Batch, length: int, generator: torch.Generator) -> list[tuple[str, bool]]:
-        """A text of at most so many tokens for each row of label, label2, ... (B,), and whether it reached its end."""
+        """A text of at most `length` tokens for each row of label, label2, ... (B,), and whether it reached its end."""
         rows, tokenizer = len(next(iter(batch.values()))), self.spec.tokenizer
         drawn = sample(self.stepper(), [self.boundary], length, Sampling(), generator, rows, batch)
         texts = []
@@ -113,7 +114,7 @@ class GenerateModel(ConditionalModel):
         return texts
 
     def preview(self, context: Context) -> str:
-        """Texts for labels that lie apart."""
+        """Texts for labels at equal distances."""
         counts = {role: len(labels) for role, labels in self.spec.labels.items()}
         chosen = {role: [count * number // PREVIEWED for number in range(PREVIEWED)] for role, count in counts.items()}
         batch = {role: torch.tensor(values, device=self.device) for role, values in chosen.items()}

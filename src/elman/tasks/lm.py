@@ -40,7 +40,7 @@ Inside = Bound("a pattern of files in the folder", lambda pattern: not {"..", "/
 
 @dataclass(frozen=True)
 class LMOptions(TokenizerOptions, NetworkOptions):
-    """What is read and what is built. None: chosen from the size of the text and the time there is."""
+    """Options of the data and the network. None: chosen from the size of the text and the training time."""
 
     encoding: str = "utf-8"
     """How the text's bytes are characters: utf-8, latin-1, cp1252, utf-16, ..."""
@@ -97,8 +97,8 @@ class LMModel(Model, Previews):
         """
         probability = self.spec.options.reset_probability
         if self.training and probability and state is not None:
-            # a model that has read its text only once or twice would hardly know how one begins: the states that it
-            # carries were started with weights long gone, and from the start it may never reach the like of them
+            # otherwise training meets the initial state once an epoch only, and the carried states, computed by older
+            # weights, may not be reachable from it
             state = self.recurrent.reset_state(state, torch.rand(len(batch["input"])) < probability)
         cuts, carry = set(batch["cuts"]), batch["carry"]
         x, outputs = self.embedding(batch["input"]), []
@@ -200,7 +200,7 @@ TOKENS_PER_SECOND = 60_000  # on two cores, about; only to estimate how often th
 
 
 def sizes(tokens: int, budget: float | None) -> tuple[int, float]:
-    """Units and dropout for a text of so many tokens and a training of so many seconds."""
+    """Units and dropout, from the tokens of a text and the seconds of training."""
     budget = 90.0 if budget is None else budget
     hidden, dropout = next((hidden, dropout) for limit, hidden, dropout in SIZES if budget <= limit)
     hidden = min([hidden, *(most for limit, most in SMALL_TEXTS if tokens < limit)])

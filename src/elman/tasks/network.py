@@ -1,4 +1,4 @@
-"""The options of a network, whatever its task."""
+"""The options of a network, for every task."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
@@ -12,7 +12,7 @@ from elman.schema import Decode
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What is built. None: chosen from the size of the data and the time there is."""
+    """Options of the network. None: chosen by the task."""
 
     cell: Annotated[Any, Decode(StoredCell.from_json)] = "lstm"
     """The recurrence: a name of `elman list cells`, with options as in lstm:forget_bias=0, or my_cell.py:MyCell."""

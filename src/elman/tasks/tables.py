@@ -34,7 +34,7 @@ TYPES = {str: "a text", list: "a list of words", np.ndarray: "an array", LazyIma
 
 @dataclass(frozen=True)
 class TableTaskOptions(NetworkOptions, TableOptions):
-    """What is read and what is built."""
+    """Options of the data and the network of a task on tables."""
 
     max_length: Annotated[PositiveInt, at_most(100_000)] = 400
     """Steps of a row; longer rows are truncated, and counted."""
@@ -69,8 +69,8 @@ class TableTask(Task):
 
     @abstractmethod
     def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> Any:
-        """The Spec: sizes that the options leave open, and what is learned from the training split alone (tokenizers,
-        labels). `common` holds `options` and `columns`."""
+        """The Spec: sizes that the options leave open; and tokenizers and labels, from the training split alone.
+        `common` holds `options` and `columns`."""
 
     @abstractmethod
     def encode_inputs(self, rows: Table, spec: Any, log: Log) -> dict[str, Field]:

@@ -30,13 +30,13 @@ from elman.tasks.tables import TableSpec, TableTaskOptions, truncated
 from elman.tasks.task import entropy
 from elman.tokenizers.vocabulary import Vocabulary
 
-CHARACTERS = 16  # of a word are read: its last, which are the most informative
-FREQUENT = 2  # occurrences in training from which on a word has an embedding of its own
+CHARACTERS = 16  # at the end of a word that are read: the most informative
+FREQUENT = 2  # occurrences in training above or at which a word has an embedding of its own
 
 
 @dataclass(frozen=True)
 class TagOptions(TableTaskOptions):
-    """What is read and what is built. None: chosen from the data and the time there is."""
+    """Options of the data and the network. None: chosen from the data."""
 
     words_column: str | None = None
     """The column of the words, a list or a text with spaces between them; the first when not given."""

@@ -1,4 +1,4 @@
-"""Translation: a sequence in, another out, of another length (many to many, out of step)."""
+"""Translation: a sequence in, another out, of another length (many to many, not aligned)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ PREVIEWED = 3  # sentences of a preview
 
 @dataclass(frozen=True)
 class TranslateOptions(TokenizerOptions, TableTaskOptions):
-    """What is read and what is built. None: chosen from the data and the time there is."""
+    """Options of the data and the network. None: chosen from the data."""
 
     source_column: str | None = None
     """The column that is translated; the first of two when not given."""
@@ -106,7 +106,7 @@ class TranslateModel(TiedModel):
 
     def begin(self, batch: Batch) -> dict[str, Any]:
         """From source (B, S) and source_lengths: the state of the decoder's layers, the memory (B, S, M) with its keys
-        and lengths, and what is fed back, (B, ...)."""
+        and lengths, and the attentional vector to feed, (B, E)."""
         source, lengths = batch["source"], batch["source_lengths"]
         y, last = self.encoder(drop(self.source_embedding(source), self.dropout, self.training), lengths=lengths)
         state: dict[str, Any] = {"layers": self._bridged(last), "lengths": lengths}

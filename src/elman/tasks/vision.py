@@ -44,7 +44,7 @@ class VisionOptions(TableTaskOptions):
     fine_tune: bool = False
     """Train a timm encoder further, instead of freezing it."""
     image_size: ImageSize | None = None
-    """Pixels per side to which images are resized. 64 for residual, what it was trained with for timm."""
+    """Pixels per side to which images are resized. Default: 64 for residual, that of pretraining for timm."""
 
 
 class ImageEncoder(ABC):
@@ -153,7 +153,7 @@ ENCODERS: dict[str, type[ResidualEncoder] | type[TimmEncoder]] = {RESIDUAL: Resi
 
 
 def choose(options: VisionOptions) -> ResidualEncoder | TimmEncoder:
-    """The image encoder that the options name; a word behind a colon is its own affair."""
+    """The image encoder that the options name: a registered word, with a colon and its own argument."""
     word = options.encoder.partition(":")[0]
     if word not in ENCODERS:
         raise _unknown(options.encoder)

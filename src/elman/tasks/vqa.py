@@ -50,7 +50,7 @@ HOPS = ("(question, first)", "(question, then)")  # queries of the attention bey
 
 @dataclass(frozen=True)
 class VqaOptions(VisionOptions, TokenizerOptions):
-    """What is read and what is built. None: chosen from the data and the time there is."""
+    """Options of the data and the network. None: chosen from the data."""
 
     question_column: str | None = None
     """The column of the questions; the longest text when not given."""
@@ -205,7 +205,7 @@ class Vqa(RowPrediction, kind="vqa", summary="answers to questions about images"
             raise UserError(f"no word of the question was in training: {words}; ask as in '{spec.example}'")
 
     def answer(self, model: VqaModel, batch: Batch, **decoding: Any) -> list[Answer]:
-        """answer, probability, probabilities; question_only and image_only: what is predicted from one alone."""
+        """answer, probability, probabilities; question_only and image_only: the answers from one input alone."""
         labels, (logits, _, attention) = model.spec.answers.labels, model.logits(batch)
         alone = {name: [labels[index] for index in logits[name].argmax(-1).tolist()] for name in model.alone}
         found = []
