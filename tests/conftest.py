@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 import trainings
+from forked import Elman
 
 from elman.cli import app
 from elman.training.api import train
@@ -95,3 +96,15 @@ def elman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         return Done(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elman]:
+    """`elman WORDS`, in a process of its own."""
+    made = Elman(tmp_path_factory.mktemp("elman"))
+    kernels = tmp_path_factory.getbasetemp() / "kernels"  # see `own_cache`
+    for path in (made.folder / "cache", kernels):
+        path.mkdir(exist_ok=True)
+    (made.folder / "cache" / "kernels").symlink_to(kernels)
+    yield made
+    made.close()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import Elman
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
@@ -64,17 +65,21 @@ def album(home: Path) -> None:
     Image.new("RGB", (40, 30), "red").save(home / "photo.jpg")
 
 
-def run(line: str) -> None:
-    """Runs a line in this Python, for seconds instead of minutes."""
+def run(elman: Elman, line: str) -> None:
+    """Runs a line in this Python, for seconds instead of minutes; one without other programs in a forked process."""
     line = re.sub(r"--for \S+", "--for 1s", line)
     line = re.sub(r"builtin:scene\w+", r"\g<0>:count=100", line)
     if "train" in line or "compare" in line:
         line += " --hidden 16 --no-preview" if "--resume" not in line else ""
         line += "" if "--for" in line else " --steps 3"
+    if re.fullmatch(r"elman [^|<>&;$`]*", line):
+        done = elman(*shlex.split(line)[1:], cwd=Path.cwd())
+        assert done.code == 0, f"{line}\n{done.out}\n{done.err}"
+        return
     verbs = "train|sample|predict|inspect|compare|eval|list|doctor"
     line = re.sub(rf"\belman (?={verbs})", f"{shlex.quote(sys.executable)} -m elman ", line)
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True)
-    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    found = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True)
+    assert found.returncode == 0, f"{line}\n{found.stdout}\n{found.stderr}"
 
 
 README, *DOCS = (page for page in PAGES if commands(page))
@@ -85,25 +90,25 @@ README, *DOCS = (page for page in PAGES if commands(page))
     [README, *(pytest.param(page, marks=pytest.mark.slow) for page in DOCS)],
     ids=lambda page: page.stem,
 )
-def test_the_commands_of_a_page_run(folder: Path, page: Path) -> None:
+def test_the_commands_of_a_page_run(forked: Elman, folder: Path, page: Path) -> None:
     (folder / "mine.py").write_text(blocks(ROOT / "docs" / "looking-inside.md", "python")[0])
     lines = commands(page)
     made = {word for line in lines for word in re.findall(r"runs/\S+|RUN", line)} - {"runs/classify-reviews"}
     if made:
         for name in ("mine", "book"):
-            run(f"elman train lm {name}.txt --out runs/lm-{name}")
+            run(forked, f"elman train lm {name}.txt --out runs/lm-{name}")
     if not any(line.startswith("elman train classify reviews.csv") for line in lines):
-        run("elman train classify reviews.csv")
+        run(forked, "elman train classify reviews.csv")
     for line in lines:
-        run(line.replace("RUN", "runs/lm-mine"))
+        run(forked, line.replace("RUN", "runs/lm-mine"))
 
 
-def test_the_python_of_the_readme_runs(folder: Path) -> None:
+def test_the_python_of_the_readme_runs(forked: Elman, folder: Path) -> None:
     cell, session = blocks(ROOT / "README.md", "python")
     (folder / "cell.py").write_text(cell)
     source = (ROOT / "examples" / "leaky_gru.py").read_text()
     assert cell.strip().split("\n\n\n")[1] in source, "the cell of the README is the one in examples/"
-    run("elman train classify reviews.csv")
+    run(forked, "elman train classify reviews.csv")
     setup = "import torch\nx, lengths = torch.randn(3, 7, 64), torch.tensor([7, 0, 2])\n"
     setup += "reset = torch.zeros(3, 7, dtype=torch.bool)\n"
     session = session.replace('for_="60s"', "steps=3, hidden=16, out='runs/lm-mine'")
@@ -112,14 +117,14 @@ def test_the_python_of_the_readme_runs(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_python_of_the_page_on_tables_runs(folder: Path) -> None:
+def test_the_python_of_the_page_on_tables_runs(forked: Elman, folder: Path) -> None:
     [code] = blocks(ROOT / "docs" / "tables.md", "python")
     code = code.replace('for_="30s"', "steps=3, hidden=8")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_example_of_python_runs(folder: Path) -> None:
+def test_the_example_of_python_runs(forked: Elman, folder: Path) -> None:
     code = (ROOT / "examples" / "train.py").read_text().replace('for_="30s"', "steps=3")
     done = subprocess.run([sys.executable, "-c", code, "mine.txt"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,8 @@ import grimp
 import pytest
 
 from elman.options import choices
-from elman.tasks.task import kinds
+from elman.tasks.model import Model
+from elman.tasks.task import Task, kinds
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "elman"
@@ -77,6 +78,12 @@ def test_training_knows_nothing_of_a_batch() -> None:
     keys = [f"{where}: '{node.value}'" for where, node in parsed("training")
             if isinstance(node, ast.Constant) and node.value in ("target", "nats", "tokens", "right")]  # fmt: skip
     assert keys == []
+
+
+def test_a_task_defines_few_members() -> None:
+    annotated = {"Options", "Spec", "Model"}
+    assert annotated <= Task.__annotations__.keys()
+    assert len(annotated | Task.__abstractmethods__ | Model.__abstractmethods__) <= 7
 
 
 # branches on what only one task knows
