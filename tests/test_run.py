@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -21,9 +22,11 @@ from elman.cells.stored_cell import StoredCell
 from elman.decode.sampling import Sampling
 from elman.errors import UserError
 from elman.files import seal, unseal
+from elman.tasks.lm import LMOptions
 from elman.training.api import load, train
 from elman.training.device import Precision
 from elman.training.evaluate import evaluate
+from elman.training.options import TrainOptions
 from elman.training.run import Run, all_runs, free_path
 from elman.training.run_config import RunConfig
 from elman.training.tensor_file import pack, unpack
@@ -223,7 +226,9 @@ def test_a_run_that_was_made_by_one_is_made_again_by_its_options(trained, tmp_pa
     config = load(trained).run.config
     options = {**config.spec["options"], **config.training}
     options["cell"] = StoredCell.from_json(options["cell"])
-    train("lm", trained.parent / "text.txt", out=tmp_path / "again", **options)
+    defaults = {field.name: field.default for kind in (LMOptions, TrainOptions) for field in fields(kind)}
+    changed = {name: value for name, value in options.items() if value != defaults[name]}
+    train("lm", trained.parent / "text.txt", out=tmp_path / "again", **changed)
     for name in ("model.safetensors", "resume/optimizer.safetensors"):
         assert (trained / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 

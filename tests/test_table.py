@@ -691,7 +691,7 @@ def test_files_are_splits(tmp_path):
 @pytest.mark.parametrize(
     ("valid", "test", "message"),
     [("1.5", "0", r"`valid` 1\.5 must be from 0"), ("-0.1", "0", "`valid`"), ("nan", "0", "`valid`"),
-     ("0.6", "0.4", "below 1"), ("0.1", "tset.txt", "neither a share such as 0.1 nor a file: did you mean .*test.txt"),
+     ("0.6", "0.4", "below 1"), ("0.1", "tset.txt", "neither a fraction such as 0.1 nor a file: .*test.txt"),
      ("0,1", "0", "`valid` 0,1 is neither"), ("", "0", "neither"), ("x" * 5000, "0", "neither")],
 )  # fmt: skip
 def test_shares_that_are_none(tmp_path, monkeypatch, valid, test, message):

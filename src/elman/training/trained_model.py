@@ -13,6 +13,7 @@ from elman.data.source import Source
 from elman.data.table import Table
 from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
+from elman.options import without_files
 from elman.tasks.answer import Answer
 from elman.tasks.capabilities import Generates, Predicts, Prompt
 from elman.tasks.model import Model
@@ -191,6 +192,8 @@ def read_spec(task: Task, run: Run, cell: CellSpec | None = None) -> Any:
     """The specification that config.json holds, every field checked. The options of a run that was made elsewhere name
     no files."""
     spec = run.spec(task.Spec)
+    if not run.trusted():
+        spec = replace(spec, options=without_files(spec.options))
     if isinstance(spec.options, NetworkOptions):
         return replace(spec, options=replace(spec.options, cell=resolve(spec.options.cell, cell)))
     if cell is not None:
