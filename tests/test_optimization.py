@@ -7,7 +7,6 @@ from collections import Counter
 
 import pytest
 import torch
-from runs import RecordingReporter, at_each_update, source, summary
 from torch.testing import assert_close
 from trainings import FLOAT, before_each_update, fit, untrained
 
@@ -15,6 +14,7 @@ from elman.decode.sampling import Sampling
 from elman.tasks.lm import LM
 from elman.training.api import load, train
 from elman.training.evaluate import evaluate
+from runs import RecordingReporter, at_each_update, source, summary
 
 GREEDY = Sampling(greedy=True)
 

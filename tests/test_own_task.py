@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import RecordingReporter, assert_same, interrupt_after, read_log, summary
 
 import elman
 from elman.errors import UserError
@@ -19,6 +18,7 @@ from elman.tasks.task import Task
 from elman.training.device import Precision
 from elman.training.evaluate import evaluate
 from elman.training.interruption import Interrupted
+from runs import RecordingReporter, assert_same, interrupt_after, read_log, summary
 
 PATH = Path(__file__).parent.parent / "examples" / "own_task.py"
 SHORT = {"steps": 12, "eval_every": 4, "hidden": 16, "batch_size": 8, "time_steps": 3, "latent_size": 2,

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import read_log, summary
 from test_caption_runs import TINY, album
 
 from elman.data.source import Source
 from elman.errors import Unreadable, UserError
 from elman.training.api import train
 from elman.training.prefetch import Prefetch
+from runs import read_log, summary
 
 WAIT = 60.0  # seconds, on a busy machine
 proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
@@ -72,13 +72,24 @@ def test_batches_may_be_requested_in_any_order():
 
 @pytest.mark.parametrize("error", [UserError, Unreadable])
 def test_an_error_is_raised_unchanged_when_its_batch_is_requested(error):
-    source = Prefetch(Numbered(broken=[(0, 3)], error=error), 2)
-    assert positions(source, [[0, 0], [0, 1], [0, 2]]) == [[0, 0], [0, 1], [0, 2]]
-    with pytest.raises(UserError) as raised:
-        source.batch(0, 3)
+    with Prefetch(Numbered(broken=[(0, 3)], error=error), 2) as source:
+        assert positions(source, [[0, 0], [0, 1], [0, 2]]) == [[0, 0], [0, 1], [0, 2]]
+        with pytest.raises(UserError) as raised:
+            source.batch(0, 3)
+        assert positions(source, [[1, 0], [1, 1]]) == [[1, 0], [1, 1]]
     assert type(raised.value) is error
     assert str(raised.value) == "0.jpg cannot be read"
-    assert positions(source, [[1, 0], [1, 1]]) == [[1, 0], [1, 1]]
+
+
+def test_processes_end_with_the_block_whatever_still_refers_to_the_source():
+    with Prefetch(Numbered(), 2) as source:
+        source.cycle = source
+        made = {int(source.batch(0, index)["process"]) for index in range(4)}
+        began = time.monotonic()
+    assert time.monotonic() - began < 4  # the garbage collector takes 10 s for each
+    for process in made:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
 
 
 def test_random_numbers_of_training_are_the_same_without_workers():

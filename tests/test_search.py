@@ -594,3 +594,24 @@ def test_a_hypothesis_has_the_attention_of_its_own_steps(seed, beam, drawn):
     for each in itertools.chain(*found):
         tokens_read = [END, *each.tokens][: len(each.tokens) + each.ended]  # the last one of a truncated text is not
         assert each.attention.argmax(-1).tolist() == tokens_read
+
+
+# attention
+
+
+class Attending(Tables):
+    """Tables whose attention weights at each step are those of the input token, over positions of its row."""
+
+    def attention(self, state):
+        token, _ = state["last"]
+        return nn.functional.one_hot(token, state["table"].shape[1]).float()
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_the_attention_of_a_hypothesis_is_that_of_its_own_steps(beam):
+    batch = tables(7, 6, batch_size=3, scale=1.0)
+    for hypotheses in search(Attending(), batch, 3, END, END, Search(beam, beam), 8):
+        for each in hypotheses:
+            inputs = [END, *each.tokens][: len(each.tokens) + each.ended]
+            assert each.attention is not None
+            assert each.attention.argmax(-1).tolist() == inputs

@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -58,13 +59,13 @@ def train(
     progress, state = _begin(model, optimizer, data.train, options, run, device)
     schedule, diagnostics = progress.schedule, Diagnostics(data.unigram_entropy)
     workers = data.train.workers if options.workers is None else options.workers
-    source = Prefetch(data.train, workers) if workers else data.train
+    prefetch = Prefetch(data.train, workers) if workers else nullcontext(data.train)
     began, before = time.perf_counter(), progress.seconds
     reporter.log(f"{backends}; {precision}; on {device}")
 
     def done() -> float:
         progress.seconds = before + time.perf_counter() - began
-        return schedule.progress(progress.seconds, progress.epoch + progress.index / len(source), progress.step)
+        return schedule.progress(progress.seconds, progress.epoch + progress.index / len(data.train), progress.step)
 
     def check() -> None:
         """Raises Diverged where a loss, gradient or weight was not finite. Reads from the device."""
@@ -107,7 +108,7 @@ def train(
         return found
 
     meter, next_preview = Meter(task.unit, device, progress, done()), 0.0
-    with signals() as received, unreadable(save_all, run):
+    with prefetch as source, signals() as received, unreadable(save_all, run):
         while done() < 1.0 and not (options.patience and progress.worse >= options.patience):
             started = time.perf_counter()
             factor = schedule.factor(done(), progress.step, options.warmup)

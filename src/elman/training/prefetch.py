@@ -5,7 +5,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from threading import Timer
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -19,11 +19,19 @@ ENDLESS = 2**62  # batches
 
 
 class Prefetch(Source):
-    """A source whose batches come from `workers` processes, in the order of training."""
+    """A source whose batches come from `workers` processes, in the order of training. It ends them as a context
+    manager."""
 
     def __init__(self, source: Source, workers: int):
         self.source, self.workers = source, workers
         self._next, self._batches = (-1, -1), iter(())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # by reference count; the garbage collector would close their queues first, and they would end seconds later
+        self._batches = iter(())
 
     def __len__(self) -> int:
         return len(self.source)
