@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from command import elman, evaluated, peak_anonymous
 from command import summary as read_summary
-from PIL import Image
 
 SCENES = "builtin:scenes:count=30000"
 QUESTIONS = "builtin:scene_questions:count=30000"

@@ -33,14 +33,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import images
-import tables
 import torch
-from command import SEEDS, elman, evaluated, peak_anonymous
-from command import summary as read_summary
 from torch.nn import functional as F
 
 import elman as elman_package
+import images
+import tables
+from command import SEEDS, elman, evaluated, peak_anonymous
+from command import summary as read_summary
 from elman.tasks.task import Reading
 
 RESULTS = Path(__file__).parent / "results"

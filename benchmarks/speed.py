@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from quality import clock, machine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,6 +42,7 @@ from elman.recurrent import fused
 from elman.recurrent.layer import Recurrent
 from elman.tasks.lm import LMModel, LMOptions, LMSpec
 from elman.tokenizers.char import CharTokenizer
+from quality import clock, machine
 
 CAPS = {  # read when torch is loaded
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from command import SEEDS, elman, evaluated
-from command import summary as read_summary
 
 import elman as elman_package
+from command import SEEDS, elman, evaluated
+from command import summary as read_summary
 from elman.metrics.translation import TranslationScores, group_references
 from elman.options import build
 from elman.tasks.classify import Classify, ClassifyOptions

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-import trainings
-from forked import Elman
 
+import trainings
 from elman.cli import app
 from elman.training.api import train
+from forked import Elman
 
 torch.set_num_threads(1)  # several tests at a time, and threads that wait for each other, only cost time
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start

@@ -4,13 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-import specs
 import torch
 from numpy.testing import assert_allclose
-from oracles import ORACLES, weights
 from torch.autograd import gradcheck
 from torch.testing import assert_close
 
+import specs
 from elman.cells.tap import record
 from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling
@@ -20,6 +19,7 @@ from elman.nets.pooled_decoder import PooledDecoder
 from elman.recurrent.layer import Recurrent
 from elman.tasks.caption import Caption, CaptionOptions
 from elman.tasks.loss import Context
+from oracles import ORACLES, weights
 
 TOKENS, POSITIONS, FEATURES = 5, 64, 130  # words; of the grid of an image of 64 by 64 pixels
 END = TOKENS

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from runs import RecordingReporter, assert_same, interrupt_after, measure, source
 
 from elman.errors import UserError
 from elman.metrics.pointing import pointing
@@ -12,6 +11,7 @@ from elman.tasks.caption import Caption, CaptionOptions
 from elman.training import loop
 from elman.training.api import load, train
 from elman.training.run import Run
+from runs import RecordingReporter, assert_same, interrupt_after, measure, source
 
 CAPTIONS = [f"a {size} {colour} {shape}" for size in ("small", "large") for colour in ("red", "blue")
             for shape in ("circle", "square")]  # fmt: skip

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from oracles import ORACLES, VARIANTS, slstm_unstabilised, weights
 from torch import nn, sigmoid, tanh
 from torch.nn import functional as F
 
@@ -25,6 +24,7 @@ from elman.cells.tap import Observer, observing
 from elman.cells.trace import NotTraceable, trace, trace_modes
 from elman.errors import UserError
 from elman.training.random_states import RandomStates
+from oracles import ORACLES, VARIANTS, slstm_unstabilised, weights
 
 I, H, BATCH, STEPS = 5, 7, 3, 6
 

@@ -6,18 +6,18 @@ import random
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-import specs
 import torch
 from hypothesis import given, settings
-from runs import assert_same, interrupt_after, measure, source, summary
-from test_nets import pool, weights
 from torch.testing import assert_close
 
+import specs
 from elman.errors import UserError
 from elman.nets.pooling import POOLING
 from elman.tasks.classify import Classify, ClassifyOptions, TextInput
 from elman.training import loop
 from elman.training.api import load, train
+from runs import assert_same, interrupt_after, measure, source, summary
+from test_nets import pool, weights
 
 POOLS = sorted(POOLING)
 SMALL = {"hidden": 8, "embedding": 8, "dropout": 0.0, "precision": "float32", "device": "cpu", "preview": False,

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import source, summary
 
 from elman.data.pixels import to_pixels
 from elman.data.scanlines import Scanlines
@@ -12,6 +11,7 @@ from elman.data.table_reader import TableOptions, read
 from elman.errors import UserError
 from elman.tasks.classify import Classify, ClassifyOptions, ImageInput
 from elman.training.api import load
+from runs import source, summary
 
 TINY = {"hidden": 24, "batch_size": 16, "image_size": 16, "steps": 80, "lr": 0.01, "warmup": 5, "dropout": 0.0,
         "preview": False, "precision": "float32", "device": "cpu", "backend": "loop", "valid": "0.2",

@@ -18,7 +18,6 @@ from typing import Annotated
 import numpy as np
 import pytest
 from cyclopts import App, CycloptsError
-from forked import Elman
 
 from elman.cli import demo, parameters
 from elman.cli.app import FOREIGN
@@ -31,6 +30,7 @@ from elman.tasks.capabilities import Images
 from elman.tasks.task import kinds
 from elman.training.options import TrainOptions
 from elman.training.reporter import Status
+from forked import Elman
 
 TEXT = "the cat sat on a mat and saw two dogs run by, " * 20
 SMALL = (

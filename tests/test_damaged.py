@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
-from test_images import coded, fails, header, in_zip, put
 from torch.testing import assert_close
 
 from elman.data import table_reader
@@ -16,6 +15,7 @@ from elman.data.table_reader import TableOptions
 from elman.errors import UserError
 from elman.training.api import load, train
 from elman.training.run import Run
+from test_images import coded, fails, header, in_zip, put
 
 TINY = {"hidden": 8, "embedding": 8, "batch_size": 4, "image_size": 16, "steps": 30, "warmup": 0,
         "precision": "float32", "device": "cpu", "preview": False, "backend": "native", "valid": "0",

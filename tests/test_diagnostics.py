@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from runs import RecordingReporter, read_log
 
 import elman
 from elman.tasks.task import entropy
 from elman.training.diagnostics import Diagnostics, saturated
 from elman.training.reporter import Status
+from runs import RecordingReporter, read_log
 
 
 def status(loss=1.0, val_loss=1.1, **changed):

@@ -5,12 +5,12 @@ import math
 from dataclasses import replace
 
 import pytest
-from runs import assert_same, at_each_update
-from trainings import fit, learning_rates
 
 from elman.tasks.lm import LMModel
 from elman.training.api import load, train
 from elman.training.interruption import Diverged
+from runs import assert_same, at_each_update
+from trainings import fit, learning_rates
 
 
 def poison(update):

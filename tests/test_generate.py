@@ -5,13 +5,11 @@ import random
 
 import numpy as np
 import pytest
-import specs
 import torch
 from numpy.testing import assert_allclose
-from oracles import ORACLES, weights
-from runs import RecordingReporter, assert_same, interrupt_after, summary
 from torch.testing import assert_close
 
+import specs
 from elman.data.rows import padded
 from elman.data.windows import IGNORED
 from elman.decode import sampling
@@ -24,6 +22,8 @@ from elman.tasks.task import Reading
 from elman.training import loop
 from elman.training.api import load, train
 from elman.training.trained_model import TrainedModel
+from oracles import ORACLES, weights
+from runs import RecordingReporter, assert_same, interrupt_after, summary
 
 TOKENS = 5  # and token 5, which starts and ends a text
 COLUMNS = {"country": ("Germany", "Italy", "Japan"), "year": ("1990", "2000")}

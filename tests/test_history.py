@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from models import language_model
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from elman.errors import UserError
 from elman.inspect import history
 from elman.inspect.history import loss_by_history, positions
+from models import language_model
 
 VOCABULARY = 7
 TEXT = np.random.default_rng(0).integers(0, VOCABULARY, 60).astype(np.uint8)

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from outline import Outline
 from PIL import Image
 
 import elman
@@ -32,6 +31,7 @@ from elman.inspect.report_options import ReportOptions
 from elman.tasks.task import Reading
 from elman.tokenizers.byte import ByteTokenizer
 from elman.tokenizers.char import CharTokenizer
+from outline import Outline
 
 PROGRAM = '''
 def name_{n}(first, second={n}):

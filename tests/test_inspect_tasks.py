@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from outline import Outline
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 import elman
@@ -33,6 +32,7 @@ from elman.inspect.tag import TaggedSentence, hardest_panel, tagged_sentences
 from elman.inspect.token_texts import token_texts
 from elman.inspect.translate import buckets
 from elman.tokenizers.registry import find
+from outline import Outline
 
 SMALL = {"steps": 12, "hidden": 8, "embedding": 8, "precision": "float32", "device": "cpu", "preview": False}
 SECRET = "xylophone"

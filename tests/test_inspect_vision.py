@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from outline import Outline
 from PIL import Image
 
 import elman
@@ -27,6 +26,7 @@ from elman.metrics.captions import CaptionScores
 from elman.tasks.answer import Answer, Attention
 from elman.tasks.conditional_generation import shifted
 from elman.tasks.loss import Context
+from outline import Outline
 
 SMALL = {"steps": 6, "hidden": 12, "embedding": 8, "precision": "float32", "device": "cpu", "preview": False,
          "batch_size": 32, "workers": 0}  # fmt: skip

@@ -10,12 +10,12 @@ import time
 from collections import Counter
 
 import pytest
-from runs import assert_same, at_each_update, read_log, summary
-from trainings import OWN_CELLS, Clock, fit
 
 from elman.training import loop
 from elman.training.api import load, train
 from elman.training.run import Run
+from runs import assert_same, at_each_update, read_log, summary
+from trainings import OWN_CELLS, Clock, fit
 
 SHORT = {"steps": 5, "eval_every": 2, "dropout": 0.3}
 

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from models import language_model
-from runs import RecordingReporter, assert_same, read_log, summary
-from trainings import Clock, fit
 
 from elman.cells.tap import hold
 from elman.tasks.lm import LMModel
 from elman.training.run import Run
+from models import language_model
+from runs import RecordingReporter, assert_same, read_log, summary
+from trainings import Clock, fit
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from collections import Counter
 import pytest
 import torch
 from torch.testing import assert_close
-from trainings import FLOAT, before_each_update, fit, untrained
 
 from elman.decode.sampling import Sampling
 from elman.tasks.lm import LM
 from elman.training.api import load, train
 from elman.training.evaluate import evaluate
 from runs import RecordingReporter, at_each_update, source, summary
+from trainings import FLOAT, before_each_update, fit, untrained
 
 GREEDY = Sampling(greedy=True)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import measure, source
-from test_classify import SMALL, fit, ordered, table, waves
 
 from elman.training.api import load
+from runs import measure, source
+from test_classify import SMALL, fit, ordered, table, waves
 
 
 def cells(path, delimiter=","):

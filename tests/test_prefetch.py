@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_caption_runs import TINY, album
 
 from elman.data.source import Source
 from elman.errors import Unreadable, UserError
 from elman.training.api import train
 from elman.training.prefetch import Prefetch
 from runs import read_log, summary
+from test_caption_runs import TINY, album
 
 WAIT = 60.0  # seconds, on a busy machine
 proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")

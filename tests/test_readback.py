@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 import torch
-from runs import at_each_update
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from elman.training import loop
 from elman.training.api import train
+from runs import at_each_update
 
 READS = ("tolist", "numpy", "item", "cpu", "__bool__", "__int__", "__float__", "__index__", "__array__")
 CPU_ONLY = "_check"  # a method of `Recurrent`, which reads lengths that are on the CPU

@@ -9,14 +9,14 @@ import threading
 import numpy as np
 import pytest
 import torch
-from runs import assert_same, at_each_update, interrupt_after, summary
-from trainings import OWN_CELLS, assert_equal_weights, fit, untrained
 
 import elman
 from elman.schema import from_json, to_json
 from elman.training.api import load, train
 from elman.training.interruption import Interrupted
 from elman.training.random_states import RandomStates
+from runs import assert_same, at_each_update, interrupt_after, summary
+from trainings import OWN_CELLS, assert_equal_weights, fit, untrained
 
 CASES = {
     "lstm of two layers with dropout": {"layers": 2, "dropout": 0.3},

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
-from models import RecordingStepper, language_model
 from torch import nn
 from torch.testing import assert_close
 
@@ -19,6 +18,7 @@ from elman.tasks.lm import LMModel
 from elman.tokenizers.byte import ByteTokenizer
 from elman.tokenizers.char import CharTokenizer
 from elman.training.trained_model import Stream, _decoded
+from models import RecordingStepper, language_model
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
 some = settings(deadline=None, derandomize=True, database=None, max_examples=200, suppress_health_check=busy)

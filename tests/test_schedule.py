@@ -6,13 +6,13 @@ import math
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-from runs import interrupt_after, summary
-from trainings import Clock, fit, learning_rates, untrained
 
 from elman.errors import UserError
 from elman.training.api import train
 from elman.training.interruption import Interrupted
 from elman.training.schedule import FINAL, Schedule
+from runs import interrupt_after, summary
+from trainings import Clock, fit, learning_rates, untrained
 
 schedules = st.builds(
     lambda amount, start: Schedule("steps", float(amount), float(start), start),

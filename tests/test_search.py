@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
-from models import RecordingStepper, language_model
 from torch import nn
 from torch.testing import assert_close
 
@@ -20,6 +19,7 @@ from elman.errors import UserError
 from elman.options import check
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.token_stepper import TokenStepper
+from models import RecordingStepper, language_model
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
 some = settings(deadline=None, derandomize=True, database=None, max_examples=60, suppress_health_check=busy)

@@ -4,17 +4,17 @@ import json
 
 import numpy as np
 import pytest
-import specs
 import torch
-from models import language_model
 
 import elman
+import specs
 from elman.data.rows import padded
 from elman.data.windows import IGNORED
 from elman.schema import from_json, to_json
 from elman.tasks.task import find
 from elman.tasks.translate import TranslateOptions
 from elman.tokenizers.bpe import BPETokenizer
+from models import language_model
 
 
 class Leaky(elman.Cell):

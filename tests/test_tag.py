@@ -6,11 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-import specs
 import torch
-from runs import assert_same, interrupt_after, measure, source, summary
 from torch.testing import assert_close
 
+import specs
 from elman.data.windows import IGNORED
 from elman.errors import UserError
 from elman.metrics.tagging import TAGGING
@@ -18,6 +17,7 @@ from elman.schema import to_json
 from elman.tasks.tag import CHARACTERS, Tag, TagOptions
 from elman.training import loop
 from elman.training.api import load, train
+from runs import assert_same, interrupt_after, measure, source, summary
 
 SMALL = {"hidden": 8, "embedding": 8, "spelling": 8, "dropout": 0.0, "precision": "float32", "device": "cpu",
          "preview": False, "steps": 20, "lr": 0.02}  # fmt: skip

@@ -3,13 +3,13 @@
 import math
 
 import pytest
-import trainings
-from trainings import TINY, fit
 
 import elman
+import trainings
 from elman.errors import UserError
 from elman.tasks.lm import LM, LMOptions
 from elman.training.api import train
+from trainings import TINY, fit
 
 
 def test_the_package_trains_and_loads_more_than_once(prose, tmp_path):

@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 import sacrebleu
-import specs
 import torch
 from numpy.testing import assert_allclose
-from oracles import ORACLES, weights
 from torch.testing import assert_close
 
+import specs
 from elman.data.rows import padded
 from elman.data.windows import IGNORED
 from elman.decode.sampling import Sampling
@@ -18,6 +17,7 @@ from elman.decode.search import Search
 from elman.tasks.conditional_generation import shifted
 from elman.tasks.loss import Context
 from elman.tasks.translate import Translate, TranslateOptions
+from oracles import ORACLES, weights
 
 ATTENTIONS = ("general", "dot", "scaled", "none", "additive")
 VARIANTS = [*((attention, False) for attention in ATTENTIONS), ("general", True), ("dot", True)]

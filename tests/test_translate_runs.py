@@ -7,9 +7,8 @@ import zipfile
 from collections import Counter
 
 import pytest
-import specs
-from runs import RecordingReporter, assert_same, interrupt_after, source, summary
 
+import specs
 from elman.errors import UserError
 from elman.files import seal, unseal
 from elman.tasks.translate import Translate
@@ -17,6 +16,7 @@ from elman.tokenizers.bpe import BPETokenizer
 from elman.tokenizers.word import WordTokenizer
 from elman.training import loop
 from elman.training.api import load, train
+from runs import RecordingReporter, assert_same, interrupt_after, source, summary
 
 TINY = {"hidden": 8, "embedding": 8, "batch_size": 16, "precision": "float32", "device": "cpu", "preview": False}
 LEARN = TINY | {"hidden": 32, "embedding": 32, "batch_size": 64, "lr": 0.02, "dropout": 0.0, "warmup": 10, "steps": 150}

@@ -4,15 +4,15 @@ import math
 
 import pytest
 import torch
-import trainings
-from runs import RecordingReporter, read_log, source, summary
-from trainings import FLOAT, assert_equal_weights, fit, untrained
 
+import trainings
 from elman.data.windows import IGNORED, Windows
 from elman.errors import UserError
 from elman.training import loop
 from elman.training.api import load, train
 from elman.training.evaluate import Evaluation, evaluate
+from runs import RecordingReporter, read_log, source, summary
+from trainings import FLOAT, assert_equal_weights, fit, untrained
 
 
 def test_evaluation_carries_the_state_however_the_text_is_divided(tmp_path):

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import specs
 import torch
 from numpy.testing import assert_allclose
-from oracles import ORACLES, weights
 from torch.autograd import gradcheck
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+import specs
 from elman.cells.tap import record
 from elman.data.rows import padded
 from elman.data.scenes.image import SceneImage
@@ -20,6 +19,7 @@ from elman.data.windows import IGNORED
 from elman.nets.fusion import FUSIONS
 from elman.recurrent.layer import Recurrent
 from elman.tasks.vqa import Vqa, VqaOptions
+from oracles import ORACLES, weights
 
 WORDS, ANSWERS = 7, 4
 fusions = pytest.mark.parametrize("fusion", FUSIONS)

@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from runs import RecordingReporter, assert_same, interrupt_after, measure, source, summary
-from test_caption_runs import CAPTIONS, album
 
 from elman.data import table_reader
 from elman.data.table import Table
@@ -15,6 +13,8 @@ from elman.errors import UserError
 from elman.nets.fusion import FUSIONS
 from elman.training import loop
 from elman.training.api import load, train
+from runs import RecordingReporter, assert_same, interrupt_after, measure, source, summary
+from test_caption_runs import CAPTIONS, album
 
 TINY = {"hidden": 32, "embedding": 24, "batch_size": 8, "image_size": 16, "lr": 0.01, "warmup": 5, "dropout": 0.0,
         "preview": False, "precision": "float32", "device": "cpu", "backend": "native"}  # fmt: skip

@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import hypothesis.strategies as st
-import models
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from torch import nn
 from torch.testing import assert_close
 
+import models
 from elman.data.windows import IGNORED, Windows
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from runs import at_each_update
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from elman.tasks.lm import LM, LMModel, LMOptions
@@ -20,6 +19,7 @@ from elman.training import loop
 from elman.training.api import train
 from elman.training.device import Precision
 from elman.training.trained_model import TrainedModel
+from runs import at_each_update
 
 FLOAT = Precision(torch.float32, "in a test")
 SIZES = {"hidden": 8, "embedding": 8, "batch_size": 4, "seq_len": 8, "valid": 0.25}
