@@ -146,7 +146,7 @@ def test_a_stored_field_that_is_invalid_is_an_error_that_names_it(own_task, run,
 def test_a_run_of_a_task_that_was_not_imported_names_the_kind(run, monkeypatch):
     from elman.tasks import task
 
-    monkeypatch.delitem(task._KINDS, "draw")
+    monkeypatch.delitem(task.TASKS._found, "draw")
     with pytest.raises(UserError, match=r"'draw'.*import"):
         elman.load(run)
 

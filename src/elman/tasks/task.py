@@ -1,7 +1,5 @@
 """The contract of a task: how a user's data becomes a model's batches."""
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,9 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-import elman.tasks
-from elman import errors
 from elman.data.source import Source
+from elman.registry import Registry
 from elman.tasks.model import Model as Network
 from elman.tasks.spec import Spec
 from elman.tokenizers.tokenizer import Unknown
@@ -51,6 +48,9 @@ class Reading:
     log: Callable[[str], None] = lambda line: None
 
 
+TASKS: "Registry[type[Task]]" = Registry("kind of task", "elman.tasks")
+
+
 class Task(ABC):
     """One kind of task. It has no state: its methods take what they need.
 
@@ -79,7 +79,7 @@ class Task(ABC):
         super().__init_subclass__(**keywords)
         cls.kind, cls.summary = kind, summary
         if kind:
-            _KINDS[kind] = cls
+            TASKS.add(kind, cls)
 
     @abstractmethod
     def prepare(self, paths: list[str], options: Any, budget: float | None = None, seed: int = 0) -> Dataset:
@@ -96,14 +96,9 @@ class Task(ABC):
         return self.Model(spec)
 
 
-_KINDS: dict[str, type[Task]] = {}
-
-
 def kinds() -> dict[str, type[Task]]:
     """All tasks by kind: those of this package, and those whose files were imported."""
-    for info in pkgutil.iter_modules(elman.tasks.__path__):
-        importlib.import_module(f"elman.tasks.{info.name}")
-    return dict(_KINDS)
+    return TASKS.all()
 
 
 def find(kind: str | Task | type[Task]) -> Task:
@@ -112,9 +107,7 @@ def find(kind: str | Task | type[Task]) -> Task:
         return kind
     if isinstance(kind, type):
         return kind()
-    if kind not in kinds():
-        raise errors.unknown("kind of task", kind, kinds())
-    return kinds()[kind]()
+    return TASKS.find(kind)()
 
 
 def entropy(targets: np.ndarray) -> float:
