@@ -67,8 +67,10 @@ def train(
         progress.seconds = before + time.perf_counter() - began
         return schedule.progress(progress.seconds, progress.epoch + progress.index / len(data.train), progress.step)
 
-    def check() -> None:
-        """Raises Diverged where a loss, gradient or weight was not finite. Reads from the device."""
+    def synchronize() -> None:
+        """Reads from the device: the units, which are added to the progress, and whether a loss, gradient or weight was
+        not finite, which raises Diverged."""
+        meter.count_units(progress)
         step = meter.bad_step()
         if step is not None:
             raise Diverged(step, "the loss or the norm of its gradient", progress.best_step, run, lr, clip)
@@ -81,15 +83,14 @@ def train(
 
     def save_all() -> None:
         """Saves the resumable state, and the weights as the best where there are none."""
-        check()
-        meter.count_units(progress)
+        synchronize()
         save()
         if progress.best_step == 0:
             run.save_model(model.state_dict(), {"step": progress.step, "val_loss": None})
 
     def validate() -> Evaluation | None:
-        """Evaluates the validation split; saves the resumable state, and the weights where they are the best."""
-        check()
+        """Evaluates the validation split; saves the resumable state, and the weights where they are the best. After
+        `synchronize`."""
         found = None
         if validation is not None:
             validation.choose_part(progress)
@@ -139,13 +140,11 @@ def train(
             meter.update(progress.step, norm, clip)
             progress.busy += time.perf_counter() - started
 
-            found, now = None, done()
+            now = done()
             validates = now < 1.0 and due(progress, schedule, options)
-            if validates:
-                meter.count_units(progress)
-                found = validate()
             if validates or meter.seconds(progress) >= INTERVAL:
-                check()
+                synchronize()
+                found = validate() if validates else None
                 status = meter.read(progress, len(source), now, found, lr * factor, state)
                 run.log(status.line())
                 reporter.status(status)
@@ -158,7 +157,7 @@ def train(
                 save_all()
                 raise Interrupted(received[0], task, run, progress.step)
 
-        meter.count_units(progress)
+        synchronize()
         found = validate() if progress.validated["step"] < progress.step else None
         progress.finished = True
         save()
