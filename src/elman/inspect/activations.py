@@ -8,7 +8,7 @@ import torch
 from elman.errors import UserError
 from elman.inspect import painting
 from elman.inspect.gates import addresses
-from elman.inspect.held_out import held_out, split
+from elman.inspect.held_out import OPTION, held_out
 from elman.inspect.language import guess
 from elman.inspect.live import check_unit
 from elman.inspect.recording import Recording, read
@@ -56,7 +56,7 @@ class Activations:
     def _train(self) -> np.ndarray | None:
         """The training split. Without it, where the data of the run is not here, another text can still be read."""
         try:
-            return _ids(split(self.model, "train", self.options))
+            return _ids(self.model.source("train", option=OPTION))
         except UserError as error:
             if self.options.text is None:
                 raise

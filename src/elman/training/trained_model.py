@@ -82,7 +82,8 @@ class TrainedModel:
         named, lines = list(paths) or self.run.data_paths(option), list[str]()
         found = self.task.source(self.spec, named, split, replace(reading, log=lines.append))
         if found is not None and found.key != self.run.config.key:
-            raise UserError(f"{', '.join(named)} is not the data that {self.path} was trained on")
+            raise UserError(f"{', '.join(named)} is not the data that {self.path} was trained on, or has changed since "
+                            "then: name other data with `text`")  # fmt: skip
         for line in lines:
             reading.log(line)
         return found
