@@ -7,6 +7,7 @@ import zipfile
 import pytest
 from PIL import Image
 
+import user_errors
 from elman.data import split, table, table_reader
 from elman.data.formats.format import FORMATS
 from elman.data.table_reader import TableOptions
@@ -39,11 +40,7 @@ def read(path, **options):
 
 
 def fails(path, *words, **options):
-    with pytest.raises(UserError) as raised:
-        read(path, **options)
-    message = str(raised.value)
-    assert "\n" not in message
-    assert all(word in message for word in words), message
+    user_errors.fails(lambda: read(path, **options), *words)
 
 
 def texts(got):

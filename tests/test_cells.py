@@ -22,9 +22,9 @@ from elman.cells.shipped import shipped
 from elman.cells.stored_cell import StoredCell
 from elman.cells.tap import Observer, observing
 from elman.cells.trace import NotTraceable, trace, trace_modes
-from elman.errors import UserError
 from elman.training.random_states import RandomStates
 from oracles import ORACLES, VARIANTS, slstm_unstabilised, weights
+from user_errors import fails
 
 I, H, BATCH, STEPS = 5, 7, 3, 6
 
@@ -97,16 +97,6 @@ def oracle_values(spec, named_weights, x, states):
     name, options = EQUATIONS[spec]
     rows = [ORACLES[name](named_weights, *row, **options) for row in zip(x, *states, strict=True)]
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-
-
-def refused(call, *words):
-    """The call raises a UserError: one line, with these words."""
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
 
 
 # ---- equations
@@ -340,7 +330,7 @@ def test_a_start_for_something_that_the_cell_does_not_have_is_refused():
         def start(self):
             return {"g": 1.0}
 
-    refused(lambda: Misspelt(I, H), "Misspelt", "'g'", "f, n")
+    fails(lambda: Misspelt(I, H), "Misspelt", "'g'", "f, n")
 
 
 # ---- graphs
@@ -714,8 +704,8 @@ def test_only_the_name_of_a_cell_without_a_graph_is_stored_and_its_code_must_be_
     spec = f"{theirs}:Untraceable"
     assert stored(spec).to_json() == {"name": "Untraceable", "untraceable": True}
     again = through_json(stored(spec))
-    refused(lambda: make(again, I, H), "Untraceable of this run could not be traced", "`cell` FILE.py:Untraceable")
-    refused(lambda: resolve(again, "lstm"), "`cell` lstm", "FILE.py:Untraceable")
+    fails(lambda: make(again, I, H), "Untraceable of this run could not be traced", "`cell` FILE.py:Untraceable")
+    fails(lambda: resolve(again, "lstm"), "`cell` lstm", "FILE.py:Untraceable")
     cell = randomised(make(resolve(again, spec), I, H))
     assert equal_to_the_bit(run(cell), run(cell))
 
@@ -724,7 +714,7 @@ def test_the_cell_of_a_run_that_holds_it_cannot_be_replaced():
     lstm = stored("lstm")
     assert resolve(lstm, None) is lstm
     assert resolve(lstm, "lstm:forget_bias=1") == lstm
-    refused(lambda: resolve(lstm, "gru"), "`cell` gru", "lstm", "leave it out")
+    fails(lambda: resolve(lstm, "gru"), "`cell` gru", "lstm", "leave it out")
 
 
 def test_a_users_file_may_postpone_its_annotations(theirs):
@@ -759,20 +749,20 @@ def test_an_option_that_is_true_or_false_can_be_switched_off_in_a_name(theirs):
     ],
 )
 def test_a_wrong_name_or_option_is_refused_in_one_line_with_the_right_word(spec, words):
-    refused(lambda: make(spec, I, H), *words)
+    fails(lambda: make(spec, I, H), *words)
 
 
 def test_a_number_that_is_no_whole_number_is_no_depth():
-    refused(lambda: SHIPPED["rhn"](I, H, depth=2.5), "rhn:depth=2.5", "int")
+    fails(lambda: SHIPPED["rhn"](I, H, depth=2.5), "rhn:depth=2.5", "int")
 
 
 @pytest.mark.parametrize("wrong", [3, None, int, nn.LSTM, make("lstm", I, H)], ids=lambda wrong: str(wrong)[:20])
 def test_what_is_no_cell_is_refused(wrong):
-    refused(lambda: find(wrong), "name", "class", "file.py:Class")
+    fails(lambda: find(wrong), "name", "class", "file.py:Class")
 
 
 def test_a_cell_file_that_is_missing_is_named(tmp_path):
-    refused(lambda: find(f"{tmp_path}/absent.py:Leaky"), "absent.py", "does not exist")
+    fails(lambda: find(f"{tmp_path}/absent.py:Leaky"), "absent.py", "does not exist")
 
 
 def test_nothing_is_left_beside_a_cell_file(leaky, monkeypatch):
@@ -782,15 +772,15 @@ def test_nothing_is_left_beside_a_cell_file(leaky, monkeypatch):
 
 
 def test_a_class_that_the_cell_file_lacks_is_refused_with_the_nearest_one(leaky):
-    refused(lambda: find(f"{leaky}:Leeky"), "mine.py", "'Leeky'", "did you mean 'Leaky'")
+    fails(lambda: find(f"{leaky}:Leeky"), "mine.py", "'Leeky'", "did you mean 'Leaky'")
 
 
 def test_a_class_in_a_file_that_is_no_cell_is_refused(leaky):
-    refused(lambda: find(f"{leaky}:Plain"), "mine.py", "Plain", "no Cell")
+    fails(lambda: find(f"{leaky}:Plain"), "mine.py", "Plain", "no Cell")
 
 
 def test_an_unknown_option_of_a_users_cell_is_refused_with_the_nearest_one(leaky):
-    refused(lambda: make(f"{leaky}:Leaky:leek=1", I, H), "Leaky", "'leek'", "did you mean 'leak'")
+    fails(lambda: make(f"{leaky}:Leaky:leek=1", I, H), "Leaky", "'leek'", "did you mean 'leak'")
 
 
 @pytest.mark.parametrize(
@@ -804,7 +794,7 @@ def test_an_unknown_option_of_a_users_cell_is_refused_with_the_nearest_one(leaky
 )
 def test_a_cell_file_that_fails_is_named_with_the_line(tmp_path, text, words):
     (tmp_path / "broken.py").write_text(text)
-    refused(lambda: find(f"{tmp_path}/broken.py:A"), "broken.py", *words)
+    fails(lambda: find(f"{tmp_path}/broken.py:A"), "broken.py", *words)
     assert shipped()["lstm"] is SHIPPED["lstm"]
 
 
@@ -846,13 +836,13 @@ def uses_a_product_that_is_not_there(self, x, h):
 )
 def test_a_step_that_breaks_the_contract_is_refused_when_the_cell_is_made(step, words):
     kind = type("Broken", (Cell,), {"gates": ("a",), "step": step})
-    refused(lambda: kind(I, H), "Broken", *words)
+    fails(lambda: kind(I, H), "Broken", *words)
 
 
 @pytest.mark.parametrize("names", [{"gates": ()}, {"gates": ("a b",)}, {"gates": ("_a",)}, {"states": ("1",)}], ids=str)
 def test_gates_and_states_that_are_no_names_are_refused(names):
     kind = type("Broken", (Cell,), {"gates": ("a",), "step": returns_a_tensor, **names})
-    refused(lambda: kind(I, H), "Broken", "gates and the states")
+    fails(lambda: kind(I, H), "Broken", "gates and the states")
 
 
 def test_two_cells_cannot_have_one_name():

@@ -21,7 +21,6 @@ from elman.data.filesystem import Folder
 from elman.data.image import LazyImage
 from elman.data.image_file import ImageFile
 from elman.data.table import Table
-from elman.errors import UserError
 from elman.nets import timm_grid
 from elman.nets.grid import GridFeatures, with_coordinates
 from elman.nets.residual import Residual
@@ -32,15 +31,7 @@ from elman.tasks.caption import CaptionModel, CaptionOptions, CaptionSpec
 from elman.tasks.vision import ResidualEncoder, TimmEncoder
 from elman.tasks.vqa import VqaOptions
 from elman.tokenizers.char import CharTokenizer
-
-
-def fails(call, *words):
-    with pytest.raises(UserError) as raised:
-        call()
-    message = str(raised.value)
-    assert "\n" not in message
-    assert all(word in message for word in words), message
-
+from user_errors import fails
 
 # grids
 

@@ -16,6 +16,7 @@ from elman import files
 from elman.errors import UserError
 from elman.files import append, cache_folder, read, recover_folder, replace_folder, seal, state_folder, unseal, write
 from elman.printable import one_line, printable
+from user_errors import fails
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
 some = settings(deadline=None, derandomize=True, database=None, max_examples=150, suppress_health_check=busy)
@@ -433,13 +434,6 @@ def outside(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "outside").write_bytes(b"secret")
     return tmp_path / "outside"
-
-
-def fails(action, *words):
-    with pytest.raises(UserError) as raised:
-        action()
-    assert "\n" not in str(raised.value)
-    assert all(word in str(raised.value) for word in words), str(raised.value)
 
 
 def test_a_link_is_not_followed(tmp_path, outside):

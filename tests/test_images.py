@@ -23,6 +23,7 @@ from elman.data.image_file import ImageFile
 from elman.data.table import Table
 from elman.data.table_reader import TableOptions
 from elman.errors import UserError
+from user_errors import fails
 
 some = settings(deadline=None, derandomize=True, database=None, max_examples=80,
                 suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
@@ -61,15 +62,6 @@ def rgb(image):
     image = image.image()
     assert image.mode == "RGB"
     return np.asarray(image).astype(int)
-
-
-def fails(call, *words):
-    with pytest.raises(UserError) as raised:
-        call()
-    message = str(raised.value)
-    assert "\n" not in message
-    assert all(word in message for word in words), message
-    return message
 
 
 # formats and modes

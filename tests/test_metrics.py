@@ -5,15 +5,12 @@ import numpy as np
 import pytest
 import sacrebleu
 from hypothesis import given, settings
-from numpy.testing import assert_allclose
 from sklearn import metrics as sk
 
 from elman.data.table import Table
-from elman.metrics import pointing
 from elman.metrics.answer_accuracy import accuracies, most_frequent
 from elman.metrics.captions import CaptionScores
 from elman.metrics.classification import confusion_matrix, macro_f1
-from elman.metrics.grouping import grouped, grouping_columns
 from elman.metrics.metric import METRICS, evaluate
 from elman.metrics.tagging import entity_f1, tag_accuracy
 from elman.metrics.translation import TranslationScores, group_references
@@ -131,64 +128,3 @@ def test_accuracies_are_compared_with_the_most_frequent_answer():
 def test_every_metric_is_found_by_its_file():
     assert {"classification", "tagging", "translation"} <= set(METRICS.names())
     assert evaluate("a kind without metrics", ["a"], ["a"]) == {}
-
-
-# grouping
-
-
-def test_columns_that_divide_rows_into_few_groups_are_found():
-    def table(**columns):
-        return Table("t", columns, list(range(200)))
-
-    few, many, holes = ["a", "b"] * 100, [str(k) for k in range(200)], ["a", None] * 100
-    assert grouping_columns(table(kind=few, pair=many), [], "kind", "pair") == {"kind": "kind"}
-    assert grouping_columns(table(kind=few), ["kind"], "kind", "pair") == {}
-    assert grouping_columns(table(kind=holes), [], "kind") == {}
-    assert grouped(table(kind=few), "kind", [0, 1, 2]) == {"a": [0, 2], "b": [1]}
-    assert grouped(table(kind=few), "kind", [0, 2]) == {}
-    assert grouped(table(kind=few), "pair", [0, 1]) == {}
-
-
-# the pointing game
-
-
-def test_a_position_counts_as_far_as_a_box_covers_it():
-    # a grid of 4 by 4; the box is one and a half positions wide, and half of one high
-    cover = pointing.coverage([(0.25, 0.5, 0.625, 0.625)], 4).reshape(4, 4)
-    expected = np.zeros((4, 4))
-    expected[2, 1], expected[2, 2] = 0.5, 0.25
-    assert_allclose(cover, expected, atol=1e-12)
-    assert_allclose(pointing.coverage([(0, 0, 1, 1), (0, 0, 0.5, 0.5)], 4), 1)  # overlap counts once
-
-
-share = st.floats(0, 1)
-
-
-@some
-@given(st.tuples(share, share, share, share), st.integers(1, 9))
-def test_uniform_attention_gives_the_area_of_a_box(corners, side):
-    left, right = sorted(corners[:2])
-    top, bottom = sorted(corners[2:])
-    cover = pointing.coverage([(left, top, right, bottom)], side)
-    assert cover.mean() == pytest.approx((right - left) * (bottom - top), abs=1e-9)
-    assert cover.min() >= 0
-    assert cover.max() <= 1
-
-
-def test_attention_is_scored_at_the_last_word_of_a_noun():
-    tokens = [" two", " red", " stars", " above", " a", " dog", ".", " ", " now"]
-    weights = np.full((9, 4), 0.25)
-    weights[2], weights[5] = [0.7, 0.1, 0.1, 0.1], [0, 0, 0.25, 0.75]  # at "stars" and at "dog"
-    weights[8] = [0.1, 0.9, 0, 0]
-    boxes = [(2, (0, 0, 0.5, 0.5)), (2, (0.5, 0, 1, 0.25)), (5, (0.5, 0.5, 0.75, 1.0)), (6, (0.5, 0, 1, 0.5))]
-    stars, dog, now = pointing.pointing(weights, tokens, boxes)
-    assert stars == pointing.Pointing("stars", pytest.approx(0.7 + 0.1 / 2), pytest.approx(1.5 / 4), True)
-    assert dog == pointing.Pointing("dog", pytest.approx(0.75 / 2), pytest.approx(0.5 / 4), False)  # 0.75 is its edge
-    assert now == pointing.Pointing("now", pytest.approx(0.9), pytest.approx(0.25), True)
-    found = pointing.pointing_metrics([stars, dog, now])
-    assert_allclose(
-        [found["attention"], found["attention_uniform"]], [(0.75 + 0.375 + 0.9) / 3, (0.375 + 0.125 + 0.25) / 3]
-    )
-    assert found["attention_hits"] == pytest.approx(2 / 3)
-    assert pointing.pointing_metrics([]) == {}
-    assert pointing.pointing(np.full((9, 6), 1 / 6), tokens, boxes) == []  # not a square

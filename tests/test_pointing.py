@@ -47,8 +47,10 @@ def test_attention_is_scored_when_the_last_word_of_a_noun_is_generated():
     assert stars == Pointing("stars", pytest.approx(0.7 + 0.1 / 2), pytest.approx(1.5 / 4), True)
     assert dog == Pointing("dog", pytest.approx(0.75 / 2), pytest.approx(0.5 / 4), False)  # 0.75 is its edge
     assert now == Pointing("now", pytest.approx(0.9), pytest.approx(0.25), True)
-    found = list(pointing_metrics([stars, dog, now]).values())
-    assert_allclose(found, [(0.75 + 0.375 + 0.9) / 3, (0.375 + 0.125 + 0.25) / 3, 2 / 3])
+    found = pointing_metrics([stars, dog, now])
+    named = [found[name] for name in ("attention", "attention_uniform", "attention_hits")]
+    assert_allclose(named, [(0.75 + 0.375 + 0.9) / 3, (0.375 + 0.125 + 0.25) / 3, 2 / 3])
+    assert len(found) == 3
     assert pointing_metrics([]) == {}
     assert pointing(np.full((9, 6), 1 / 6), tokens, boxes) == []  # not a square
 
