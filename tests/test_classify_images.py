@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from elman.data.pixels import to_pixels
+from elman.data.image import to_pixels
 from elman.data.scanlines import Scanlines
 from elman.data.table_reader import TableOptions, read
 from elman.errors import UserError

@@ -8,7 +8,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from elman.data.pixels import Pixels, to_pixels
+from elman.data.image import to_pixels
+from elman.data.pixels import Pixels
 from elman.data.rows import POOL, Ragged, Rows, padded
 from elman.data.scenes.image import SceneImage
 from elman.data.table import Table

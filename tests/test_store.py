@@ -14,7 +14,7 @@ from PIL import Image
 
 from elman.data import pixels
 from elman.data.filesystem import Folder
-from elman.data.image import LazyImage
+from elman.data.image import LazyImage, to_pixels
 from elman.data.image_file import ImageFile
 from elman.data.pixels import Pixels
 from elman.data.store import Store
@@ -137,7 +137,7 @@ def test_pixels_are_those_of_the_image():
     values = np.zeros((40, 80, 3), np.uint8)
     values[:20, :40], values[:20, 40:] = (200, 30, 40), (20, 180, 60)
     values[20:, :40], values[20:, 40:] = (10, 60, 220), (250, 240, 10)
-    found = pixels.to_pixels(Image.fromarray(values), 8)
+    found = to_pixels(Image.fromarray(values), 8)
     assert found.shape == (3, 8, 8)
     assert found.dtype == np.uint8
     for row, column in ((1, 1), (1, 6), (6, 1), (6, 6)):

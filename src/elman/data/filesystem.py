@@ -33,6 +33,10 @@ class Filesystem(ABC):
         """The path under which the user finds a file or folder."""
 
     @abstractmethod
+    def names(self) -> list[str]:
+        """The names of what is directly in it, sorted."""
+
+    @abstractmethod
     def size(self, path: str) -> int:
         """The bytes of a file. UserError where it is missing or not a regular file."""
 
@@ -67,6 +71,12 @@ class Folder(Filesystem):
 
     def location(self, path: str) -> str:
         return os.path.normpath(os.path.join(self.root, path))
+
+    def names(self) -> list[str]:
+        try:
+            return sorted(os.listdir(self.root))
+        except OSError as error:
+            raise _cannot_read(self.root, error) from None
 
     def size(self, path: str) -> int:
         return self._stat(path).st_size
@@ -112,6 +122,11 @@ class Archive(Filesystem):
     def location(self, path: str) -> str:
         member = self._member(path)
         return f"{self.zip}:{member}" if member else self.zip
+
+    def names(self) -> list[str]:
+        start = f"{self._member('')}/".removeprefix("/")
+        inside = (name.removeprefix(start) for name in self.members() if name.startswith(start))
+        return sorted({name.partition("/")[0] for name in inside})
 
     def size(self, path: str) -> int:
         return self._info(path).file_size

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 from PIL import Image
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of width and height
@@ -28,6 +29,16 @@ class LazyImage(ABC):
     def image(self) -> Image.Image:
         """The image, RGB and upright. UserError, which names it, where it cannot be read."""
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels: 1 of a grey image, else 3."""
+        image = self.image()
+        return image.height, image.width, 3
+
+    def pixels(self, size: int, channels: int = 3) -> np.ndarray:
+        """The pixels (channels, size, size) uint8; width and height are scaled separately, and 1 channel is grey."""
+        return to_pixels(self.image(), size, channels)
+
     def thumbnail(self, size: int) -> Image.Image:
         """The image with its longer side at most `size` pixels."""
         image = self.image()
@@ -50,3 +61,11 @@ class LazyImage(ABC):
 
     def __str__(self) -> str:
         return self.name
+
+
+def to_pixels(image: Image.Image, size: int, channels: int = 3) -> np.ndarray:
+    """The pixels (channels, size, size) uint8 of an image."""
+    small = image.convert("L" if channels == 1 else "RGB")
+    if small.size != (size, size):
+        small = small.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.ascontiguousarray(np.asarray(small, np.uint8).reshape(size, size, channels).transpose(2, 0, 1))

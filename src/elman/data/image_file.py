@@ -32,6 +32,8 @@ TRANSPOSITIONS = {
     2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
     6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
 }  # fmt: skip
+TURNED = {TRANSPOSITIONS[tag] for tag in (5, 6, 7, 8)}  # width and height are exchanged
+GREY = ("1", "L", "LA", "La", "F", "I")  # modes; those of 16 bits start with I;
 MAX_16_BIT = 0xFFFF
 _WARNING_FILTERS = Lock()  # warning filters are shared by all threads
 
@@ -65,6 +67,14 @@ class ImageFile(LazyImage):
     @property
     def stamp(self) -> str:
         return f"{self.name} {self.size}"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        with self._header() as header:
+            width, height = header.size
+            turned = _transposition(header) in TURNED
+            channels = 1 if header.mode.partition(";")[0] in GREY else 3
+            return (width, height, channels) if turned else (height, width, channels)
 
     def check(self, whole: bool = False) -> None:
         """UserError if the file is missing, truncated, or not of a known image format; with `whole`, if it is damaged
@@ -123,12 +133,16 @@ def _check_pixels(pixels: int, location: str) -> None:
         raise UserError(f"{location} has {pixels:,} pixels: at most {limit:,} are allowed, make it smaller")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image in the orientation of its EXIF data; unchanged where that cannot be read."""
+def _transposition(image: Image.Image) -> Transpose | None:
+    """What makes the image upright, by its EXIF data; None where it is, or where that cannot be read."""
     try:
-        transposition = TRANSPOSITIONS.get(image.getexif().get(ORIENTATION, 1))
+        return TRANSPOSITIONS.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # of many kinds; the pixels are good
-        transposition = None
+        return None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    transposition = _transposition(image)
     return image if transposition is None else image.transpose(transposition)
 
 

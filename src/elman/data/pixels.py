@@ -6,7 +6,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from elman.data.image import LazyImage
@@ -17,11 +16,14 @@ MAX_MEMORY = 32 * 2**20  # bytes of pixels of a split that are kept in memory
 
 
 class Pixels:
-    """A field of images; in a batch (N, 3, S, S) uint8, see `take`. Width and height are scaled to S separately. An
-    image is decoded once and kept, unless it is drawn as quickly."""
+    """A field of images; in a batch (N, C, S, S) uint8, see `take`. Width and height are scaled to S separately. An
+    image is decoded once and kept, unless it is drawn as quickly.
 
-    def __init__(self, images: Sequence[LazyImage], image_size: int, log: Log):
-        self.image_size = image_size
+    - channels: C, 3 or, for grey images, 1
+    """
+
+    def __init__(self, images: Sequence[LazyImage], image_size: int, log: Log, channels: int = 3):
+        self.image_size, self.channels = image_size, channels
         distinct = {image.name: image for image in images}
         indices = {name: index for index, name in enumerate(distinct)}
         self.images = list(distinct.values())
@@ -46,23 +48,17 @@ class Pixels:
         return {name: torch.from_numpy(found), f"{name}_of": torch.from_numpy(inverse)}
 
     def compute(self, indices: np.ndarray) -> np.ndarray:
-        """The pixels (N, 3, S, S) of these images, decoded."""
-        found = np.empty((len(indices), 3, self.image_size, self.image_size), np.uint8)
+        """The pixels (N, C, S, S) of these images, decoded."""
+        found = np.empty((len(indices), self.channels, self.image_size, self.image_size), np.uint8)
         for position, index in enumerate(indices):
-            found[position] = to_pixels(self.images[index].image(), self.image_size)
+            found[position] = self.images[index].pixels(self.image_size, self.channels)
         return found
 
     def _create_store(self, origins: list[str | None], log: Log) -> Store | None:
-        count, shape = len(origins), (3, self.image_size, self.image_size)
+        count, shape = len(origins), (self.channels, self.image_size, self.image_size)
         if None in origins:
             return None
         if count * int(np.prod(shape)) <= MAX_MEMORY:
             return Store(count, shape, np.uint8)
         what, otherwise = f"the pixels of {count:,} images", "each is decoded every time"
         return cached_store("pixels", origins, count, shape, np.uint8, what, otherwise, log)
-
-
-def to_pixels(image: Image.Image, size: int) -> np.ndarray:
-    """The pixels (3, size, size) uint8 of an image."""
-    small = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return np.ascontiguousarray(np.asarray(small, np.uint8).transpose(2, 0, 1))

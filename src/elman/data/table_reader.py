@@ -31,7 +31,8 @@ class TableOptions:
     format: Annotated[str, Choices(format_names)] = AUTO
     """Format of the file: pairs have tabs between columns, labelled lines start with their label, files and folders
     read a folder with one for each class, arrays an .npz; coco, karpathy, flickr8k, vqa, clevr and easy-vqa are
-    annotations of images. auto: by the content of the file, and its suffix."""
+    annotations of images; images are a folder of them, idx and image-arrays one file. auto: by the content of the
+    file, and its suffix."""
     encoding: str = "utf-8"
     """Character encoding of text: utf-8, latin-1, cp1252, utf-16, ..."""
     images: Annotated[str | None, OpensFile(None, lambda name: name is not None)] = None

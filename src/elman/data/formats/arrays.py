@@ -17,7 +17,7 @@ SUFFIX, ZIP = ".npy", b"PK"
 
 def sequence(content: Content) -> np.ndarray:
     """An .npy of shape (T,) or (T, F) as (T, F) float32."""
-    value = _load(content)
+    value = load_arrays(content)
     if not isinstance(value, np.ndarray):
         raise UserError(f"{content.name} has several arrays: expected numbers of shape (T,) or (T, F)")
     if value.ndim not in (1, 2) or 0 in value.shape[1:] or value.dtype.kind not in NUMBERS:
@@ -25,7 +25,7 @@ def sequence(content: Content) -> np.ndarray:
     return np.ascontiguousarray(value.reshape(len(value), *value.shape[1:] or (1,)), np.float32)
 
 
-def _load(content: Content) -> Any:
+def load_arrays(content: Content) -> Any:
     """The array of an .npy, or the arrays of an .npz by name."""
     data = content.raw()
     try:
@@ -61,7 +61,7 @@ def _array(file: IO[bytes], size: int) -> np.ndarray:
 
 
 def _read(content: Content, context: ReadContext) -> RawTable:
-    arrays = _load(content)
+    arrays = load_arrays(content)
     if not isinstance(arrays, dict):
         arrays = {"one array": arrays}
     found = ", ".join(f"{name} {value.shape} {value.dtype}" for name, value in arrays.items()) or "nothing"
@@ -71,7 +71,7 @@ def _read(content: Content, context: ReadContext) -> RawTable:
     x = x.reshape(*x.shape[:2], -1) if x.ndim == 3 else x[..., None]
     lengths = arrays.get("lengths", np.full(len(x), x.shape[1])).tolist()
     rows = [row[:length] for row, length in zip(x, lengths, strict=True)]
-    return RawTable({"array": rows, "label": [_label(value) for value in y.tolist()]}, list(range(1, len(rows) + 1)))
+    return RawTable({"array": rows, "label": [to_label(value) for value in y.tolist()]}, list(range(1, len(rows) + 1)))
 
 
 def _is_valid(x: Any = None, y: Any = None, lengths: Any = None, **_: Any) -> bool:
@@ -84,7 +84,7 @@ def _is_valid(x: Any = None, y: Any = None, lengths: Any = None, **_: Any) -> bo
     return integers and bool(((lengths >= 0) & (lengths <= x.shape[1])).all())
 
 
-def _label(value: Any) -> str:
+def to_label(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,4 +1,4 @@
-"""A folder with a file for each class, or with a folder for each class."""
+"""A folder with a file for each class, with a folder for each class, or with images alone."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +25,24 @@ def _has_files(folder: Content, encoding: str) -> bool:
 
 def _has_folders(folder: Content, encoding: str) -> bool:
     return folder.is_folder and [bool(entries) for entries in _entries(folder.path)] == [False, True]
+
+
+def _has_images(folder: Content, encoding: str) -> bool:
+    if not folder.is_folder:
+        return False
+    files, folders = _entries(folder.path)
+    return bool(files) and not folders and all(_column(path) == IMAGE for path in files)
+
+
+def _read_images(folder: Content, context: ReadContext) -> RawTable:
+    """Every image is a row. Other files are skipped, and counted."""
+    files, _ = _entries(_path(folder))
+    names = [path.name for path in files if _column(path) == IMAGE]
+    if not names:
+        raise UserError(f"the folder {folder.name} has no images: `format` images reads a folder of them")
+    if len(names) < len(files):
+        context.notes.append(f"{folder.name}: {len(files) - len(names)} files that are not images were not read")
+    return RawTable({IMAGE: names}, list(range(1, len(names) + 1)), [], ImageColumn(IMAGE, (".",)))
 
 
 def _read_files(folder: Content, context: ReadContext) -> RawTable:
@@ -98,6 +116,7 @@ def _bytes(path: Path) -> bytes:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
+IMAGES = register(Format("images", "a folder of images", _read_images, detects=_has_images, priority=79))
 FILES = register(Format("files", "a file for each class, a line a row", _read_files, detects=_has_files, priority=80))
 FOLDERS = register(
     Format("folders", "a folder for each class, a file a row", _read_folders, detects=_has_folders, priority=81)
