@@ -265,6 +265,12 @@ def mut3(weights, x, h) -> Values:
     return {"z": z, "r": r, "n": n, "h": n * z + h * (1 - z)}
 
 
+def none(weights, x, h) -> Values:
+    """A layer with rectified linear units; the state before is not used."""
+    a = weights["W"]["n"] @ x + weights["b"]["n"]
+    return {"h": np.where(a > 0, a, 0)}
+
+
 def min_gru(weights, x, h) -> Values:
     """Feng et al. 2024."""
     W, b = weights["W"], weights["b"]
@@ -350,6 +356,7 @@ ORACLES: dict[str, Callable[..., Values]] = {
     "nig": nig,
     "noaf": noaf,
     "nog": nog,
+    "none": none,
     "np": np_,
     "peephole_lstm": peephole_lstm,
     "rhn": rhn,

@@ -9,9 +9,13 @@ from elman.data.image import to_pixels
 from elman.data.scanlines import Scanlines
 from elman.data.table_reader import TableOptions, read
 from elman.errors import UserError
-from elman.tasks.classify import Classify, ClassifyOptions, ImageInput
+from elman.options import build
+from elman.tasks.classify import Classify, ClassifyOptions
+from elman.tasks.row_input import EncodedInput, ImageInput
+from elman.tasks.vision import MLPEncoder, ResidualEncoder
 from elman.training.api import load
 from runs import source, summary
+from user_errors import fails
 
 TINY = {"hidden": 24, "batch_size": 16, "image_size": 16, "steps": 80, "lr": 0.01, "warmup": 5, "dropout": 0.0,
         "preview": False, "precision": "float32", "device": "cpu", "backend": "loop", "valid": "0.2",
@@ -115,3 +119,68 @@ def test_the_answer_to_an_image_does_not_depend_on_the_rest_of_its_batch(run):
     assert alone.row == 2
     assert alone["label"] == together[2]["label"]
     assert alone["probability"] == pytest.approx(together[2]["probability"], abs=1e-5)
+
+
+@pytest.mark.parametrize("encoder", ["residual", "mlp"])
+def test_an_encoder_without_recurrence_is_the_baseline(folder, trained, elman, tmp_path, encoder):
+    run = trained(
+        "classify", folder, **TINY | {"encoder": encoder, "cell": "none", "bidirectional": False, "lr": 0.003}
+    )
+    assert summary(run)["val_metrics"]["accuracy"] > 0.9
+    network = load(run).model
+    assert not network.recurrent.cells[0].matrices()
+    stripe(False, 78).save(tmp_path / "x.png")
+    code, out, err = elman("predict", run, tmp_path / "x.png")
+    assert (code, out.split("\t")[0]) == (0, "vertical"), err
+    code, _, err = elman("inspect", run)
+    assert code == 0, err
+
+
+def test_the_perceptron_is_two_layers_over_all_pixels(folder):
+    """Written again with matrices."""
+    torch.manual_seed(3)
+    options = build(ClassifyOptions, {"encoder": "mlp", "cell": "none", "bidirectional": False, "hidden": 5,
+                                      "pooling": "last", "image_size": 6})  # fmt: skip
+    task = Classify()
+    data = task.prepare([str(folder)], options)
+    assert data.spec.input == EncodedInput(MLPEncoder(6, 3, 5))
+    model = task.build(data.spec).eval()
+    batch = data.train.batch(0, 0)
+    pixels = batch["input"].numpy().reshape(len(batch["row"]), -1) / 127.5 - 1
+    weights = {name: value.detach().numpy() for name, value in model.named_parameters()}
+    first = np.maximum(pixels @ weights["embedding.layer.weight"].T + weights["embedding.layer.bias"], 0)
+    cell = model.recurrent.cells[0]
+    second = np.maximum(first @ cell.W.detach().numpy().T + cell.b.detach().numpy(), 0)
+    logits = second @ weights["head.weight"].T + weights["head.bias"]
+    np.testing.assert_allclose(model.logits(batch["input"], batch["input_lengths"]).detach().numpy(), logits, atol=1e-5)
+
+
+def test_an_encoder_gives_a_step_for_every_position(folder):
+    options = build(ClassifyOptions, {"encoder": "residual", "image_size": 24})
+    data = Classify().prepare([str(folder)], options)
+    assert data.spec.input == EncodedInput(ResidualEncoder(24))
+    batch = data.train.batch(0, 0)
+    assert batch["input_lengths"].tolist() == [9] * len(batch["row"])
+    assert batch["input"].shape[1:] == (3, 24, 24)
+    x = Classify().build(data.spec).embedding(batch["input"])
+    assert x.shape[1] == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"encoder": "residul"}, "unknown encoder 'residul': it is residual, mlp, or timm:NAME"),
+        ({"fine_tune": True}, "`fine_tune` is for `encoder` timm:NAME, not lines"),
+        ({"encoder": "mlp", "fine_tune": True}, "`fine_tune` is for `encoder` timm:NAME: mlp is always trained"),
+        ({"encoder": "mlp:3"}, "unknown encoder 'mlp:3'"),
+        ({"tokens": "char"}, "`tokens` has no effect"),
+    ],
+)
+def test_an_encoder_that_is_none_is_named(folder, options, words):
+    fails(lambda: Classify().prepare([str(folder)], build(ClassifyOptions, options)), words)
+
+
+def test_options_of_images_are_refused_for_texts(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"a{n} b,{'xy'[n % 2]}\n" for n in range(40)))
+    options = build(ClassifyOptions, {"encoder": "residual"})
+    fails(lambda: Classify().prepare([str(tmp_path / "t.csv")], options), "`encoder` has no effect", "texts")

@@ -21,16 +21,16 @@ class ImageShape:
     note: str | None
 
 
-def choose_shape(images: Sequence[LazyImage], image_size: int | None) -> ImageShape:
-    """The size that is given, or else that of the images where all are squares of one size. Of many images, some that
-    are evenly spaced decide."""
+def choose_shape(images: Sequence[LazyImage], image_size: int | None, largest: int | None = None) -> ImageShape:
+    """The size that is given, or else that of the images where all are squares of one size, at most `largest`. Of many
+    images, some that are evenly spaced decide."""
     chosen = np.unique(np.linspace(0, len(images) - 1, OPENED).astype(int))
     shapes = sorted({images[index].shape for index in chosen})
     sizes = sorted({(height, width) for height, width, _ in shapes})
     channels = max(channels for *_, channels in shapes)
     first, last = (f"{width} x {height}" for height, width in (sizes[0], sizes[-1]))
     if image_size is None and len(sizes) == 1 and sizes[0][0] == sizes[0][1]:
-        image_size = sizes[0][0]
+        image_size = min(sizes[0][0], largest or sizes[0][0])
     size = image_size or SIZE
     if sizes == [(size, size)]:
         return ImageShape(size, channels, None)

@@ -115,6 +115,10 @@ class Rows(Source):
         part._shard = rank, world
         return part
 
+    def has_steps(self, name: str) -> bool:
+        """Whether the rows of a field are sequences, so that it has `values`."""
+        return isinstance(self.fields[name], Ragged | Scanlines)
+
     def values(self, name: str) -> Sequence[np.ndarray]:
         """The values of a field whose rows are sequences."""
         field = self.fields[name]

@@ -1,5 +1,5 @@
-"""The report of a classifier: what it confuses, its predictions for every prefix of a row, and what its pooling
-selects."""
+"""The report of a classifier: what it confuses, its predictions for every prefix of a row that is a sequence, and what
+its pooling selects."""
 
 from collections.abc import Iterator
 
@@ -24,10 +24,11 @@ def panels(model: TrainedModel, options: ReportOptions) -> Iterator[Panel]:
     found = Confusion(here.spec.labels.labels, np.array(here.metrics["confusion"]), model.task.unit)
     yield Panel("confusion", "Confusion matrix", found.summary(), found.metrics(),
                 [Chart("confusion", found.chart()), *found.tables()])  # fmt: skip
-    prefixes = PrefixPredictions(here)
-    yield prefixes.panel()
-    if not options.no_text and (panel := pooled(prefixes)) is not None:
-        yield panel
+    if here.source.has_steps("input"):
+        prefixes = PrefixPredictions(here)
+        yield prefixes.panel()
+        if not options.no_text and (panel := pooled(prefixes)) is not None:
+            yield panel
     if (gates := here.gates(here.network.recurrent)) is not None:
         yield gates
     yield from training(model.run, options.log)

@@ -28,7 +28,7 @@ from elman.tasks.conditional_generation import ConditionalGeneration, TiedModel,
 from elman.tasks.loss import Context
 from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TableSpec, encoded
-from elman.tasks.vision import ResidualEncoder, TimmEncoder, VisionOptions, choose, with_image
+from elman.tasks.vision import AnyEncoder, VisionOptions, choose, with_image
 from elman.tokenizers import registry
 from elman.tokenizers.options import TokenizerOptions
 from elman.tokenizers.tokenizer import Tokenizer
@@ -72,7 +72,7 @@ class CaptionSpec(TableSpec):
 
     options: CaptionOptions
     tokenizer: AnyTokenizer
-    encoder: ResidualEncoder | TimmEncoder
+    encoder: AnyEncoder
     entropy: float
 
 
@@ -153,7 +153,8 @@ class Caption(ConditionalGeneration, kind="caption", summary="captions: an image
         default = DECODERS[options.decoder].entropy
         return CaptionSpec(
             **common, hidden=hidden, embedding=options.embedding or hidden // 2,
-            dropout=0.1 if options.dropout is None else options.dropout, encoder=choose(options),
+            dropout=0.1 if options.dropout is None else options.dropout,
+            encoder=choose(options, train.columns["image"]),
             tokenizer=kind.of_texts(train.columns["caption"], options.vocab_size, options.lower),
             entropy=default if options.entropy is None else options.entropy,
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """Classification: a sequence in, one label out (many to one)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -10,15 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.data.image import LazyImage
-from elman.data.rows import Field, Ragged, Rows
-from elman.data.scanlines import Scanlines
+from elman.data.rows import Field, Rows
 from elman.data.source import Batch
 from elman.data.split_names import SPLIT
 from elman.data.table import Table
 from elman.errors import UserError
 from elman.log import Log
 from elman.metrics.metric import evaluate
-from elman.nets.embedding import embedding
 from elman.nets.pooling import POOLING
 from elman.options import Choices, PositiveInt, at_most
 from elman.recurrent.dropout import dropout as drop
@@ -27,14 +25,11 @@ from elman.tasks.answer import Answer, Attention
 from elman.tasks.labels import LabelEncoder
 from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
+from elman.tasks.row_input import LINES, AnyInput, choose_input
 from elman.tasks.row_prediction import RowPrediction
-from elman.tasks.spec import AnyTokenizer
-from elman.tasks.tables import TYPES, TableSpec, TableTaskOptions, encoded, images, truncated
+from elman.tasks.tables import TYPES, TableSpec, TableTaskOptions, images
 from elman.tasks.task import entropy
-from elman.tokenizers import registry
 from elman.tokenizers.options import TokenizerOptions
-
-TOKENS = "word"  # unless given
 
 
 @dataclass(frozen=True)
@@ -51,74 +46,13 @@ class ClassifyOptions(TokenizerOptions, TableTaskOptions):
     """How the outputs of all steps become one vector: last, mean, max or attention."""
     class_weights: bool = False
     """Weight each class in the loss as if all were equally frequent."""
-    image_size: Annotated[PositiveInt, at_most(4096)] = 64
-    """Pixels per side to which images are resized; each is read line by line, from the top."""
-
-
-@dataclass(frozen=True)
-class TextInput:
-    """Inputs that are texts: a token per step.
-
-    - kind: the type of an input
-    - without_effect: options that do nothing with such inputs
-    """
-
-    tokenizer: AnyTokenizer
-    kind: ClassVar[type] = str
-    without_effect: ClassVar[tuple[str, ...]] = ("image_size",)
-
-    def encode(self, rows: Table, max_length: int, log: Log) -> Field:
-        """Token ids (T,) of each row."""
-        return Ragged(encoded(rows.columns["text"], self.tokenizer, max_length, log))
-
-    def embed(self, size: int) -> tuple[nn.Module, int]:
-        """What embeds a batch, and the size of an embedding."""
-        return embedding(len(self.tokenizer), size), size
-
-
-@dataclass(frozen=True)
-class ArrayInput:
-    """Inputs that are arrays (T, F), standardised by the mean and the deviation (F,) of the training split."""
-
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    kind: ClassVar[type] = np.ndarray
-    without_effect: ClassVar[tuple[str, ...]] = ("tokens", "vocab_size", "lower", "embedding", "image_size")
-
-    @classmethod
-    def of(cls, rows: Table) -> Self:
-        """Mean and deviation over all steps of some rows."""
-        steps = np.concatenate(_steps(rows, rows.columns["text"][0].shape[1:])).astype(np.float64)
-        deviation = steps.std(0)
-        deviation[deviation < 1e-3 * max(deviation.max(), 1e-30)] = max(deviation.max(), 1e-30)
-        return cls(tuple(steps.mean(0).tolist()), tuple(deviation.tolist()))
-
-    def encode(self, rows: Table, max_length: int, log: Log) -> Field:
-        """Arrays (T, F) float32."""
-        mean, deviation = np.array(self.mean), np.array(self.deviation)
-        made = [((steps - mean) / deviation).astype(np.float32) for steps in _steps(rows, mean.shape)]
-        return Ragged(truncated(made, max_length, log))
-
-    def embed(self, size: int) -> tuple[nn.Module, int]:
-        """See `TextInput`."""
-        return nn.Identity(), len(self.mean)
-
-
-@dataclass(frozen=True)
-class ImageInput:
-    """Inputs that are images: a line of pixels per step, from the top."""
-
-    image_size: Annotated[PositiveInt, at_most(4096)]
-    kind: ClassVar[type] = LazyImage
-    without_effect: ClassVar[tuple[str, ...]] = ("tokens", "vocab_size", "lower", "embedding", "max_length")
-
-    def encode(self, rows: Table, max_length: int, log: Log) -> Field:
-        """Lines (S, 3 S) of each image."""
-        return Scanlines(rows.columns["text"], self.image_size, log)
-
-    def embed(self, size: int) -> tuple[nn.Module, int]:
-        """See `TextInput`."""
-        return nn.Identity(), 3 * self.image_size
+    encoder: str = LINES
+    """How an image is read. lines: line by line, from the top; residual, mlp, timm:NAME: by an image encoder, whose
+    positions are the steps."""
+    fine_tune: bool = False
+    """Train a timm encoder further, instead of freezing it."""
+    image_size: Annotated[PositiveInt | None, at_most(4096)] = None
+    """Pixels per side to which images are resized. Default: their own where all are squares of one size, at most 64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +60,7 @@ class ClassifySpec(TableSpec):
     """input: how inputs are encoded; labels: the classes; class_weights: of each class in the loss, or None."""
 
     options: ClassifyOptions
-    input: TextInput | ArrayInput | ImageInput
+    input: AnyInput
     labels: LabelEncoder
     class_weights: tuple[float, ...] | None
 
@@ -142,6 +76,9 @@ class ClassifyModel(Model):
         self.pool = POOLING[options.pooling](self.recurrent.output_size, self.recurrent.directions)
         self.head = nn.Linear(self.recurrent.output_size, len(spec.labels))
         self.class_weights = None if spec.class_weights is None else torch.tensor(spec.class_weights)
+
+    def load_pretrained(self) -> None:
+        self.spec.input.load_pretrained(self.embedding)
 
     def describe(self) -> str:
         return f"{super().describe()}, {self.spec.options.pooling} pooling, dropout {self.dropout:g}"
@@ -208,7 +145,8 @@ class Classify(
         hidden = options.hidden or 128
         return ClassifySpec(
             **common, hidden=hidden, embedding=options.embedding or hidden,
-            dropout=0.5 if options.dropout is None else options.dropout, labels=labels, input=_input(train, options),
+            dropout=0.5 if options.dropout is None else options.dropout, labels=labels,
+            input=choose_input(train, options),
             class_weights=tuple(weights.tolist()) if options.class_weights else None,
         )  # fmt: skip
 
@@ -258,29 +196,3 @@ class Classify(
         """See `elman.metrics.classification`."""
         references = [rows.columns["label"][row] for row in answers]
         return evaluate(self.kind, [answer["label"] for answer in answers.values()], references, spec.labels.labels)
-
-
-def _input(train: Table, options: ClassifyOptions) -> TextInput | ArrayInput | ImageInput:
-    """How inputs like those of the training split are encoded. A UserError where an option has no effect on them."""
-    values = train.columns["text"]
-    kind = next(each for each in (ImageInput, ArrayInput, TextInput) if isinstance(values[0], each.kind))
-    for option in fields(options):
-        if option.name in kind.without_effect and getattr(options, option.name) != option.default:
-            inputs = TYPES[kind.kind].split()[-1]
-            raise UserError(f"`{option.name}` has no effect: the inputs of {train.name} are {inputs}s; leave it out")
-    if kind is ImageInput:
-        return ImageInput(options.image_size)
-    if kind is ArrayInput:
-        return ArrayInput.of(train)
-    return TextInput(registry.find(options.tokens or TOKENS).of_texts(values, options.vocab_size, options.lower))
-
-
-def _steps(rows: Table, features: tuple[int, ...]) -> list[np.ndarray]:
-    """The arrays as (T, F), F being that of all others; one of shape (T,) has one feature."""
-    width, found = features[0] if features else 1, []
-    for row, value in enumerate(rows.columns["text"]):
-        steps = value[:, None] if value.ndim == 1 else value
-        if steps.ndim != 2 or steps.shape[1] != width:
-            raise UserError(f"{rows.where(row)} has shape {value.shape}: the others have (steps, {width})")
-        found.append(steps)
-    return found

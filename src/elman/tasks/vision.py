@@ -5,13 +5,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
 
 from elman.data.features import FeatureExtractor, Features
 from elman.data.image import LazyImage
+from elman.data.image_shape import SIZE, choose_shape
 from elman.data.pixels import Pixels
 from elman.data.rows import Field
 from elman.data.table import Table
@@ -19,15 +20,16 @@ from elman.errors import UserError
 from elman.log import Log
 from elman.nets import timm_grid
 from elman.nets.grid import Encoder, GridFeatures
-from elman.nets.residual import Residual
+from elman.nets.mlp import MLP
+from elman.nets.residual import STRIDE, Residual
 from elman.nets.timm_grid import TimmGrid, TimmModel
 from elman.options import PositiveInt, at_most
 from elman.schema import to_json
 from elman.tasks.answer import Answer
 from elman.tasks.tables import TableTaskOptions
 
-RESIDUAL = "residual"
-SIZE = 64  # pixels
+RESIDUAL, MLP_NAME = "residual", "mlp"
+HIDDEN = 256  # units of the layer of an MLP
 ImageSize = Annotated[PositiveInt, at_most(4096)]
 GridSize = Annotated[PositiveInt, at_most(65536)]
 
@@ -39,16 +41,34 @@ class VisionOptions(TableTaskOptions):
     image_column: str | None = None
     """The column of the images; the one that has some when not given."""
     encoder: str = RESIDUAL
-    """The image encoder. residual: a small network that is trained with the task; timm:NAME: a model of the timm
-    library with pretrained weights."""
+    """The image encoder. residual: a small network that is trained with the task; mlp: a layer over all pixels;
+    timm:NAME: a model of the timm library with pretrained weights."""
     fine_tune: bool = False
     """Train a timm encoder further, instead of freezing it."""
     image_size: ImageSize | None = None
-    """Pixels per side to which images are resized. Default: 64 for residual, that of pretraining for timm."""
+    """Pixels per side to which images are resized. Default: 64, for timm that of pretraining."""
+
+
+class EncoderOptions(Protocol):
+    """The options that choose an encoder."""
+
+    @property
+    def encoder(self) -> str: ...
+    @property
+    def fine_tune(self) -> bool: ...
+    @property
+    def image_size(self) -> int | None: ...
+    @property
+    def hidden(self) -> int | None: ...
 
 
 class ImageEncoder(ABC):
     """How images are encoded, as a Spec stores it."""
+
+    @property
+    @abstractmethod
+    def positions(self) -> int:
+        """L, those of the grid."""
 
     @abstractmethod
     def field(self, images: Sequence[LazyImage], log: Log) -> Field:
@@ -69,19 +89,50 @@ class ResidualEncoder(ImageEncoder):
     image_size: ImageSize
 
     @classmethod
-    def choose(cls, options: VisionOptions) -> "ResidualEncoder":
-        """The encoder that the options name."""
-        if options.encoder != RESIDUAL:
-            raise _unknown(options.encoder)
-        if options.fine_tune:
-            raise UserError("`fine_tune` is for `encoder` timm:NAME: residual is always trained")
+    def choose(cls, options: EncoderOptions, images: Sequence[LazyImage]) -> "ResidualEncoder":
+        """The encoder that the options name, for such images."""
+        _check_trained(options, RESIDUAL)
         return cls(options.image_size or SIZE)
+
+    @property
+    def positions(self) -> int:
+        return (self.image_size // STRIDE) ** 2
 
     def field(self, images: Sequence[LazyImage], log: Log) -> Field:
         return Pixels(images, self.image_size, log)
 
     def network(self) -> Encoder:
         return Residual()
+
+
+@dataclass(frozen=True)
+class MLPEncoder(ImageEncoder):
+    """`MLP`, from pixels.
+
+    - channels: 1 where all images are grey, else 3
+    - hidden: the size of its layer
+    """
+
+    image_size: ImageSize
+    channels: PositiveInt
+    hidden: PositiveInt
+
+    @classmethod
+    def choose(cls, options: EncoderOptions, images: Sequence[LazyImage]) -> "MLPEncoder":
+        """See `ResidualEncoder.choose`."""
+        _check_trained(options, MLP_NAME)
+        shape = choose_shape(images, options.image_size or SIZE)
+        return cls(shape.image_size, shape.channels, options.hidden or HIDDEN)
+
+    @property
+    def positions(self) -> int:
+        return 1
+
+    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
+        return Pixels(images, self.image_size, log, self.channels)
+
+    def network(self) -> Encoder:
+        return MLP(self.channels * self.image_size**2, self.hidden)
 
 
 @dataclass(frozen=True)
@@ -99,8 +150,8 @@ class TimmEncoder(ImageEncoder):
     weights: str | None
 
     @classmethod
-    def choose(cls, options: VisionOptions) -> "TimmEncoder":
-        """The encoder that the options name."""
+    def choose(cls, options: EncoderOptions, images: Sequence[LazyImage]) -> "TimmEncoder":
+        """See `ResidualEncoder.choose`."""
         name = options.encoder.partition(":")[2]
         if not name:
             raise _unknown(options.encoder)
@@ -108,6 +159,10 @@ class TimmEncoder(ImageEncoder):
         network = TimmGrid(model, size) if options.fine_tune else _pretrained(model, size)
         grid = timm_grid.shape(network, size, name)
         return cls(model, size, options.fine_tune, grid, None if options.fine_tune else network.digest())
+
+    @property
+    def positions(self) -> int:
+        return self.grid[0]
 
     def field(self, images: Sequence[LazyImage], log: Log) -> Field:
         if self.fine_tune:
@@ -149,15 +204,24 @@ def _pretrained(model: TimmModel, size: int) -> TimmGrid:
     return TimmGrid(model, size, pretrained=True).to(device).eval().requires_grad_(False)
 
 
-ENCODERS: dict[str, type[ResidualEncoder] | type[TimmEncoder]] = {RESIDUAL: ResidualEncoder, "timm": TimmEncoder}
+AnyEncoder = ResidualEncoder | MLPEncoder | TimmEncoder
+ENCODERS: dict[str, type[AnyEncoder]] = {RESIDUAL: ResidualEncoder, MLP_NAME: MLPEncoder, "timm": TimmEncoder}
 
 
-def choose(options: VisionOptions) -> ResidualEncoder | TimmEncoder:
-    """The image encoder that the options name: a registered word, with a colon and its own argument."""
+def choose(options: EncoderOptions, images: Sequence[LazyImage]) -> AnyEncoder:
+    """The image encoder that the options name, for such images: a registered word, with a colon and its own
+    argument."""
     word = options.encoder.partition(":")[0]
     if word not in ENCODERS:
         raise _unknown(options.encoder)
-    return ENCODERS[word].choose(options)
+    return ENCODERS[word].choose(options, images)
+
+
+def _check_trained(options: EncoderOptions, name: str) -> None:
+    if options.encoder != name:
+        raise _unknown(options.encoder)
+    if options.fine_tune:
+        raise UserError(f"`fine_tune` is for `encoder` timm:NAME: {name} is always trained")
 
 
 def with_image(answer: Answer, rows: Table) -> Answer:
@@ -168,4 +232,4 @@ def with_image(answer: Answer, rows: Table) -> Answer:
 
 
 def _unknown(name: str) -> UserError:
-    return UserError(f"unknown encoder '{name}': it is {RESIDUAL}, or timm:NAME, such as timm:resnet18")
+    return UserError(f"unknown encoder '{name}': it is {RESIDUAL}, {MLP_NAME}, or timm:NAME, such as timm:resnet18")

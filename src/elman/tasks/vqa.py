@@ -38,7 +38,7 @@ from elman.tasks.row_prediction import RowPrediction
 from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TableSpec, encoded
 from elman.tasks.task import Dataset
-from elman.tasks.vision import ResidualEncoder, TimmEncoder, VisionOptions, choose, with_image
+from elman.tasks.vision import AnyEncoder, VisionOptions, choose, with_image
 from elman.tokenizers import registry
 from elman.tokenizers.options import TokenizerOptions
 
@@ -78,7 +78,7 @@ class VqaSpec(TableSpec):
     tokenizer: AnyTokenizer
     answers: LabelEncoder
     priors: dict[str, str]
-    encoder: ResidualEncoder | TimmEncoder
+    encoder: AnyEncoder
     example: str
 
 
@@ -173,7 +173,8 @@ class Vqa(RowPrediction, kind="vqa", summary="answers to questions about images"
         questions, kind = train.columns["question"], registry.find(options.tokens or "word")
         return VqaSpec(
             **common, hidden=hidden, embedding=options.embedding or hidden // 2,
-            dropout=0.0 if options.dropout is None else options.dropout, encoder=choose(options),
+            dropout=0.0 if options.dropout is None else options.dropout,
+            encoder=choose(options, train.columns["image"]),
             tokenizer=kind.of_texts(questions, options.vocab_size, options.lower and kind.lowercases),
             answers=LabelEncoder(tuple(answer for answer, _ in answers)), example=questions[0],
             priors=most_frequent(train.columns["answer"], train.columns.get("kind", ())),
