@@ -1,12 +1,19 @@
-"""REINFORCE: the gradient of an expected reward over discrete choices (Williams 1992)."""
+"""REINFORCE: the gradient of an expected reward over random choices (Williams 1992)."""
 
 import torch
 from torch import Tensor, nn
 
 
+def surrogate(log_probability: Tensor, advantage: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The mean of advantage log p(choice) over all choices, or those of a mask; the gradient estimates that of the
+    expected reward. All are (B, T); the advantage is the reward less a baseline that does not depend on the choice, and
+    has no gradient."""
+    weighted = advantage * log_probability
+    return weighted.mean() if mask is None else (weighted * mask).sum() / mask.sum()
+
+
 class Reinforce(nn.Module):
-    """The surrogate objective sum (reward - baseline) log p(choice), whose gradient estimates that of the expected
-    reward. The baseline is a moving average of the reward, kept in a buffer.
+    """The surrogate objective whose baseline is a moving average of the reward, kept in a buffer.
 
     - momentum: of the moving average
     """
@@ -21,11 +28,10 @@ class Reinforce(nn.Module):
     def forward(self, log_probability: Tensor, reward: Tensor, mask: Tensor) -> Tensor:
         """The mean surrogate over the choices of `mask`, to be maximised; all are (B, T), and the reward has no
         gradient. Updates the baseline."""
-        count = mask.sum()
-        mean = (reward * mask).sum() / count
-        surrogate = ((reward - self.baseline) * log_probability * mask).sum() / count
+        mean = (reward * mask).sum() / mask.sum()
+        objective = surrogate(log_probability, reward - self.baseline, mask)
         self.baseline.mul_(self.momentum).add_(mean, alpha=1 - self.momentum)
-        return surrogate
+        return objective
 
 
 def discounted_mean(rewards: Tensor, mask: Tensor, discount: float) -> Tensor:
