@@ -97,6 +97,7 @@ CONTRACT = {
     "Previews",
     "GeneratesImages",
     "TableSpec",
+    "SequenceSpec",
 }  # the base classes
 VARIANTS = ("decoder", "attention", "fusion", "pooling", "image_enters")  # options that choose a network
 PLAIN_WORDS = {"none", "last", "mean", "max", "text"}  # which are compared for other reasons too

@@ -27,7 +27,7 @@ from elman.tasks.answer import Answer, Attention
 from elman.tasks.conditional_generation import ConditionalGeneration, TiedModel, token_texts, with_end
 from elman.tasks.loss import Context
 from elman.tasks.spec import AnyTokenizer
-from elman.tasks.tables import TableSpec, encoded
+from elman.tasks.tables import SequenceSpec, encoded
 from elman.tasks.vision import AnyEncoder, VisionOptions, choose, with_image
 from elman.tokenizers import registry
 from elman.tokenizers.options import TokenizerOptions
@@ -67,7 +67,7 @@ class CaptionOptions(VisionOptions, TokenizerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionSpec(TableSpec):
+class CaptionSpec(SequenceSpec):
     """tokenizer: that of the captions; encoder: of the images; entropy: as chosen."""
 
     options: CaptionOptions

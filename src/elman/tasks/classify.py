@@ -27,13 +27,13 @@ from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
 from elman.tasks.row_input import LINES, AnyInput, choose_input
 from elman.tasks.row_prediction import RowPrediction
-from elman.tasks.tables import TYPES, TableSpec, TableTaskOptions, images
+from elman.tasks.tables import TYPES, SequenceOptions, SequenceSpec, images
 from elman.tasks.task import entropy
 from elman.tokenizers.options import TokenizerOptions
 
 
 @dataclass(frozen=True)
-class ClassifyOptions(TokenizerOptions, TableTaskOptions):
+class ClassifyOptions(TokenizerOptions, SequenceOptions):
     """Options of the data and the network. None: chosen from the data."""
 
     text_column: str | None = None
@@ -56,7 +56,7 @@ class ClassifyOptions(TokenizerOptions, TableTaskOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifySpec(TableSpec):
+class ClassifySpec(SequenceSpec):
     """input: how inputs are encoded; labels: the classes; class_weights: of each class in the loss, or None."""
 
     options: ClassifyOptions

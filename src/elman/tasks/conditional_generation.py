@@ -28,7 +28,7 @@ from elman.tasks.capabilities import Previews
 from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
 from elman.tasks.row_prediction import RowPrediction
-from elman.tasks.tables import TableSpec
+from elman.tasks.tables import SequenceSpec
 from elman.tokenizers.tokenizer import Tokenizer
 
 
@@ -38,7 +38,7 @@ class ConditionalModel(Model, Previews):
     A subclass gives the state before the first token (`begin`) and what the head is given for a whole text (`decode`).
     """
 
-    def __init__(self, spec: TableSpec, tokens: int):
+    def __init__(self, spec: SequenceSpec, tokens: int):
         """tokens: the size of the vocabulary."""
         super().__init__(spec)
         self.boundary, self.dropout = tokens, spec.dropout
@@ -92,7 +92,7 @@ class TiedModel(ConditionalModel):
     """A conditional model whose embedding is the weight of the head (weight tying, Press & Wolf 2017). A subclass also
     makes single steps (`advance`)."""
 
-    def __init__(self, spec: TableSpec, tokens: int):
+    def __init__(self, spec: SequenceSpec, tokens: int):
         super().__init__(spec, tokens)
         self.head = nn.Linear(spec.embedding, tokens + 1)
         nn.init.normal_(self.head.weight, std=STD)

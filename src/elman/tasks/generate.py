@@ -26,7 +26,7 @@ from elman.tasks.conditional_generation import ConditionalModel, with_end
 from elman.tasks.labels import LabelEncoder
 from elman.tasks.loss import Context
 from elman.tasks.spec import AnyTokenizer
-from elman.tasks.tables import TableSpec, TableTask, TableTaskOptions, encoded
+from elman.tasks.tables import SequenceOptions, SequenceSpec, TableTask, encoded
 from elman.tasks.task import Reading
 from elman.tokenizers import registry
 from elman.tokenizers.options import TokenizerOptions
@@ -37,7 +37,7 @@ PREVIEWED, LENGTH = 4, 160  # texts of a preview, and their most tokens
 
 
 @dataclass(frozen=True)
-class GenerateOptions(TokenizerOptions, TableTaskOptions):
+class GenerateOptions(TokenizerOptions, SequenceOptions):
     """Options of the data and the network. None: chosen from the data."""
 
     text_column: str | None = None
@@ -53,7 +53,7 @@ class GenerateOptions(TokenizerOptions, TableTaskOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateSpec(TableSpec):
+class GenerateSpec(SequenceSpec):
     """tokenizer: that of the texts; labels: of each conditioning column, by role: label, label2, ..."""
 
     options: GenerateOptions

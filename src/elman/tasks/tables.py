@@ -22,7 +22,7 @@ from elman.log import Log
 from elman.metrics.grouping import grouping_columns
 from elman.metrics.unknown_words import unknown_words, with_suggestions
 from elman.options import PositiveInt, ShareFloat, at_most
-from elman.tasks.network import TokenNetworkOptions
+from elman.tasks.network import NetworkOptions, TokenNetworkOptions
 from elman.tasks.spec import Spec
 from elman.tasks.task import Dataset, Reading, Task
 from elman.tokenizers.tokenizer import Tokenizer
@@ -33,8 +33,13 @@ TYPES = {str: "a text", list: "a list of words", np.ndarray: "an array", LazyIma
 
 
 @dataclass(frozen=True)
-class TableTaskOptions(TokenNetworkOptions, TableOptions):
+class TableTaskOptions(NetworkOptions, TableOptions):
     """Options of the data and the network of a task on tables."""
+
+
+@dataclass(frozen=True)
+class SequenceOptions(TokenNetworkOptions, TableTaskOptions):
+    """Options of a task whose rows are sequences, or have some."""
 
     max_length: Annotated[PositiveInt, at_most(100_000)] = 400
     """Steps of a row; longer rows are truncated, and counted."""
@@ -42,13 +47,20 @@ class TableTaskOptions(TokenNetworkOptions, TableOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TableSpec(Spec):
-    """columns: the column of the file for each role; hidden, embedding, dropout: as chosen."""
+    """columns: the column of the file for each role; hidden, dropout: as chosen."""
 
     options: TableTaskOptions
     columns: dict[str, str]
     hidden: PositiveInt
-    embedding: PositiveInt
     dropout: ShareFloat
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceSpec(TableSpec):
+    """embedding: as chosen."""
+
+    options: SequenceOptions
+    embedding: PositiveInt
 
 
 class TableTask(Task):

@@ -26,7 +26,7 @@ from elman.tasks.labels import LabelEncoder
 from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
 from elman.tasks.row_prediction import RowPrediction
-from elman.tasks.tables import TableSpec, TableTaskOptions, truncated
+from elman.tasks.tables import SequenceOptions, SequenceSpec, truncated
 from elman.tasks.task import entropy
 from elman.tokenizers.vocabulary import Vocabulary
 
@@ -35,7 +35,7 @@ FREQUENT = 2  # occurrences in training above or at which a word has an embeddin
 
 
 @dataclass(frozen=True)
-class TagOptions(TableTaskOptions):
+class TagOptions(SequenceOptions):
     """Options of the data and the network. None: chosen from the data."""
 
     words_column: str | None = None
@@ -49,7 +49,7 @@ class TagOptions(TableTaskOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagSpec(TableSpec):
+class TagSpec(SequenceSpec):
     """words, characters: those with an embedding of their own; tags: the classes."""
 
     options: TagOptions

@@ -26,7 +26,7 @@ from elman.tasks.answer import Answer, Attention
 from elman.tasks.conditional_generation import ConditionalGeneration, TiedModel, token_texts, with_end
 from elman.tasks.loss import Context
 from elman.tasks.spec import AnyTokenizer
-from elman.tasks.tables import TableSpec, TableTaskOptions, encoded
+from elman.tasks.tables import SequenceOptions, SequenceSpec, encoded
 from elman.tokenizers import registry
 from elman.tokenizers.options import TokenizerOptions
 from elman.tokenizers.tokenizer import Tokenizer
@@ -35,7 +35,7 @@ PREVIEWED = 3  # sentences of a preview
 
 
 @dataclass(frozen=True)
-class TranslateOptions(TokenizerOptions, TableTaskOptions):
+class TranslateOptions(TokenizerOptions, SequenceOptions):
     """Options of the data and the network. None: chosen from the data."""
 
     source_column: str | None = None
@@ -61,7 +61,7 @@ class TranslateOptions(TokenizerOptions, TableTaskOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateSpec(TableSpec):
+class TranslateSpec(SequenceSpec):
     """source, target: the tokenizers of the two sides."""
 
     options: TranslateOptions

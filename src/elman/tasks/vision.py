@@ -26,7 +26,7 @@ from elman.nets.timm_grid import TimmGrid, TimmModel
 from elman.options import PositiveInt, at_most
 from elman.schema import to_json
 from elman.tasks.answer import Answer
-from elman.tasks.tables import TableTaskOptions
+from elman.tasks.tables import SequenceOptions
 
 RESIDUAL, MLP_NAME = "residual", "mlp"
 HIDDEN = 256  # units of the layer of an MLP
@@ -35,7 +35,7 @@ GridSize = Annotated[PositiveInt, at_most(65536)]
 
 
 @dataclass(frozen=True)
-class VisionOptions(TableTaskOptions):
+class VisionOptions(SequenceOptions):
     """How images are read."""
 
     image_column: str | None = None

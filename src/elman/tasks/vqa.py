@@ -36,7 +36,7 @@ from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
 from elman.tasks.row_prediction import RowPrediction
 from elman.tasks.spec import AnyTokenizer
-from elman.tasks.tables import TableSpec, encoded
+from elman.tasks.tables import SequenceSpec, encoded
 from elman.tasks.task import Dataset
 from elman.tasks.vision import AnyEncoder, VisionOptions, choose, with_image
 from elman.tokenizers import registry
@@ -70,7 +70,7 @@ class VqaOptions(VisionOptions, TokenizerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VqaSpec(TableSpec):
+class VqaSpec(SequenceSpec):
     """tokenizer: that of the questions; answers: the classes; priors: the most frequent answer of each kind of
     question, and of all under ""; encoder: of the images; example: a question of the training split."""
 
