@@ -1,7 +1,7 @@
 """`elman predict`: the answers of a trained model to what is typed, to the rows of a file, to standard input."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,7 +44,8 @@ class PredictOptions:
     out: Annotated[Path | None, OnlyWith("file"), Parameter(name=["--out", "-o"])] = None
     """A .csv, .tsv or .jsonl to write: the columns of the file, and the answers."""
     image: Path | None = None
-    """The .png to write of the attention over an image; NAME-attention.png in this folder when not given."""
+    """The .png to write of what was attended to in an image, beside it a .gif of glimpses; NAME-attention.png or
+    NAME-glimpses.png in this folder when not given."""
     no_image: bool = False
     """Write no such image."""
     json: bool = False
@@ -192,31 +193,31 @@ def _columns(task: Predicts, model: TrainedModel, rows: Table, named: str | None
 
 
 def _draw(answers: Sequence[Answer], wanted: Path | None) -> None:
-    """Writes the attention over the image of each answer to a file: the one that is named, or one in this folder that
-    is free."""
+    """Writes the drawing of each answer to files: those that are named, or some in this folder that are free."""
     from elman.inspect import painting  # slow to import
-    from elman.inspect.attention_strip import attention_strips, png
+    from elman.inspect.drawing import drawings
 
-    strips = attention_strips(answers)
-    if wanted is not None and not strips:
+    found = drawings(answers)
+    if wanted is not None and not found:
         log(f"{wanted} is not written: the answer has no attention over an image")
-    if wanted is not None and len(strips) > 1:
+    if wanted is not None and len(found) > 1:
         raise UserError(f"`image` {wanted} is one file: give one image at a time, or leave it out")
-    for strip in strips:
-        path = _unused(wanted or Path(f"{strip.name}.png"))
-        painting.log_uncovered(strip.title, log)
+    for drawing in found:
+        path = _unused(wanted or Path(f"{drawing.name}.png"), drawing.files)
+        painting.log_uncovered(drawing.title, log)
         try:
-            write(path, png(strip))
-            log(f"attention: {path}")
+            for suffix, make in drawing.files.items():
+                write(path.with_suffix(suffix), make())
+                log(f"{drawing.what}: {path.with_suffix(suffix)}")
         except UserError as error:
             if wanted is not None:
                 raise
-            log(f"no image of the attention: {error}")
+            log(f"no image of the {drawing.what}: {error}")
 
 
-def _unused(path: Path) -> Path:
-    """The path, with a number where a file of that name exists."""
+def _unused(path: Path, suffixes: Iterable[str]) -> Path:
+    """The path, with a number where a file of that name, with any of the suffixes, exists."""
     tried, number = path, 2
-    while tried.exists():
+    while any(tried.with_suffix(suffix).exists() for suffix in suffixes):
         tried, number = path.with_stem(f"{path.stem}-{number}"), number + 1
     return tried

@@ -44,8 +44,11 @@ class Pixels:
     def take(self, name: str, chosen: np.ndarray) -> dict[str, Tensor]:
         """NAME (N, ...), the distinct images of these rows; and NAME_of (B,), the index of each row's image in them."""
         indices, inverse = np.unique(self.indices[chosen], return_inverse=True)
-        found = self.store.take(indices, self.compute) if self.store else self.compute(indices)
-        return {name: torch.from_numpy(found), f"{name}_of": torch.from_numpy(inverse)}
+        return {name: torch.from_numpy(self.load(indices)), f"{name}_of": torch.from_numpy(inverse)}
+
+    def load(self, indices: np.ndarray) -> np.ndarray:
+        """The pixels (N, C, S, S) of these images."""
+        return self.store.take(indices, self.compute) if self.store else self.compute(indices)
 
     def compute(self, indices: np.ndarray) -> np.ndarray:
         """The pixels (N, C, S, S) of these images, decoded."""

@@ -131,6 +131,12 @@ class Rows(Source):
                   for name, field in self.fields.items()}  # fmt: skip
         return Rows(self.table.take(chosen.tolist()), fields, self.batch_size, self.bucket_by)
 
+    def replaced(self, name: str, field: Field) -> "Rows":
+        """The source with another field of that name, its batches of the same rows."""
+        other = copy(self)
+        other.fields = {**self.fields, name: field}
+        return other
+
     def take(self, chosen: np.ndarray) -> Batch:
         """These rows (B,) as a batch."""
         batch: Batch = {"row": torch.from_numpy(chosen)}

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from elman.data.image import LazyImage
 from elman.inspect import chart, painting
-from elman.inspect.blocks import ImageStrip
+from elman.inspect.blocks import FrameStrip, ImageStrip
 from elman.inspect.chart import literal, styled
 from elman.inspect.display import shortened
 from elman.tasks.answer import Answer, Attention
@@ -34,9 +34,13 @@ def attention_strips(answers: Sequence[Answer]) -> list[ImageStrip]:
     found = []
     for answer in answers:
         if answer.attention is not None and isinstance(image := answer.attention.keys, LazyImage):
-            name = Path(image.name).stem.partition(":")[0]  # of a generated scene this alone is a name
-            found.append(strip(f"{name}-attention", str(answer.first), answer.attention, str(image)))
+            found.append(strip(f"{stem(image)}-attention", str(answer.first), answer.attention, str(image)))
     return found
+
+
+def stem(image: LazyImage) -> str:
+    """The name of an image without its folder and suffix."""
+    return Path(image.name).stem.partition(":")[0]  # of a generated scene this alone is a name
 
 
 def strip(name: str, title: str, attention: Attention, caption: str = "") -> ImageStrip:
@@ -59,13 +63,18 @@ def words(attention: Attention) -> list[tuple[str, np.ndarray]]:
     return found
 
 
-def lit(block: ImageStrip) -> list[tuple[str, Image.Image]]:
-    """The images of a strip as a page has them: first the image as it is, then one for each step, with its text."""
-    return images(block, PAGE if len(block.steps) >= FEW else ALONE)
+def lit(block: ImageStrip | FrameStrip) -> list[tuple[str, Image.Image]]:
+    """The images of a strip as a page has them, with their texts."""
+    return images(block, PAGE if len(block.steps if isinstance(block, ImageStrip) else block.frames) >= FEW else ALONE)
 
 
-def images(block: ImageStrip, most: int | None = None) -> list[tuple[str, Image.Image]]:
-    """The images of a strip, their longer side of at most so many pixels."""
+def images(block: ImageStrip | FrameStrip, most: int | None = None) -> list[tuple[str, Image.Image]]:
+    """The images of a strip with their texts, the longer side of at most so many pixels: of attention first the image
+    as it is, then one for each step."""
+    if isinstance(block, FrameStrip):
+        size = most or max(block.frames[0][1].size)
+        return [(text, ImageOps.contain(image, (min(size, image.width), min(size, image.height))))
+                for text, image in block.frames]  # fmt: skip
     plain = block.thumbnail
     if most is not None:
         plain = plain.copy()
@@ -89,13 +98,13 @@ def attended(plain: Image.Image, weights: np.ndarray, hard: bool = False) -> Ima
     return made
 
 
-def png(block: ImageStrip) -> bytes:
+def png(block: ImageStrip | FrameStrip) -> bytes:
     """As an image file."""
     return chart.png(figure(block))
 
 
 @styled
-def figure(block: ImageStrip) -> Figure:
+def figure(block: ImageStrip | FrameStrip) -> Figure:
     """At most eight images a line; placed by hand, because an automatic layout takes seconds."""
     shown = images(block)
     columns = min(ACROSS, len(shown))

@@ -110,3 +110,15 @@ class ImageStrip(Drawn):
     def thumbnail(self) -> Image.Image:
         """The image, small; opened once."""
         return self.image.thumbnail(THUMBNAIL)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameStrip(Drawn):
+    """Images in a row, a text below each.
+
+    - caption: below the title
+    """
+
+    title: str
+    frames: Sequence[tuple[str, Image.Image]]
+    caption: str = ""

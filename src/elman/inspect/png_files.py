@@ -4,7 +4,7 @@ from functools import singledispatch
 from itertools import groupby
 
 from elman.inspect import attention_strip, chart, painting
-from elman.inspect.blocks import Chart, Drawn, ImageStrip, PaintedText
+from elman.inspect.blocks import Chart, Drawn, FrameStrip, ImageStrip, PaintedText
 from elman.inspect.panel import Panel
 
 
@@ -31,6 +31,7 @@ def _(first: PaintedText, blocks: list[PaintedText]) -> bytes:
     return painting.png([(block.title, block.text, block.values) for block in blocks], first.heat)
 
 
-@_png.register
-def _(first: ImageStrip, blocks: list) -> bytes:
+@_png.register(ImageStrip)
+@_png.register(FrameStrip)
+def _(first: ImageStrip | FrameStrip, blocks: list) -> bytes:
     return attention_strip.png(first)

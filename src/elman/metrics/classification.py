@@ -32,4 +32,4 @@ def _compute(predictions: Sequence[str], references: Sequence[str], labels: Sequ
     }
 
 
-CLASSIFICATION = register(Metric("classification", ("classify",), _compute))
+CLASSIFICATION = register(Metric("classification", ("classify", "glimpse"), _compute))

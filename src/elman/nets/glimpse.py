@@ -72,7 +72,11 @@ class GlimpseNetwork(nn.Module):
 
 
 class GlimpseAttention(nn.Module):
-    """Reads images in glimpses with a core, a `Recurrent`. `options`: glimpses, glimpse_size, and those of a variant."""
+    """Reads images in glimpses with a core, a `Recurrent`.
+
+    - options: glimpses, glimpse_size, and those of a variant
+    - size: of the vector of a glimpse
+    """
 
     network: GlimpseNetwork
 
@@ -80,9 +84,9 @@ class GlimpseAttention(nn.Module):
         """The glimpses of images (N, C, S, S), from 0 to 1."""
         raise NotImplementedError
 
-    def penalty(self, path: Path, reward: Tensor) -> Tensor:
-        """What is added to the mean loss; reward (B,)."""
-        return reward.new_zeros(())
+    def penalty(self, path: Path, reward: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is added to the mean loss, and sums over the runs, to be logged; reward (B,)."""
+        return reward.new_zeros(()), {}
 
 
 class RandomAttention(GlimpseAttention):
@@ -150,14 +154,15 @@ class HardAttention(RandomAttention):
         mean = self.mean(output)
         return mean + self.deviation * choice.draw(torch.randn) if choice.sampled else mean
 
-    def penalty(self, path: Path, reward: Tensor) -> Tensor:
-        """The squared error of the baseline, and the weighted surrogate of REINFORCE."""
+    def penalty(self, path: Path, reward: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The squared error of the baseline, mean over the glimpses, less the weighted surrogate of REINFORCE."""
         output, reward = path.before.detach(), reward[:, None].expand(path.location.shape[:2])
         baseline = at_least_float32(self.baseline(output))[..., 0]
         distance = (path.location - self.mean(output)) / self.deviation
         log_probability = -distance.square().sum(-1) / 2  # without its constant
         objective = surrogate(log_probability, reward - baseline.detach())
-        return F.mse_loss(baseline, reward) - self.weight * objective
+        error = (baseline - reward).square().mean(1)
+        return error.mean() - self.weight * objective, {"baseline": error.sum()}
 
 
 class SoftAttention(GlimpseAttention):

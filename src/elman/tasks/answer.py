@@ -27,17 +27,37 @@ class Attention:
 
 
 @dataclass(frozen=True, eq=False)
+class Glimpses:
+    """What a model attended to that reads an image in glimpses, as it was when its answer was computed.
+
+    - image: (S, S) or (S, S, 3) uint8, as the network took it
+    - location: (T, 2), the centre of each glimpse, x first, (-1, -1) at the top left corner of the image
+    - width: (T, K), pixels per side of the patches of each glimpse
+    - labels: T texts: the prediction after each glimpse
+    - of: the image as it was given
+    """
+
+    image: np.ndarray
+    location: np.ndarray
+    width: np.ndarray
+    labels: tuple[str, ...]
+    of: LazyImage | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Answer:
     """What a model predicts for one row.
 
     - row: the index of the row among the inputs
     - values: by name, as JSON can hold them; the first is the answer itself
-    - attention: what the model attended to on the way, where it has attention
+    - attention: what the model attended to on the way, where it has attention weights
+    - glimpses: the same, where it reads an image in glimpses
     """
 
     row: int
     values: Mapping[str, Any]
     attention: Attention | None = None
+    glimpses: Glimpses | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]

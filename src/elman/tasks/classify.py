@@ -137,9 +137,7 @@ class Classify(
 
     def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> ClassifySpec:
         train, options = splits["train"], common["options"]
-        labels = LabelEncoder.of(train.columns["label"])
-        if len(labels) < 2:
-            raise UserError(f"{train.name} has one class only, '{labels.labels[0]}': a classifier needs at least two")
+        labels = LabelEncoder.of_classes(train.columns["label"], train.name)
         counts = np.bincount([labels.indices[label] for label in train.columns["label"]])
         weights = len(train) / (counts * len(labels))
         hidden = options.hidden or 128
@@ -177,13 +175,12 @@ class Classify(
 
     def answer(self, model: ClassifyModel, batch: Batch, **decoding: Any) -> list[Answer]:
         """label, probability, probabilities; the attention is what each step contributes to the pooled vector."""
-        lengths, labels = batch["input_lengths"], model.spec.labels.labels
+        lengths = batch["input_lengths"]
         y = model.outputs(batch["input"], lengths)
         probabilities, weights = model.classify(y, lengths).softmax(-1), model.pool.weights(y, lengths)
         found = []
         for number, (row, each) in enumerate(zip(batch["row"].tolist(), probabilities, strict=True)):
-            values = {"label": labels[int(each.argmax())], "probability": float(each.max()),
-                      "probabilities": dict(zip(labels, each.tolist(), strict=True))}  # fmt: skip
+            values = model.spec.labels.values(each.tolist())
             length = int(lengths[number])
             attention = None if weights is None else weights[number, :length].float().cpu().numpy()
             found.append(Answer(row, values, None if attention is None else Attention(attention[None], ("",), None)))
