@@ -16,7 +16,7 @@ FRAME, TRACK = (255, 60, 40), (255, 190, 40)
 def path_strip(name: str, title: str, glimpses: Glimpses, caption: str = "") -> FrameStrip:
     """The image with its whole path, then each glimpse, above it the prediction after it."""
     frames = list(path_frames(glimpses))
-    texts = ["", *(f"{number} {label}" for number, label in enumerate(glimpses.labels, 1))]
+    texts = ["", *(f"{number}: {label}" for number, label in enumerate(glimpses.labels, 1))]
     return FrameStrip(name, title, list(zip(texts, frames, strict=True)), caption)
 
 

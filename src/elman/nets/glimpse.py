@@ -45,12 +45,14 @@ class Choice:
 class Path:
     """The glimpses of a batch.
 
+    - vector: (B, T, I), of each glimpse, the input of the core
     - output: (B, T, H), of the core after each glimpse
     - before: (B, T, H), of the core before each glimpse, from which its location is chosen
     - location: (B, T, 2), the centre, (-1, -1) at the top left corner of the image
     - width: (B, T, K), of each patch, in pixels
     """
 
+    vector: Tensor
     output: Tensor
     before: Tensor
     location: Tensor
@@ -106,30 +108,32 @@ class RandomAttention(GlimpseAttention):
         """No gradient passes through a location, so glimpses are found in a first pass without one; then all of them
         are encoded, and the core runs over them, in one call. Both passes give the same outputs unless the cell draws
         random numbers."""
-        locations, patches, outputs = self._explore(images, core, choice)
-        before, location = torch.stack(outputs[:-1], 1), torch.stack(locations, 1)
+        seen = self._explore(images, core, choice)
+        location, patches, vector, output = (torch.stack(each, 1) for each in zip(*seen, strict=True))
         if torch.is_grad_enabled():
-            output, _ = core(self.network(torch.stack(patches, 1), location.clamp(-1, 1)))
-            before = torch.cat((before[:, :1], output[:, :-1]), 1)
-        else:
-            output = torch.stack(outputs[1:], 1)
+            vector = self.encode(patches, location)
+            output, _ = core(vector)
+        first = core.initial(len(choice.of))[-1][0][:, None]
         width = location.new_tensor(self.retina.widths).expand(*location.shape[:2], -1)
-        return Path(output, before, location, width)
+        return Path(vector, output, torch.cat((first, output[:, :-1]), 1), location, width)
+
+    def encode(self, patches: Tensor, location: Tensor) -> Tensor:
+        """The vectors (..., I) of glimpses; a location outside of the image is moved to its border."""
+        return self.network(patches, location.clamp(-1, 1))
 
     @torch.no_grad()
-    def _explore(
-        self, images: Tensor, core: Recurrent, choice: Choice
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Locations and patches of each glimpse; and the outputs, the first of which is before any."""
-        levels, stepper = self.retina.prepare(images), core.stepper()
+    def _explore(self, images: Tensor, core: Recurrent, choice: Choice) -> list[tuple[Tensor, ...]]:
+        """Location, patches, vector and output of each glimpse."""
+        levels, stepper, seen = self.retina.prepare(images), core.stepper(), list[tuple[Tensor, ...]]()
         state = stepper.begin(choice.of)
-        locations, patches, outputs = list[Tensor](), list[Tensor](), [state[-1][0]]
+        output = state[-1][0]
         for _ in range(self.steps):
-            locations.append(self.locate(outputs[-1], choice))
-            patches.append(self.retina.glimpse(levels, locations[-1], choice.of))
-            output, state = stepper.step(self.network(patches[-1], locations[-1].clamp(-1, 1)), state)
-            outputs.append(output)
-        return locations, patches, outputs
+            location = self.locate(output, choice)
+            patches = self.retina.glimpse(levels, location, choice.of)
+            vector = self.encode(patches, location)
+            output, state = stepper.step(vector, state)
+            seen.append((location, patches, vector, output))
+        return seen
 
 
 class HardAttention(RandomAttention):
@@ -178,16 +182,18 @@ class SoftAttention(GlimpseAttention):
     def read(self, images: Tensor, core: Recurrent, choice: Choice) -> Path:
         stepper, images = core.stepper(), images[choice.of]
         state = stepper.begin(choice.of)
-        outputs, found = [state[-1][0]], list[Tensor]()
+        outputs, found, vectors = [state[-1][0]], list[Tensor](), list[Tensor]()
         for _ in range(self.steps):
             window = self.window(outputs[-1])
             sides = torch.cat((2 * window.centre + 1, window.stride[:, None]), 1) / self.image_size
             found.append(sides - sides.new_tensor((1.0, 1.0, 0.0)))
-            output, state = stepper.step(self.network(window.read(images).flatten(1), found[-1]), state)
+            vectors.append(self.network(window.read(images).flatten(1), found[-1]))
+            output, state = stepper.step(vectors[-1], state)
             outputs.append(output)
         location = torch.stack(found, 1)
         width = location[..., 2:] * (self.image_size * self.window.size)
-        return Path(torch.stack(outputs[1:], 1), torch.stack(outputs[:-1], 1), location[..., :2], width)
+        output, before = torch.stack(outputs[1:], 1), torch.stack(outputs[:-1], 1)
+        return Path(torch.stack(vectors, 1), output, before, location[..., :2], width)
 
 
 ATTENTION: dict[str, type[RandomAttention] | type[SoftAttention]] = {
