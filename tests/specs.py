@@ -9,6 +9,7 @@ from elman.tasks.answer import Answer, Attention
 from elman.tasks.caption import CaptionOptions, CaptionSpec
 from elman.tasks.classify import ArrayInput, ClassifyOptions, ClassifySpec, TextInput
 from elman.tasks.generate import GenerateOptions, GenerateSpec
+from elman.tasks.glimpse import GlimpseOptions, GlimpseSpec
 from elman.tasks.labels import LabelEncoder
 from elman.tasks.tag import TagOptions, TagSpec
 from elman.tasks.task import find
@@ -120,6 +121,17 @@ def vqa(
         embedding=embedding, dropout=dropout, encoder=ResidualEncoder(image_size), example="a b",
         tokenizer=WordTokenizer([UNKNOWN, *(f" {each}" for each in NAMES[: words - 1])]),
         answers=labels(answers), priors={"": "a"},
+    )  # fmt: skip
+
+
+def glimpse(
+    classes: int = 3, hidden: int = 7, image_size: int = 9, channels: int = 1, dropout: float = 0.0, **options: Any
+) -> GlimpseSpec:
+    """Of images with the labels a, b, c, ..."""
+    chosen = GlimpseOptions(**{"backend": "loop", "glimpse_size": 3, "glimpses": 3, **options}).resolved()
+    return GlimpseSpec(
+        options=chosen, columns={"image": "image", "label": "label"}, hidden=hidden, dropout=dropout,
+        labels=labels(classes), image_size=image_size, channels=channels,
     )  # fmt: skip
 
 

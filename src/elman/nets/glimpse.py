@@ -108,8 +108,8 @@ class RandomAttention(GlimpseAttention):
         """No gradient passes through a location, so glimpses are found in a first pass without one; then all of them
         are encoded, and the core runs over them, in one call. Both passes give the same outputs unless the cell draws
         random numbers."""
-        seen = self._explore(images, core, choice)
-        location, patches, vector, output = (torch.stack(each, 1) for each in zip(*seen, strict=True))
+        found = self._explore(images, core, choice)
+        location, patches, vector, output = (torch.stack(each, 1) for each in zip(*found, strict=True))
         if torch.is_grad_enabled():
             vector = self.encode(patches, location)
             output, _ = core(vector)
@@ -124,7 +124,7 @@ class RandomAttention(GlimpseAttention):
     @torch.no_grad()
     def _explore(self, images: Tensor, core: Recurrent, choice: Choice) -> list[tuple[Tensor, ...]]:
         """Location, patches, vector and output of each glimpse."""
-        levels, stepper, seen = self.retina.prepare(images), core.stepper(), list[tuple[Tensor, ...]]()
+        levels, stepper, found = self.retina.prepare(images), core.stepper(), list[tuple[Tensor, ...]]()
         state = stepper.begin(choice.of)
         output = state[-1][0]
         for _ in range(self.steps):
@@ -132,8 +132,8 @@ class RandomAttention(GlimpseAttention):
             patches = self.retina.glimpse(levels, location, choice.of)
             vector = self.encode(patches, location)
             output, state = stepper.step(vector, state)
-            seen.append((location, patches, vector, output))
-        return seen
+            found.append((location, patches, vector, output))
+        return found
 
 
 class HardAttention(RandomAttention):

@@ -42,7 +42,7 @@ class Retina:
         centre = (location.float().clamp(-1, 1) + 1) * (self.image_size / 2) + self.padding
         first, steps = of[:, None] * levels[0].shape[1] + channels, torch.arange(self.size, device=location.device)
         for scale, (level, width) in enumerate(zip(levels, self.widths, strict=True)):
-            left, top = (centre - width / 2).round().long().unbind(1)
+            left, top = (centre - (width - 1) / 2).floor().long().unbind(1)
             across, down = (edge[:, None] + (steps << scale) for edge in (left, top))
             pixel = down[:, :, None] * self.side + across[:, None]  # (B, g, g)
             index = first[:, :, None, None] + pixel[:, None]

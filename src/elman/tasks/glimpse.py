@@ -48,7 +48,7 @@ class GlimpseOptions(TableTaskOptions):
     image_size: ImageSize | None = None
     """Pixels per side to which images are resized. Default: their own size, 64 where they differ."""
     canvas_size: ImageSize | None = None
-    """Place each image at a random position of a black canvas of so many pixels per side: another one in every epoch
+    """Put each image at a random position of a black canvas of so many pixels per side: another one in every epoch
     of training."""
     clutter: Annotated[CountInt, OnlyWith("canvas_size"), at_most(1_000)] = 0
     """Pieces of other images, of 8 x 8 pixels, at random positions of the canvas."""
@@ -199,7 +199,7 @@ class Glimpse(RowPrediction, kind="glimpse", summary="a classifier of images tha
         answers = []
         for number, (row, of) in enumerate(zip(batch["row"].tolist(), batch["image_of"].tolist(), strict=True)):
             values = model.spec.labels.values(found[number, -1].tolist())
-            values["location"] = [[round(each, 3) for each in place] for place in location[number].tolist()]
+            values["location"] = [[round(x, 3), round(y, 3)] for x, y in location[number].tolist()]
             labels = tuple(model.spec.labels.labels[index] for index in found[number].argmax(-1).tolist())
             glimpses = Glimpses(images[of].squeeze(-1) if images.shape[-1] == 1 else images[of], location[number],
                                 width[number], labels)  # fmt: skip
