@@ -7,10 +7,11 @@ import torch
 from elman.data.table import Table
 from elman.tasks.answer import Answer, Attention
 from elman.tasks.caption import CaptionOptions, CaptionSpec
-from elman.tasks.classify import ArrayInput, ClassifyOptions, ClassifySpec, TextInput
+from elman.tasks.classify import ClassifyOptions, ClassifySpec
 from elman.tasks.generate import GenerateOptions, GenerateSpec
 from elman.tasks.glimpse import GlimpseOptions, GlimpseSpec
 from elman.tasks.labels import LabelEncoder
+from elman.tasks.row_input import ArrayInput, TextInput
 from elman.tasks.tag import TagOptions, TagSpec
 from elman.tasks.task import find
 from elman.tasks.translate import TranslateOptions, TranslateSpec
