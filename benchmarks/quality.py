@@ -18,6 +18,9 @@
     quality.py questions                                            vqa: scenes, by kind of question
     quality.py easy-vqa PATH/easy_vqa.zip                           vqa: the official test split
     quality.py images                                               memory and waiting, 100,000 images
+    quality.py glimpse PATH/mnist                                   glimpse: images, six glimpses of 8 x 8
+    quality.py glimpse-random PATH/mnist                            glimpse: the same at random locations
+    quality.py glimpse-translated PATH/mnist                        glimpse: images somewhere in 60 x 60
 
 Each prints a table and writes it to benchmarks/results/. All runs are commands, as a user would type them.
 """
@@ -37,6 +40,7 @@ import torch
 from torch.nn import functional as F
 
 import elman as elman_package
+import glimpses
 import images
 import tables
 from command import SEEDS, elman, evaluated, peak_anonymous
@@ -56,7 +60,11 @@ IMAGES = {
     "questions": (images.questions, "10m"),
     "easy-vqa": (images.easy_vqa, "8m"), "images": (images.memory, "2m"),
 }  # fmt: skip
-TIMED = TABLES | IMAGES
+GLIMPSES = {
+    "glimpse": (glimpses.glimpse, "20m"), "glimpse-random": (glimpses.random, "20m"),
+    "glimpse-translated": (glimpses.translated, "20m"),
+}  # fmt: skip
+TIMED = TABLES | IMAGES | GLIMPSES
 # those that take no path
 ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "captions-plain", "questions", "images")
 

@@ -141,7 +141,7 @@ class Glimpse(RowPrediction, kind="glimpse", summary="a classifier of images tha
 
     Options, Spec, Model = GlimpseOptions, GlimpseSpec, GlimpseModel
     unit = "image"
-    lr = 0.001
+    lr = 0.003
     clip = 5.0
     nats = True
     roles = ("image", "label")
