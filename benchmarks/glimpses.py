@@ -1,5 +1,5 @@
-"""Quality of classification in glimpses on MNIST (Mnih et al. 2014); run by quality.py. `path` is the folder with the IDX
-files: 60,000 images, a tenth of them for validation, and the 10,000 of the official test split."""
+"""Quality of classification in glimpses on MNIST (Mnih et al. 2014); run by quality.py. `path` is the folder with the
+IDX files: 60,000 images, a tenth of them for validation, and the 10,000 of the official test split."""
 
 import tempfile
 from pathlib import Path
