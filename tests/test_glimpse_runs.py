@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+import specs
 from elman.data.array_image import array_images
 from elman.data.canvas import Canvas, RedrawnCanvases
 from elman.data.pixels import Pixels
@@ -256,3 +257,8 @@ def test_classes_that_do_not_fit_are_one_line(tmp_path):
     np.savez(tmp_path / "new.npz", x_train=images, y_train=labels, x_test=images[:2], y_test=["a", "z"])
     options = SHORT | {"test": "0"}
     fails(lambda: train("glimpse", tmp_path / "new.npz", out=tmp_path / "run", **options), "'z'", "no training row")
+
+
+def test_a_stored_size_that_does_not_fit_is_one_line():
+    """A patch that is much wider than the image would fill the memory."""
+    fails(lambda: specs.build("glimpse", specs.glimpse(scales=12)), "`scales` 12", "at most 3")

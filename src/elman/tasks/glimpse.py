@@ -96,6 +96,7 @@ class GlimpseModel(Model):
 
     def __init__(self, spec: GlimpseSpec):
         super().__init__(spec)
+        _check_sizes(spec)  # a run may come from a stranger
         options, hidden = spec.options, spec.hidden
         self.core = options.recurrent(hidden, hidden)
         self.attention = ATTENTION[options.attention](options, spec.channels, spec.side, hidden, hidden)
