@@ -24,7 +24,7 @@ from elman.recurrent.token_stepper import RecurrentTokenStepper
 from elman.tasks.capabilities import Generates, Previews, Prompt
 from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
-from elman.tasks.network import NetworkOptions
+from elman.tasks.network import TokenNetworkOptions
 from elman.tasks.spec import AnyTokenizer, Spec
 from elman.tasks.task import Dataset, Reading, Task, entropy
 from elman.tokenizers.options import TokenizerOptions
@@ -39,7 +39,7 @@ Inside = Bound("a pattern of files in the folder", lambda pattern: not {"..", "/
 
 
 @dataclass(frozen=True)
-class LMOptions(TokenizerOptions, NetworkOptions):
+class LMOptions(TokenizerOptions, TokenNetworkOptions):
     """Options of the data and the network. None: chosen from the size of the text and the training time."""
 
     encoding: str = "utf-8"

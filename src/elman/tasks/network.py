@@ -20,8 +20,6 @@ class NetworkOptions:
     """Units per layer."""
     layers: Annotated[PositiveInt, at_most(100)] = 1
     """Recurrent layers on top of each other."""
-    embedding: PositiveInt | None = None
-    """Size of a token's embedding."""
     dropout: Annotated[float | None, Share] = None
     """Dropout probability: between layers, before the head, and where a task adds it."""
     residual: Annotated[bool, NotWith("layers", 1)] = False
@@ -39,3 +37,11 @@ class NetworkOptions:
         """A `Recurrent` with the cell, depth, residual connections and backend of these options."""
         options = {"layers": self.layers, "residual": self.residual} | options
         return Recurrent(input_size, hidden, self.cell, dropout=dropout, backend=self.backend, **options)
+
+
+@dataclass(frozen=True)
+class TokenNetworkOptions(NetworkOptions):
+    """Options of a network that takes tokens."""
+
+    embedding: PositiveInt | None = None
+    """Size of a token's embedding."""

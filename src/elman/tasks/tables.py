@@ -22,7 +22,7 @@ from elman.log import Log
 from elman.metrics.grouping import grouping_columns
 from elman.metrics.unknown_words import unknown_words, with_suggestions
 from elman.options import PositiveInt, ShareFloat, at_most
-from elman.tasks.network import NetworkOptions
+from elman.tasks.network import TokenNetworkOptions
 from elman.tasks.spec import Spec
 from elman.tasks.task import Dataset, Reading, Task
 from elman.tokenizers.tokenizer import Tokenizer
@@ -33,7 +33,7 @@ TYPES = {str: "a text", list: "a list of words", np.ndarray: "an array", LazyIma
 
 
 @dataclass(frozen=True)
-class TableTaskOptions(NetworkOptions, TableOptions):
+class TableTaskOptions(TokenNetworkOptions, TableOptions):
     """Options of the data and the network of a task on tables."""
 
     max_length: Annotated[PositiveInt, at_most(100_000)] = 400
