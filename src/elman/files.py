@@ -46,6 +46,14 @@ def absolute(name: str) -> str:
     return name if name.startswith(SCHEMES) else str(Path(name).absolute())
 
 
+def unused(path: Path) -> Path:
+    """The path, with a number where a file of that name exists."""
+    tried, number = path, 2
+    while tried.exists():
+        tried, number = path.with_stem(f"{path.stem}-{number}"), number + 1
+    return tried
+
+
 def open_regular(path: Path, root: Path) -> BinaryIO:
     """Opens a regular file below the folder `root` for reading. Raises a UserError where the file is missing, is
     anything else (a device, a FIFO), or where a link stands on the way from `root` to it."""

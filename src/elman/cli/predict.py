@@ -19,7 +19,7 @@ from elman.data.table_reader import TableOptions
 from elman.decode.sampling import Sampling
 from elman.decode.search import Search
 from elman.errors import UserError
-from elman.files import STANDARD_INPUT, write
+from elman.files import STANDARD_INPUT, unused, write
 from elman.options import CountInt, OnlyWith, check
 from elman.printable import printable
 from elman.tasks.answer import Answer
@@ -203,7 +203,7 @@ def _draw(answers: Sequence[Answer], wanted: Path | None) -> None:
     if wanted is not None and len(strips) > 1:
         raise UserError(f"`image` {wanted} is one file: give one image at a time, or leave it out")
     for strip in strips:
-        path = _unused(wanted or Path(f"{strip.name}.png"))
+        path = unused(wanted or Path(f"{strip.name}.png"))
         painting.log_uncovered(strip.title, log)
         try:
             write(path, png(strip))
@@ -212,11 +212,3 @@ def _draw(answers: Sequence[Answer], wanted: Path | None) -> None:
             if wanted is not None:
                 raise
             log(f"no image of the attention: {error}")
-
-
-def _unused(path: Path) -> Path:
-    """The path, with a number where a file of that name exists."""
-    tried, number = path, 2
-    while tried.exists():
-        tried, number = path.with_stem(f"{path.stem}-{number}"), number + 1
-    return tried

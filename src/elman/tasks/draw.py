@@ -70,7 +70,7 @@ class DrawSpec(Spec):
     columns: dict[str, str]
     hidden: PositiveInt
     image_size: Annotated[PositiveInt, at_most(LARGEST)]
-    channels: Literal[1, 3]
+    channels: Annotated[PositiveInt, at_most(3)]
     binarized: bool
 
 
