@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from elman.nets.filterbank import GaussianFilterbank, Window
 
 
-class FullReader(nn.Module):
+class FullRead(nn.Module):
     """Reads all pixels of the image and of the error, x - sigma(canvas), through a linear layer.
 
     The paper gives them to the encoder as they are. Through the layer, x, which is the same at every step, is
@@ -34,8 +34,8 @@ class FullReader(nn.Module):
         return begun - self.of_painted(painted.flatten(1)), None
 
 
-class WindowReader(nn.Module):
-    """Reads a patch of N x N of the image and of the error through a window; see `FullReader`."""
+class WindowRead(nn.Module):
+    """Reads a patch of N x N of the image and of the error through a window; see `FullRead`."""
 
     def __init__(self, channels: int, image_size: int, hidden: int, patch_size: int):
         super().__init__()
@@ -47,12 +47,12 @@ class WindowReader(nn.Module):
         return image
 
     def forward(self, begun: Tensor, painted: Tensor, output: Tensor) -> tuple[Tensor, Window | None]:
-        """See `FullReader`."""
+        """See `FullRead`."""
         window = self.bank(output)
         return window.read(torch.cat((begun, begun - painted), 1)).flatten(1), window
 
 
-class FullWriter(nn.Module):
+class FullWrite(nn.Module):
     """Adds a linear function of the decoder's output to the canvas."""
 
     def __init__(self, channels: int, image_size: int, hidden: int):
@@ -65,7 +65,7 @@ class FullWriter(nn.Module):
         return self.of_output(output).view(-1, *self.shape), None
 
 
-class WindowWriter(nn.Module):
+class WindowWrite(nn.Module):
     """Adds a patch of N x N to the canvas, through a window of its own."""
 
     def __init__(self, channels: int, image_size: int, hidden: int, patch_size: int):
@@ -75,6 +75,6 @@ class WindowWriter(nn.Module):
         self.of_output = nn.Linear(hidden, channels * patch_size**2)
 
     def forward(self, output: Tensor) -> tuple[Tensor, Window | None]:
-        """See `FullWriter`."""
+        """See `FullWrite`."""
         window = self.bank(output)
         return window.write(self.of_output(output).view(-1, *self.shape)), window

@@ -17,9 +17,9 @@ from elman.data.source import Batch
 from elman.data.table import Table
 from elman.data.table_reader import TableOptions
 from elman.log import Log
-from elman.nets.draw import FullReader, FullWriter, WindowReader, WindowWriter
+from elman.nets.draw import FullRead, FullWrite, WindowRead, WindowWrite
 from elman.nets.filterbank import Window
-from elman.options import OnlyWith, PositiveInt, at_most
+from elman.options import NotWith, OnlyWith, PositiveInt, Share, at_most
 from elman.recurrent.state import State
 from elman.tasks.capabilities import GeneratesImages, Images, Painting, Previews
 from elman.tasks.loss import Context, Loss
@@ -57,6 +57,8 @@ class DrawOptions(NetworkOptions, TableOptions):
     """Time steps, each of which reads the image and adds to the canvas."""
     latent_size: Annotated[PositiveInt, at_most(10_000)] = 50
     """Size of the latent vector of a time step."""
+    dropout: Annotated[float | None, Share, NotWith("layers", 1)] = None
+    """Dropout probability between layers."""
     batch_size: PositiveInt = 128
     """Images per batch."""
 
@@ -97,11 +99,12 @@ class DrawModel(Model, Previews, GeneratesImages):
     def __init__(self, spec: DrawSpec):
         super().__init__(spec)
         options, hidden, shape = spec.options, spec.hidden, (spec.channels, spec.image_size, spec.hidden)
-        self.read = WindowReader(*shape, options.read_size) if options.attention else FullReader(*shape)
-        self.encoder = options.recurrent(self.read.size + hidden, hidden, name="encoder", learn_initial_state=True)
+        recurrence = {"dropout": options.dropout or 0.0, "learn_initial_state": True}
+        self.read = WindowRead(*shape, options.read_size) if options.attention else FullRead(*shape)
+        self.encoder = options.recurrent(self.read.size + hidden, hidden, name="encoder", **recurrence)
         self.posterior = nn.Linear(hidden, 2 * options.latent_size)
-        self.decoder = options.recurrent(options.latent_size, hidden, name="decoder", learn_initial_state=True)
-        self.write = WindowWriter(*shape, options.write_size) if options.attention else FullWriter(*shape)
+        self.decoder = options.recurrent(options.latent_size, hidden, name="decoder", **recurrence)
+        self.write = WindowWrite(*shape, options.write_size) if options.attention else FullWrite(*shape)
         self.start = nn.Parameter(torch.zeros(spec.channels, spec.image_size, spec.image_size))
 
     def describe(self) -> str:
