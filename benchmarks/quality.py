@@ -18,6 +18,7 @@
     quality.py questions                                            vqa: scenes, by kind of question
     quality.py easy-vqa PATH/easy_vqa.zip                           vqa: the official test split
     quality.py images                                               memory and waiting, 100,000 images
+    quality.py draw PATH/mnist                                      draw: digits, with attention and without
 
 Each prints a table and writes it to benchmarks/results/. All runs are commands, as a user would type them.
 """
@@ -36,6 +37,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+import drawings
 import elman as elman_package
 import images
 import tables
@@ -56,7 +58,8 @@ IMAGES = {
     "questions": (images.questions, "10m"),
     "easy-vqa": (images.easy_vqa, "8m"), "images": (images.memory, "2m"),
 }  # fmt: skip
-TIMED = TABLES | IMAGES
+DRAWINGS = {"draw": (drawings.draw, "20m")}
+TIMED = TABLES | IMAGES | DRAWINGS
 # those that take no path
 ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "captions-plain", "questions", "images")
 

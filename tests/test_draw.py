@@ -14,7 +14,7 @@ from elman.data.pixels import Pixels
 from elman.inspect.canvas import frames, marked
 from elman.nets.filterbank import GaussianFilterbank
 from elman.tasks.capabilities import Painting
-from elman.tasks.draw import DrawModel, DrawOptions, DrawSpec
+from elman.tasks.draw import Draw, DrawModel, DrawOptions, DrawSpec
 from elman.tasks.loss import Context
 from elman.training.api import load, train
 from elman.training.interruption import Interrupted
@@ -195,6 +195,15 @@ def test_black_and_white_stay_as_they_are():
     given["image"] = given["image"] // 128 * 255
     for context in (Context(), Context(generator=generator())):
         torch.testing.assert_close(network.images(given, context), given["image"].float() / 255)
+
+
+def test_the_first_canvas_is_the_mean_of_the_images(strokes):
+    network = DrawModel(spec())
+    task, found = Draw(), np.load(strokes)["images"]
+    with torch.no_grad():
+        network.initialize(task.source(network.spec, [str(strokes)], None))
+    mean = np.clip(found.mean(0) / 255, 0.002, 0.998)
+    np.testing.assert_allclose(network.canvas(1)[0, 0].sigmoid().detach(), mean, rtol=1e-4)
 
 
 # generation

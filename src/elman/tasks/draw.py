@@ -13,7 +13,7 @@ from elman.data.image import LazyImage
 from elman.data.image_shape import choose_shape
 from elman.data.pixels import Pixels
 from elman.data.rows import Field
-from elman.data.source import Batch
+from elman.data.source import Batch, Source
 from elman.data.table import Table
 from elman.data.table_reader import TableOptions
 from elman.log import Log
@@ -29,6 +29,7 @@ from elman.tasks.spec import Spec
 from elman.tasks.tables import TableTask
 
 LARGEST = 64  # pixels per side
+AVERAGED, EXTREME = 50, 0.002  # batches, and the value next to 0 or 1, of the mean of the images
 PREVIEWED = 64  # images of a preview
 LOG_DEVIATION = (-6.0, 3.0)  # of a latent variable: exp stays finite, the KL divergence small enough to return from
 BINARIZED = 1  # channels of images that are binarized by default: strokes of grey, not photographs
@@ -107,6 +108,13 @@ class DrawModel(Model, Previews, GeneratesImages):
         self.write = WindowWrite(*shape, options.write_size) if options.attention else FullWrite(*shape)
         self.start = nn.Parameter(torch.zeros(spec.channels, spec.image_size, spec.image_size))
 
+    @torch.no_grad()
+    def initialize(self, source: Source) -> None:
+        """The canvas before the first step is the mean of the images, so that steps are of use for what differs."""
+        batches = [source.batch(0, index)["image"] for index in range(min(len(source), AVERAGED))]
+        mean = torch.cat(batches).float().mean(0) / 255
+        self.start.copy_(torch.logit(mean, EXTREME) / self.spec.options.time_steps)
+
     def describe(self) -> str:
         options = self.spec.options
         window = f"windows {options.read_size} and {options.write_size}" if options.attention else "no attention"
@@ -164,8 +172,7 @@ class DrawModel(Model, Previews, GeneratesImages):
             canvas = canvas + change.float()
             canvases.append(canvas)
         means, log_deviations = map(torch.stack, zip(*posteriors, strict=True))
-        kl = 0.5 * (means.square() + (2 * log_deviations).exp() - 2 * log_deviations - 1).sum(-1)
-        return Steps(canvases, read, written, kl, torch.stack(latents))
+        return Steps(canvases, read, written, gaussian_kl(means, log_deviations), torch.stack(latents))
 
     def generate(self, latents: Tensor) -> Steps:
         """The time steps from latents (T, B, Z) of the prior (equations 13 and 14)."""
@@ -229,6 +236,11 @@ class Draw(TableTask, kind="draw", summary="images, painted in steps (DRAW)"):
 def bernoulli_nats(logits: Tensor, x: Tensor) -> Tensor:
     """-log p(x) (B,) of images x (B, C, S, S), of independent pixels."""
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+
+
+def gaussian_kl(mean: Tensor, log_deviation: Tensor) -> Tensor:
+    """The KL divergence (...) of independent normal variables (..., Z) from standard normal ones, in nats."""
+    return 0.5 * (mean.square() + (2 * log_deviation).exp() - 2 * log_deviation - 1).sum(-1)
 
 
 def pixels(images: Tensor) -> np.ndarray:
