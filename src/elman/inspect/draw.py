@@ -178,8 +178,8 @@ def kl_panel(here: Reconstructions) -> Panel:
         axis.set_xticks(step if len(step) <= 16 else step[:: len(step) // 8])
         axis.legend(ncols=1)
     most, best = int(kl.argmax()), int((gains - kl).argmax())
-    summary = f"The KL divergence is highest at step {most + 1}: {kl[most]:.2f} nats of {kl.sum():.2f}. Step {best + 1} "
-    summary += f"pays most: it gains {gains[best]:.1f} nats in reconstruction for {kl[best]:.2f}."
+    summary = f"The KL divergence is highest at step {most + 1}: {kl[most]:.2f} nats of {kl.sum():.2f}. "
+    summary += f"Step {best + 1} pays most: it gains {gains[best]:.1f} nats in reconstruction for {kl[best]:.2f}."
     rows = [[number, *values] for number, values in enumerate(np.stack((kl, gains, nats), 1).tolist(), 1)]
     table = Table(["step", "KL divergence", "gain", "reconstruction after it"], rows)
     metrics = {"kl": kl, "gain": gains, "reconstruction": nats}
