@@ -208,8 +208,8 @@ class Draw(TableTask, kind="draw", summary="images, painted in steps (DRAW)"):
 
     Options, Spec, Model = DrawOptions, DrawSpec, DrawModel
     unit = "image"
-    lr = 0.002
-    clip = 50.0
+    lr = 0.003
+    clip = 100.0
     roles = ("image",)
     accepts = {"image": (LazyImage,)}
     bucket_by = None
