@@ -21,6 +21,7 @@
     quality.py glimpse PATH/mnist                                   glimpse: images, six glimpses of 8 x 8
     quality.py glimpse-random PATH/mnist                            glimpse: the same at random locations
     quality.py glimpse-translated PATH/mnist                        glimpse: images somewhere in 60 x 60
+    quality.py draw PATH/mnist                                      draw: digits, with attention and without
 
 Each prints a table and writes it to benchmarks/results/. All runs are commands, as a user would type them.
 """
@@ -39,6 +40,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+import drawings
 import elman as elman_package
 import glimpses
 import images
@@ -64,7 +66,8 @@ GLIMPSES = {
     "glimpse": (glimpses.glimpse, "20m"), "glimpse-random": (glimpses.random, "20m"),
     "glimpse-translated": (glimpses.translated, "20m"),
 }  # fmt: skip
-TIMED = TABLES | IMAGES | GLIMPSES
+DRAWINGS = {"draw": (drawings.draw, "20m")}
+TIMED = TABLES | IMAGES | GLIMPSES | DRAWINGS
 # those that take no path
 ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "captions-plain", "questions", "images")
 

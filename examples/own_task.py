@@ -1,4 +1,5 @@
-"""A task of one's own in one file: images, drawn in steps (DRAW, Gregor et al. 2015, without its attention).
+"""A task of one's own in one file: a variational autoencoder (Kingma & Welling 2014) whose decoder paints an image line
+by line.
 
 python examples/own_task.py images.npz
 
@@ -30,57 +31,50 @@ PREVIEWED = 16  # images of a preview
 
 
 @dataclass(frozen=True)
-class DrawOptions(NetworkOptions):
+class VaeOptions(NetworkOptions):
     """The hyper-parameters and their defaults; cell, hidden, batch_size and others are those of every network."""
 
-    time_steps: PositiveInt = 6
-    """Time steps, each of which reads the image and adds to the canvas."""
     latent_size: PositiveInt = 8
-    """Size of the latent vector of a time step."""
+    """Size of the latent vector of an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawSpec(Spec):
+class VaeSpec(Spec):
     """hidden: units of both layers; height, width: of an image. `config.json` stores it."""
 
-    options: DrawOptions
+    options: VaeOptions
     hidden: PositiveInt
     height: PositiveInt
     width: PositiveInt
 
 
-class DrawModel(Model, Previews):
-    """Encoder and decoder, each a recurrent layer; a latent vector and a change of the canvas at each time step."""
+class VaeModel(Model, Previews):
+    """Encoder and decoder, each a recurrent layer over the lines of an image; a latent vector between them."""
 
-    def __init__(self, spec: DrawSpec):
+    def __init__(self, spec: VaeSpec):
         super().__init__(spec)
-        options, pixels = spec.options, spec.height * spec.width
-        self.encoder = options.recurrent(2 * pixels + spec.hidden, spec.hidden)
+        options = spec.options
+        self.encoder = options.recurrent(spec.width, spec.hidden)
         self.posterior = nn.Linear(spec.hidden, 2 * options.latent_size)
         self.decoder = options.recurrent(options.latent_size, spec.hidden)
-        self.write = nn.Linear(spec.hidden, pixels)
+        self.line = nn.Linear(spec.hidden, spec.width)
 
     def loss(self, batch: Batch, state: State = None, context: Context = Context()) -> Loss:
         """The negative evidence lower bound of an image, in nats. image: (B, H, W) uint8."""
-        x = batch["image"].flatten(1) / 255  # (B, P)
-        rows, encoder, decoder = len(x), self.encoder.stepper(), self.decoder.stepper()
-        read, drawn = encoder.begin(rows), decoder.begin(rows)
-        canvas, kl = torch.zeros_like(x), x.new_zeros(rows)
-        output = x.new_zeros(rows, self.spec.hidden)
-        for _ in range(self.spec.options.time_steps):
-            error = x - canvas.sigmoid()
-            encoded, read = encoder.step(torch.cat((x, error, output), 1), read)
-            mean, log_std = self.posterior(encoded).chunk(2, -1)
-            kl = kl + 0.5 * (mean**2 + (2 * log_std).exp() - 2 * log_std - 1).sum(1)
-            latent = mean + log_std.exp() * self.noise(mean, context)
-            output, drawn = decoder.step(latent, drawn)
-            canvas = canvas + self.write(output)
-        nats = F.binary_cross_entropy_with_logits(canvas, x, reduction="none").sum(1)
+        x = batch["image"] / 255
+        mean, log_std = self.posterior(self.encoder(x)[0][:, -1]).float().chunk(2, -1)
+        latent = mean + log_std.exp() * self.noise(mean, context)
+        kl = 0.5 * (mean**2 + (2 * log_std).exp() - 2 * log_std - 1).sum(1)
+        nats = F.binary_cross_entropy_with_logits(self.decode(latent), x, reduction="none").sum((1, 2))
         return Loss(
             mean=(nats + kl).mean(),
-            count=torch.tensor(rows, device=x.device),
+            count=torch.tensor(len(x), device=x.device),
             sums={"loss": (nats + kl).sum(), "reconstruction": nats.sum(), "kl": kl.sum()},
         )
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """The logits (B, H, W) of the pixels, from latent vectors (B, Z): every line is given the same one."""
+        return self.line(self.decoder(latent[:, None].expand(-1, self.spec.height, -1))[0]).float()
 
     def noise(self, like: Tensor, context: Context) -> Tensor:
         """Standard normal numbers; in validation and previews those of the context, the same each time."""
@@ -89,14 +83,9 @@ class DrawModel(Model, Previews):
         return torch.randn(like.shape, generator=context.generator).to(like)
 
     def preview(self, context: Context) -> Images:
-        """Images of the prior, drawn without an input."""
-        prior, decoder = self.write.weight.new_empty(PREVIEWED, self.spec.options.latent_size), self.decoder.stepper()
-        drawn, canvas = decoder.begin(PREVIEWED), self.write.bias.new_zeros(())
-        for _ in range(self.spec.options.time_steps):
-            output, drawn = decoder.step(self.noise(prior, context), drawn)
-            canvas = canvas + self.write(output)
-        pixels = (canvas.sigmoid() * 255).byte().cpu().numpy()
-        return Images(pixels.reshape(PREVIEWED, self.spec.height, self.spec.width))
+        """Images of the prior, painted without an input."""
+        prior = self.line.weight.new_empty(PREVIEWED, self.spec.options.latent_size)
+        return Images((self.decode(self.noise(prior, context)).sigmoid() * 255).byte().cpu().numpy())
 
 
 class ShuffledImages(Source):
@@ -117,26 +106,24 @@ class ShuffledImages(Source):
         return {"image": torch.from_numpy(self.images[chosen])}
 
 
-class Draw(Task, kind="draw", summary="images, drawn in steps (DRAW)"):
+class Vae(Task, kind="vae", summary="images, by a variational autoencoder"):
     """Generation of images."""
 
-    Options, Spec, Model = DrawOptions, DrawSpec, DrawModel
+    Options, Spec, Model = VaeOptions, VaeSpec, VaeModel
     unit = "image"
     clip = 10.0
 
-    def prepare(self, paths: list[str], options: DrawOptions, budget: float | None = None, seed: int = 0) -> Dataset:
+    def prepare(self, paths: list[str], options: VaeOptions, budget: float | None = None, seed: int = 0) -> Dataset:
         sources = splits(paths, options, seed)
         height, width = sources["train"].images.shape[1:]
-        spec = DrawSpec(options=options.resolved(), hidden=options.hidden or 64, height=height, width=width)
+        spec = VaeSpec(options=options.resolved(), hidden=options.hidden or 64, height=height, width=width)
         return Dataset(sources["train"], sources["valid"], None, spec, sources["train"].key, paths)
 
-    def source(
-        self, spec: DrawSpec, paths: list[str], split: str | None, reading: Reading = Reading()
-    ) -> Source | None:
+    def source(self, spec: VaeSpec, paths: list[str], split: str | None, reading: Reading = Reading()) -> Source | None:
         return splits(paths, spec.options)[split or "all"] if split != "test" else None
 
 
-def splits(paths: list[str], options: DrawOptions, seed: int = 0) -> dict[str, ShuffledImages]:
+def splits(paths: list[str], options: VaeOptions, seed: int = 0) -> dict[str, ShuffledImages]:
     """The last tenth of the images for validation, the others for training; and all of them."""
     images = read(paths[0]) if paths else rectangles()
     key = hashlib.blake2b(images.tobytes(), digest_size=16).hexdigest()  # names the content
@@ -168,5 +155,5 @@ def rectangles(count: int = 400, size: int = 12) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    trained = elman.train(Draw, sys.argv[1:], for_="60s", lr=0.003)
-    print(f"images drawn while training: {trained.path}/previews")
+    trained = elman.train(Vae, sys.argv[1:], for_="60s", lr=0.003)
+    print(f"images painted while training: {trained.path}/previews")

@@ -21,6 +21,7 @@ from cyclopts import App, CycloptsError
 
 from elman.cli import demo, parameters
 from elman.cli.app import FOREIGN
+from elman.cli.half_blocks import half_blocks
 from elman.cli.parameters import field_docs, flag, flags
 from elman.cli.sample import SampleOptions
 from elman.cli.screen import Screen
@@ -708,6 +709,24 @@ def test_every_foreign_flag_leads_to_one_that_exists():
     flags |= {"--out", "--resume", "--config"}
     assert {f"--{name}" for name in FOREIGN.values()} <= flags
     assert not {f"--{name}" for name in FOREIGN} & flags
+
+
+def test_an_image_is_two_pixels_a_character():
+    pixels = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [1, 2, 3]], [[9, 9, 9], [8, 8, 8]]], np.uint8)
+    first, second = half_blocks(pixels, 10, 10)
+    assert first.plain == second.plain == "▀▀"
+    colours = [(style.color.triplet, style.bgcolor.triplet) for line in (first, second) for style in styles(line)]
+    assert colours == [((255, 0, 0), (0, 0, 255)), ((0, 255, 0), (1, 2, 3)), ((9, 9, 9),) * 2, ((8, 8, 8),) * 2]
+
+
+def styles(line):
+    return [span.style for span in line.spans]
+
+
+def test_a_large_image_is_shrunk_to_the_terminal():
+    lines = list(half_blocks(np.zeros((100, 200), np.uint8), 40, 8))
+    assert len(lines) == 8
+    assert {len(line.plain) for line in lines} == {32}
 
 
 def test_an_image_as_a_preview_is_shown_by_its_path(capsys):

@@ -21,7 +21,7 @@ from elman.training.interruption import Interrupted
 from runs import RecordingReporter, assert_same, interrupt_after, read_log, summary
 
 PATH = Path(__file__).parent.parent / "examples" / "own_task.py"
-SHORT = {"steps": 12, "eval_every": 4, "hidden": 16, "batch_size": 8, "time_steps": 3, "latent_size": 2,
+SHORT = {"steps": 12, "eval_every": 4, "hidden": 16, "batch_size": 8, "latent_size": 2,
          "device": "cpu", "precision": "float32"}  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def reporter():
 def run(own_task, images, reporter, tmp_path_factory):
     """A run of the task. No test changes it."""
     return elman.train(
-        own_task.Draw, images, out=tmp_path_factory.mktemp("draw") / "run", reporter=reporter, **SHORT
+        own_task.Vae, images, out=tmp_path_factory.mktemp("vae") / "run", reporter=reporter, **SHORT
     ).path
 
 
@@ -70,7 +70,7 @@ def test_every_named_sum_is_logged_and_validated_as_a_mean(run):
 
 def test_it_learns(own_task, images, tmp_path):
     options = SHORT | {"steps": 150, "lr": 0.01, "eval_every": 15}
-    run = elman.train("draw", images, out=tmp_path / "run", preview=False, **options).path
+    run = elman.train("vae", images, out=tmp_path / "run", preview=False, **options).path
     losses = [line["val_loss"] for line in read_log(run) if line["val_loss"] is not None]
     assert losses[-1] < 0.9 * losses[0]
 
@@ -86,16 +86,16 @@ def test_previews_are_images_in_the_run_folder_and_are_reported(run, reporter):
 
 
 def test_previews_and_validations_change_nothing_of_training(own_task, images, tmp_path, run):
-    elman.train(own_task.Draw, images, out=tmp_path / "silent", preview=False, **SHORT)
+    elman.train(own_task.Vae, images, out=tmp_path / "silent", preview=False, **SHORT)
     assert_same(tmp_path / "silent", run, "without previews")
-    elman.train(own_task.Draw, images, out=tmp_path / "rarely", preview=False, **SHORT | {"eval_every": 12})
+    elman.train(own_task.Vae, images, out=tmp_path / "rarely", preview=False, **SHORT | {"eval_every": 12})
     rarely, often = ((path / "resume" / "model.safetensors").read_bytes() for path in (tmp_path / "rarely", run))
     assert rarely == often
 
 
 def test_a_run_is_loaded_again_and_gives_the_same_loss(own_task, run):
     trained = elman.load(run)
-    assert trained.spec == own_task.DrawSpec(
+    assert trained.spec == own_task.VaeSpec(
         options=trained.spec.options, hidden=16, height=6, width=6
     )  # fmt: skip
     found = evaluate(trained.model, trained.source("valid"), Precision(torch.float32, "in a test"))
@@ -105,15 +105,15 @@ def test_a_run_is_loaded_again_and_gives_the_same_loss(own_task, run):
 
 def test_a_run_that_was_interrupted_equals_an_unbroken_one(own_task, images, tmp_path, run):
     with interrupt_after(6), pytest.raises(Interrupted):
-        elman.train(own_task.Draw, images, out=tmp_path / "run", **SHORT)
-    elman.train("draw", resume=tmp_path / "run")
+        elman.train(own_task.Vae, images, out=tmp_path / "run", **SHORT)
+    elman.train("vae", resume=tmp_path / "run")
     assert_same(tmp_path / "run", run, "stopped after 6 updates")
 
 
 def test_a_task_may_need_no_data(own_task, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    trained = elman.train(own_task.Draw, **SHORT | {"steps": 1})
-    assert trained.path == Path("runs/draw-data")
+    trained = elman.train(own_task.Vae, **SHORT | {"steps": 1})
+    assert trained.path == Path("runs/vae-data")
     assert elman.load(trained.path).spec.height == 12
 
 
@@ -123,7 +123,7 @@ def test_a_task_may_need_no_data(own_task, tmp_path, monkeypatch):
 def test_other_data_is_an_error_of_one_line(own_task, tmp_path, arrays):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(UserError, match=r"a\.npz") as raised:
-        elman.train(own_task.Draw, tmp_path / "a.npz", out=tmp_path / "run", **SHORT)
+        elman.train(own_task.Vae, tmp_path / "a.npz", out=tmp_path / "run", **SHORT)
     assert "\n" not in str(raised.value)
 
 
@@ -146,8 +146,8 @@ def test_a_stored_field_that_is_invalid_is_an_error_that_names_it(own_task, run,
 def test_a_run_of_a_task_that_was_not_imported_names_the_kind(run, monkeypatch):
     from elman.tasks import task
 
-    monkeypatch.delitem(task.TASKS._found, "draw")
-    with pytest.raises(UserError, match=r"'draw'.*import"):
+    monkeypatch.delitem(task.TASKS._found, "vae")
+    with pytest.raises(UserError, match=r"'vae'.*import"):
         elman.load(run)
 
 
@@ -155,10 +155,10 @@ def test_an_option_that_training_has_already_is_an_error(own_task):
     from dataclasses import dataclass
 
     @dataclass(frozen=True)
-    class Options(own_task.DrawOptions):
+    class Options(own_task.VaeOptions):
         steps: int = 3
 
-    class Clashing(own_task.Draw):
+    class Clashing(own_task.Vae):
         pass
 
     Clashing.Options = Options

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,6 +44,14 @@ def state_folder() -> Path:
 def absolute(name: str) -> str:
     """An absolute path; a name such as hub:owner/data or builtin:dates is no path and stays as it is."""
     return name if name.startswith(SCHEMES) else str(Path(name).absolute())
+
+
+def unused(path: Path, suffixes: Iterable[str]) -> Path:
+    """The path, with a number where a file of that name, with any of the suffixes, exists."""
+    tried, number = path, 2
+    while any(tried.with_suffix(suffix).exists() for suffix in suffixes):
+        tried, number = path.with_stem(f"{path.stem}-{number}"), number + 1
+    return tried
 
 
 def open_regular(path: Path, root: Path) -> BinaryIO:

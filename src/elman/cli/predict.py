@@ -1,7 +1,7 @@
 """`elman predict`: the answers of a trained model to what is typed, to the rows of a file, to standard input."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from elman.data.table_reader import TableOptions
 from elman.decode.sampling import Sampling
 from elman.decode.search import Search
 from elman.errors import UserError
-from elman.files import STANDARD_INPUT, write
+from elman.files import STANDARD_INPUT, unused, write
 from elman.options import CountInt, OnlyWith, check
 from elman.printable import printable
 from elman.tasks.answer import Answer
@@ -203,7 +203,7 @@ def _draw(answers: Sequence[Answer], wanted: Path | None) -> None:
     if wanted is not None and len(found) > 1:
         raise UserError(f"`image` {wanted} is one file: give one image at a time, or leave it out")
     for drawing in found:
-        path = _unused(wanted or Path(f"{drawing.name}.png"), drawing.files)
+        path = unused(wanted or Path(f"{drawing.name}.png"), drawing.files)
         painting.log_uncovered(drawing.title, log)
         try:
             for suffix, make in drawing.files.items():
@@ -213,11 +213,3 @@ def _draw(answers: Sequence[Answer], wanted: Path | None) -> None:
             if wanted is not None:
                 raise
             log(f"no image of the {drawing.what}: {error}")
-
-
-def _unused(path: Path, suffixes: Iterable[str]) -> Path:
-    """The path, with a number where a file of that name, with any of the suffixes, exists."""
-    tried, number = path, 2
-    while any(tried.with_suffix(suffix).exists() for suffix in suffixes):
-        tried, number = path.with_stem(f"{path.stem}-{number}"), number + 1
-    return tried

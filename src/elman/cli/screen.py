@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from elman.cli.half_blocks import half_blocks
 from elman.cli.output import metric
 from elman.cli.parameters import flags
 from elman.printable import printable
@@ -19,6 +20,7 @@ from elman.training.reporter import Status
 WAITING = 0.1  # fraction of the time without a batch from which on it is shown
 EVERY = 10.0  # seconds between plain lines
 LINES = 5  # of a preview
+COLUMNS, IMAGE_LINES = 112, 28  # of one of images
 
 
 def span(seconds: float | None) -> str:
@@ -81,9 +83,13 @@ class Screen:
             self.printed = time.monotonic()
 
     def preview(self, preview: str | Images, path: Path | None) -> None:
-        """The first lines of a sample, or where its images were saved."""
+        """The first lines of a sample; of images, where they were saved, and in a terminal with enough colours the
+        images."""
         if isinstance(preview, Images):
             self.log(f"sample at step {self.step:,}: {path}")
+            if self.console.is_terminal and self.console.color_system == "truecolor":
+                for line in half_blocks(preview.sheet(), min(self.console.width, COLUMNS), IMAGE_LINES):
+                    self.console.print(line)
             return
         lines = [line for line in printable(preview).split("\n") if line.strip()][:LINES]
         self.log(f"sample at step {self.step:,}:")

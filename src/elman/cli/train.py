@@ -14,7 +14,7 @@ from elman.cli.output import metric
 from elman.cli.parameters import command, flag
 from elman.cli.screen import Screen, span
 from elman.errors import UserError, nearest
-from elman.tasks.capabilities import Generates, Predicts
+from elman.tasks.capabilities import Generates, GeneratesImages, Predicts
 from elman.tasks.task import Task, kinds
 from elman.training import api
 from elman.training.options import TrainOptions
@@ -110,6 +110,8 @@ def _report(task: type[Task], path: Path) -> None:
 def _next_command(task: type[Task], path: Path) -> str:
     if issubclass(task, Generates):
         return f"generate text: elman sample {shlex.quote(str(path))}"
+    if issubclass(task.Model, GeneratesImages):
+        return f"generate images: elman sample {shlex.quote(str(path))}"
     if issubclass(task, Predicts):
         return f"predict: elman predict {shlex.quote(str(path))}"
     return f"evaluate: elman eval {shlex.quote(str(path))}"

@@ -47,6 +47,12 @@ class Window:
         lines = torch.bmm(patch.reshape(rows, channels * size, size), self.x.to(patch.dtype))
         return self.y[:, None].transpose(2, 3).to(lines.dtype) @ lines.view(rows, channels, size, -1)
 
+    def boxes(self) -> Tensor:
+        """The box (B, 4) of each grid, with half a stride around the outer filters: left, top, right, bottom, in
+        pixels, from the left upper corner of the first pixel."""
+        half = (self.x.shape[1] * self.stride / 2)[:, None]
+        return torch.cat((self.centre - half, self.centre + half), 1) + 0.5
+
 
 class GaussianFilterbank(nn.Module):
     """A window whose position, stride, width and gain are a linear function of an output (B, H).

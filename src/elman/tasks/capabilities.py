@@ -1,5 +1,5 @@
 """What only some tasks and models can do. Ask with `isinstance`: of the task, or of the unwrapped model for
-`Previews`."""
+`Previews` and `GeneratesImages`."""
 
 import io
 import math
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from PIL import Image
 
 from elman.data.source import Batch, Source
@@ -92,16 +93,20 @@ class Images:
 
     pixels: np.ndarray
 
-    def png(self) -> bytes:
-        """One image that holds all of them, in as many rows as columns."""
+    def sheet(self) -> np.ndarray:
+        """One image (H', W') or (H', W', 3) that holds all of them, in about as many rows as columns."""
         count, height, width, *channels = self.pixels.shape
         columns = math.isqrt(count - 1) + 1
         rows = -(-count // columns)
-        sheet = np.zeros((rows * columns, height, width, *channels), np.uint8)
-        sheet[:count] = self.pixels
-        grid = sheet.reshape(rows, columns, height, width, *channels).swapaxes(1, 2)
+        padded = np.zeros((rows * columns, height, width, *channels), np.uint8)
+        padded[:count] = self.pixels
+        grid = padded.reshape(rows, columns, height, width, *channels).swapaxes(1, 2)
+        return grid.reshape(rows * height, columns * width, *channels)
+
+    def png(self) -> bytes:
+        """The sheet as a file."""
         out = io.BytesIO()
-        Image.fromarray(grid.reshape(rows * height, columns * width, *channels)).save(out, "png")
+        Image.fromarray(self.sheet()).save(out, "png")
         return out.getvalue()
 
 
@@ -111,3 +116,29 @@ class Previews(ABC):
     @abstractmethod
     def preview(self, context: Context) -> str | Images | None:
         """The sample, as text or as images."""
+
+
+@dataclass(frozen=True, eq=False)
+class Painting:
+    """Images as they are generated, over time.
+
+    - canvases: (T, N, H, W) or (T, N, H, W, 3) uint8, after each step
+    - windows: (T, N, 4), the box in which a step has painted: left, top, right, bottom, in pixels, from the first
+      pixel's left upper corner; None where it has painted everywhere
+    """
+
+    canvases: np.ndarray
+    windows: np.ndarray | None
+
+    @property
+    def images(self) -> Images:
+        """The finished images."""
+        return Images(self.canvases[-1])
+
+
+class GeneratesImages(ABC):
+    """A model that generates images of its own."""
+
+    @abstractmethod
+    def paint(self, count: int, generator: torch.Generator) -> Painting:
+        """So many images. `generator`: of the random numbers, on the CPU."""

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from elman.data.source import Batch
+from elman.data.source import Batch, Source
 from elman.recurrent.layer import Recurrent
 from elman.recurrent.state import State
 from elman.tasks.loss import Context, Loss
@@ -32,6 +32,10 @@ class Model(nn.Module, ABC):
 
     def load_pretrained(self) -> None:
         """Loads pretrained weights before a new training. A model without any does nothing."""
+
+    def initialize(self, source: Source) -> None:
+        """Sets initial weights that depend on the training split, before a new training. A model without any does
+        nothing."""
 
     def describe(self) -> str:
         """The sizes of the network in a few words."""

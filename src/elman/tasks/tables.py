@@ -15,6 +15,7 @@ from elman.data.image_input import open_image
 from elman.data.rows import Field, Rows
 from elman.data.source import Source
 from elman.data.split import split
+from elman.data.split_names import SPLIT
 from elman.data.table import Table
 from elman.data.table_reader import TableOptions
 from elman.errors import UserError
@@ -122,6 +123,8 @@ class TableTask(Task):
             *splits["train"].notes,
             "; ".join(f"{role} is the column {column}" for role, column in columns.items()) + f"; rows: {sizes}",
         ]
+        unused = [name for name in read.columns if name not in (SPLIT, options.split, *names)]
+        notes += [f"not used: {'column' if len(unused) == 1 else 'columns'} {', '.join(unused)}"] if unused else []
         roles = {column: role for role, column in columns.items()}
         return {name: self.checked(each.renamed(roles)) for name, each in splits.items()}, columns, notes
 

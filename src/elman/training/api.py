@@ -67,6 +67,7 @@ def begin(
     torch.manual_seed(training.seed)
     model = task.build(data.spec)
     model.load_pretrained()
+    model.initialize(data.train)
     for layer in model.layers():
         layer.choose()  # a backend that refuses does so before a folder is made
     config = RunConfig(
@@ -118,6 +119,7 @@ def resume_run(
     else:
         model = task.build(spec)
         model.load_pretrained()
+    model.initialize(data.train)
     return _run(TrainedModel(task, model, run), data, training, reporter)
 
 

@@ -15,7 +15,7 @@ from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
 from elman.options import without_files
 from elman.tasks.answer import Answer
-from elman.tasks.capabilities import Generates, Predicts, Prompt
+from elman.tasks.capabilities import Generates, GeneratesImages, Painting, Predicts, Prompt
 from elman.tasks.model import Model
 from elman.tasks.network import NetworkOptions
 from elman.tasks.task import Reading, Task, find, kinds
@@ -90,8 +90,15 @@ class TrainedModel:
 
     def _generates(self) -> Generates:
         if not isinstance(self.task, Generates):
-            raise UserError(f"a {self.task.kind} model generates no text: elman predict {self.path}")
+            verb = "sample" if isinstance(self.model, GeneratesImages) else "predict"
+            raise UserError(f"a {self.task.kind} model generates no text: elman {verb} {self.path}")
         return self.task
+
+    def paint(self, num_samples: int = 1, seed: int | None = None) -> Painting:
+        """Images that the model generates, with their canvases over time; a random seed when not given."""
+        if not isinstance(self.model, GeneratesImages):
+            raise UserError(f"a {self.task.kind} model generates no images")
+        return self.model.paint(num_samples, seeded(seed))
 
     def stream(
         self,
@@ -112,8 +119,7 @@ class TrainedModel:
         task = self._generates()
         given = task.prompt(self.spec, prompt, labels, Reading(unknown=unknown, log=log))
         batch = {name: value.expand(num_samples, *value.shape[1:]) for name, value in given.batch.items()}
-        generator = torch.Generator()
-        generator.manual_seed(seed) if seed is not None else generator.seed()
+        generator = seeded(seed)
         self.model.eval()
         if observed():
             log("generated step by step instead of in blocks, which is many times slower: units are recorded or held")
@@ -140,6 +146,13 @@ class TrainedModel:
             values = [rows] if isinstance(rows, str | Path) else list(rows)
             rows = Table("the input", {self.task.inputs[0]: values}, list(range(1, len(values) + 1)))
         return self.task.predict(self.model, rows, log, **decoding)
+
+
+def seeded(seed: int | None) -> torch.Generator:
+    """A generator with this seed, a random one for None."""
+    generator = torch.Generator()
+    generator.manual_seed(seed) if seed is not None else generator.seed()
+    return generator
 
 
 def _decoded(
