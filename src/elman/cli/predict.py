@@ -95,17 +95,24 @@ def predict_(
         given = rows.renamed(_columns(task, model, rows, options.column))
     kept = table.complete(given, task.inputs, options.skip_bad)
     log(*kept.notes)
-    answers = _joined(rows, kept, model.predict(kept, log, **decoding))
+    answers: Iterator[Answer | None] = model.predict(kept, log, **decoding)
+    if not task.streams:
+        answers = _joined(rows, kept, answers)
     if options.out is not None:
-        write(options.out, encoded(rows, list(answers), options.out.suffix))
+        found = list(answers)
+        if task.streams:
+            numbers = {rows.where(row): row for row in range(len(rows))}
+            rows = rows.take([numbers[kept.where(answer.row)] for answer in found if answer is not None])
+        write(options.out, encoded(rows, found, options.out.suffix))
         print(f"{options.out}: {len(rows):,} rows")
         return
-    found = list[Answer]()
+    found = list[Answer | None]()
     for answer in answers:
-        print(_printed(task, answer, options.json, alone=bool(inputs) and len(rows) == 1))
-        found += [answer] if answer is not None and inputs else []
+        alone = bool(inputs) and len(rows) == 1 and not task.streams
+        print(_printed(task, answer, options.json, alone), flush=task.streams)
+        found += [answer] if inputs and not task.streams else []
     if inputs and not options.no_image:
-        _draw(found, options.image)
+        _draw([answer for answer in found if answer is not None], options.image)
 
 
 def _check_files(options: PredictOptions, inputs: tuple[str, ...]) -> None:

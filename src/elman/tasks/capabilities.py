@@ -57,14 +57,17 @@ class Predicts(ABC):
 
     - inputs: the columns that are needed of each row: text, source, image, ...
     - decodes: whether answers are generated token by token, so that search and sampling apply
+    - streams: whether a row may have any number of answers, each of which comes as soon as it is known
     """
 
     inputs: ClassVar[tuple[str, ...]]
     decodes: ClassVar[bool] = False
+    streams: ClassVar[bool] = False
 
     @abstractmethod
     def predict(self, model: Any, rows: Table, log: Log, **decoding: Any) -> Iterator[Answer]:
-        """The answer to each row of a table, whose columns are `inputs`, in the order of the rows."""
+        """The answer to each row of a table, whose columns are `inputs`, in the order of the rows; of one that
+        `streams`, the answers."""
 
     def takes_images(self, spec: Any) -> bool:
         """Whether a text among the inputs names an image."""

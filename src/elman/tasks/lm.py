@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import PurePath
 from typing import Annotated
 
@@ -19,8 +19,9 @@ from elman.decode.sampling import Sampling, sample
 from elman.errors import UserError
 from elman.options import Bound, PositiveInt, ShareFloat
 from elman.recurrent.dropout import dropout as drop
-from elman.recurrent.state import State, detach
+from elman.recurrent.state import State
 from elman.recurrent.token_stepper import RecurrentTokenStepper
+from elman.recurrent.truncation import unroll
 from elman.tasks.capabilities import Generates, Previews, Prompt
 from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
@@ -100,17 +101,7 @@ class LMModel(Model, Previews):
             # otherwise training meets the initial state once an epoch only, and the carried states, computed by older
             # weights, may not be reachable from it
             state = self.recurrent.reset_state(state, torch.rand(len(batch["input"])) < probability)
-        cuts, carry = set(batch["cuts"]), batch["carry"]
-        x, outputs = self.embedding(batch["input"]), []
-        carried = detach(state) if carry == 0 else None
-        for begin, end in pairwise(sorted({0, carry, x.shape[1]} | cuts)):
-            if begin in cuts:
-                state = detach(state)
-            y, state = self.recurrent(x[:, begin:end], state)
-            outputs.append(y)
-            if end == carry:
-                carried = detach(state)
-        y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
+        y, carried = unroll(self.recurrent, self.embedding(batch["input"]), state, batch["cuts"], batch["carry"])
         target = batch["target"]
         logits = self.head(drop(y, self.dropout, self.training)).flatten(0, 1).float()
         nats = F.cross_entropy(logits, target.flatten(), ignore_index=IGNORED, reduction="sum")

@@ -88,10 +88,7 @@ class ArrayInput(RowInput):
 
     @classmethod
     def choose(cls, rows: Table, options: Any) -> Self:
-        steps = np.concatenate(_steps(rows, rows.columns["text"][0].shape[1:])).astype(np.float64)
-        deviation = steps.std(0)
-        deviation[deviation < 1e-3 * max(deviation.max(), 1e-30)] = max(deviation.max(), 1e-30)
-        return cls(tuple(steps.mean(0).tolist()), tuple(deviation.tolist()))
+        return cls(*moments(np.concatenate(_steps(rows, rows.columns["text"][0].shape[1:]))))
 
     def encode(self, rows: Table, max_length: int, log: Log) -> Field:
         mean, deviation = np.array(self.mean), np.array(self.deviation)
@@ -187,6 +184,15 @@ def choose_input(train: Table, options: Any) -> Any:
             inputs = TYPES[kind.kind].split()[-1]
             raise UserError(f"`{option.name}` has no effect: the inputs of {train.name} are {inputs}s; leave it out")
     return kind.choose(train, options)
+
+
+def moments(steps: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation (F,) of steps (T, F), by which they are standardised. A deviation near 0 is replaced by the
+    largest."""
+    steps = steps.astype(np.float64)
+    deviation = steps.std(0)
+    deviation[deviation < 1e-3 * max(deviation.max(), 1e-30)] = max(deviation.max(), 1e-30)
+    return tuple(steps.mean(0).tolist()), tuple(deviation.tolist())
 
 
 def _steps(rows: Table, features: tuple[int, ...]) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from elman.data import table, table_reader
+from elman.data.clip import LazyClip
 from elman.data.column_inference import infer_columns
 from elman.data.image import LazyImage
 from elman.data.image_input import open_image
@@ -30,7 +31,7 @@ from elman.tokenizers.tokenizer import Tokenizer
 
 FEW = 5  # texts whose unknown words are named
 PREDICTED = 64  # rows per batch when the model is used
-TYPES = {str: "a text", list: "a list of words", np.ndarray: "an array", LazyImage: "an image"}
+TYPES = {str: "a text", list: "a list of words", np.ndarray: "an array", LazyImage: "an image", LazyClip: "a clip"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class TableTask(Task):
     def splits(self, paths: list[str], options: Any) -> tuple[dict[str, Table], dict[str, str], list[str]]:
         """The training, validation and test rows, their columns named by roles; the columns' names in the file by role;
         and lines for the user."""
-        read = table_reader.read(paths, options)
+        read = self.read(paths, options)
         wanted = self.wanted(read, options) | ({"split": options.split} if options.split else {})
         columns = infer_columns(read, wanted, f"elman train {self.kind} {' '.join(paths)}")
         columns.pop("split", None)
@@ -127,6 +128,10 @@ class TableTask(Task):
         notes += [f"not used: {'column' if len(unused) == 1 else 'columns'} {', '.join(unused)}"] if unused else []
         roles = {column: role for role, column in columns.items()}
         return {name: self.checked(each.renamed(roles)) for name, each in splits.items()}, columns, notes
+
+    def read(self, paths: list[str], options: Any) -> Table:
+        """The table in some files."""
+        return table_reader.read(paths, options)
 
     def wanted(self, read: Table, options: Any) -> dict[str, str | None]:
         """The column of each role, None where it is to be inferred; and those of `metrics_by` that there are."""
@@ -156,7 +161,7 @@ class TableTask(Task):
         if split is not None:
             splits, _, _ = self.splits(paths, spec.options)
             return self._source(splits[split], spec, table.key(*splits.values()), reading.log)
-        read = table_reader.read(paths, spec.options)
+        read = self.read(paths, spec.options)
         roles = {column: role for role, column in spec.columns.items()
                  if role not in self.metrics_by or column in read.columns}  # fmt: skip
         rows = table.complete(read, roles, spec.options.skip_bad)

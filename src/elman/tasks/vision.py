@@ -22,13 +22,15 @@ from elman.nets import timm_grid
 from elman.nets.grid import Encoder, GridFeatures
 from elman.nets.mlp import MLP
 from elman.nets.residual import STRIDE, Residual
+from elman.nets.shallow import Shallow
+from elman.nets.shallow import positions as shallow_positions
 from elman.nets.timm_grid import TimmGrid, TimmModel
 from elman.options import PositiveInt, at_most
 from elman.schema import to_json
 from elman.tasks.answer import Answer
 from elman.tasks.tables import SequenceOptions
 
-RESIDUAL, MLP_NAME = "residual", "mlp"
+RESIDUAL, SHALLOW, MLP_NAME = "residual", "shallow", "mlp"
 HIDDEN = 256  # units of the layer of an MLP
 ImageSize = Annotated[PositiveInt, at_most(4096)]
 GridSize = Annotated[PositiveInt, at_most(65536)]
@@ -41,8 +43,8 @@ class VisionOptions(SequenceOptions):
     image_column: str | None = None
     """The column of the images; the one that has some when not given."""
     encoder: str = RESIDUAL
-    """The image encoder. residual: a small network that is trained with the task; mlp: a layer over all pixels;
-    timm:NAME: a model of the timm library with pretrained weights."""
+    """The image encoder. residual: a small network that is trained with the task; shallow: a smaller one, for images of
+    few pixels; mlp: a layer over all pixels; timm:NAME: a model of the timm library with pretrained weights."""
     fine_tune: bool = False
     """Train a timm encoder further, instead of freezing it."""
     image_size: ImageSize | None = None
@@ -78,6 +80,15 @@ class ImageEncoder(ABC):
     def network(self) -> Encoder:
         """Gives a grid (B, L, D) of what `field` has in a batch."""
 
+    @property
+    def frozen(self) -> bool:
+        """Whether `field` has features, which `extractor` computes from pixels."""
+        return False
+
+    def extractor(self) -> FeatureExtractor:
+        """See `frozen`."""
+        raise NotImplementedError
+
     def load_pretrained(self, network: Encoder) -> None:  # noqa: B027 - most have none
         """Loads pretrained weights into a new network, where there are any."""
 
@@ -103,6 +114,34 @@ class ResidualEncoder(ImageEncoder):
 
     def network(self) -> Encoder:
         return Residual()
+
+
+@dataclass(frozen=True)
+class ShallowEncoder(ImageEncoder):
+    """`Shallow`, from pixels.
+
+    - channels: 1 where all images are grey, else 3
+    """
+
+    image_size: ImageSize
+    channels: PositiveInt
+
+    @classmethod
+    def choose(cls, options: EncoderOptions, images: Sequence[LazyImage]) -> "ShallowEncoder":
+        """See `ResidualEncoder.choose`."""
+        _check_trained(options, SHALLOW)
+        shape = choose_shape(images, options.image_size or SIZE)
+        return cls(shape.image_size, shape.channels)
+
+    @property
+    def positions(self) -> int:
+        return shallow_positions(self.image_size)
+
+    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
+        return Pixels(images, self.image_size, log, self.channels)
+
+    def network(self) -> Encoder:
+        return Shallow(self.channels)
 
 
 @dataclass(frozen=True)
@@ -167,7 +206,11 @@ class TimmEncoder(ImageEncoder):
     def field(self, images: Sequence[LazyImage], log: Log) -> Field:
         if self.fine_tune:
             return Pixels(images, self.image_size, log)
-        return Features(images, self._finder(), log)
+        return Features(images, self.extractor(), log)
+
+    @property
+    def frozen(self) -> bool:
+        return not self.fine_tune
 
     def network(self) -> Encoder:
         return TimmGrid(self.model, self.image_size) if self.fine_tune else GridFeatures(self.grid[1])
@@ -176,7 +219,7 @@ class TimmEncoder(ImageEncoder):
         if self.fine_tune:
             network.load_state_dict(TimmGrid(self.model, self.image_size, pretrained=True).state_dict())
 
-    def _finder(self) -> FeatureExtractor:
+    def extractor(self) -> FeatureExtractor:
         name = f"timm:{self.model.name}"
 
         @cache
@@ -204,8 +247,10 @@ def _pretrained(model: TimmModel, size: int) -> TimmGrid:
     return TimmGrid(model, size, pretrained=True).to(device).eval().requires_grad_(False)
 
 
-AnyEncoder = ResidualEncoder | MLPEncoder | TimmEncoder
-ENCODERS: dict[str, type[AnyEncoder]] = {RESIDUAL: ResidualEncoder, MLP_NAME: MLPEncoder, "timm": TimmEncoder}
+AnyEncoder = MLPEncoder | ShallowEncoder | ResidualEncoder | TimmEncoder
+ENCODERS: dict[str, type[AnyEncoder]] = {
+    RESIDUAL: ResidualEncoder, SHALLOW: ShallowEncoder, MLP_NAME: MLPEncoder, "timm": TimmEncoder,
+}  # fmt: skip
 
 
 def choose(options: EncoderOptions, images: Sequence[LazyImage]) -> AnyEncoder:
@@ -232,4 +277,6 @@ def with_image(answer: Answer, rows: Table) -> Answer:
 
 
 def _unknown(name: str) -> UserError:
-    return UserError(f"unknown encoder '{name}': it is {RESIDUAL}, {MLP_NAME}, or timm:NAME, such as timm:resnet18")
+    return UserError(
+        f"unknown encoder '{name}': it is {RESIDUAL}, {SHALLOW}, {MLP_NAME}, or timm:NAME, such as timm:resnet18"
+    )

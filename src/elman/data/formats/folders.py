@@ -8,9 +8,11 @@ from elman.data.content import Content, content, read_file
 from elman.data.formats.arrays import sequence
 from elman.data.formats.format import Format, ImageColumn, RawTable, ReadContext, register
 from elman.data.image_file import SUFFIXES
+from elman.data.video_file import SUFFIXES as VIDEO_SUFFIXES
+from elman.data.wav_file import SUFFIX as SOUND
 from elman.errors import UserError
 
-ARRAY, IMAGE = ".npy", "image"
+ARRAY, IMAGE, FILE = ".npy", "image", "file"
 
 
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -64,7 +66,7 @@ def _read_files(folder: Content, context: ReadContext) -> RawTable:
 
 
 def _read_folders(folder: Content, context: ReadContext) -> RawTable:
-    """Every file below the folder of a class is a row: a text, an array in an .npy, or an image."""
+    """Every file below the folder of a class is a row: a text, an array in an .npy, an image, a video or a sound."""
     files, folders = _entries(_path(folder))
     found = [(path, below.name) for below in folders for path in _files_below(below)]
     if not found:
@@ -88,12 +90,14 @@ def _read_folders(folder: Content, context: ReadContext) -> RawTable:
 def _column(path: Path) -> str:
     """The column of a file's content, by its suffix."""
     suffix = path.suffix.lower()
-    return "array" if suffix == ARRAY else IMAGE if suffix in SUFFIXES else "text"
+    names = {ARRAY: "array"} | dict.fromkeys(SUFFIXES, IMAGE) | dict.fromkeys((*VIDEO_SUFFIXES, SOUND), FILE)
+    return names.get(suffix, "text")
 
 
 READERS: dict[str, Callable[[Path, Content, ReadContext], Any]] = {
     "array": lambda path, folder, context: sequence(Content(str(path), path, _bytes(path))),
     IMAGE: lambda path, folder, context: path.relative_to(folder.path).as_posix(),
+    FILE: lambda path, folder, context: path.relative_to(folder.path).as_posix(),
     "text": lambda path, folder, context: Content(str(path), path, _bytes(path)).text(context.encoding).strip(),
 }
 
