@@ -22,6 +22,8 @@
     quality.py glimpse-random PATH/mnist                            glimpse: the same at random locations
     quality.py glimpse-translated PATH/mnist                        glimpse: images somewhere in 60 x 60
     quality.py draw PATH/mnist                                      draw: digits, with attention and without
+    quality.py clips                                                video: generated clips, a label a frame
+    quality.py clip-labels                                          video: the same, one label a clip
 
 Each prints a table and writes it to benchmarks/results/. All runs are commands, as a user would type them.
 """
@@ -45,6 +47,7 @@ import elman as elman_package
 import glimpses
 import images
 import tables
+import videos
 from command import SEEDS, elman, evaluated, peak_anonymous
 from command import summary as read_summary
 from elman.tasks.task import Reading
@@ -67,9 +70,11 @@ GLIMPSES = {
     "glimpse-translated": (glimpses.translated, "20m"),
 }  # fmt: skip
 DRAWINGS = {"draw": (drawings.draw, "20m")}
-TIMED = TABLES | IMAGES | GLIMPSES | DRAWINGS
+VIDEOS = {"clips": (videos.clips, "5m"), "clip-labels": (videos.clip_labels, "3m")}
+TIMED = TABLES | IMAGES | GLIMPSES | DRAWINGS | VIDEOS
 # those that take no path
-ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "captions-plain", "questions", "images")
+ALONE = ("gigabyte", "command-line", "dates", "counting", "captions", "captions-plain", "questions", "images",
+         "clips", "clip-labels")  # fmt: skip
 
 
 def tinyshakespeare(text: Path, span: str, extra: list[str]) -> list[str]:

@@ -3,10 +3,12 @@
 import json
 import re
 import shlex
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import av
 import pytest
 from PIL import Image
 
@@ -44,6 +46,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pairs = [f"number {n}\tnombre {n}\n" for n in range(80)]
     (tmp_path / "pairs.txt").write_text("".join(pairs))
     album(tmp_path)
+    digits(tmp_path / "mnist")
+    film(tmp_path)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "one.md").write_text(TEXT)
     subprocess.run(["gzip", "--keep", "book.txt"], cwd=tmp_path, check=True)
@@ -66,10 +70,37 @@ def album(home: Path) -> None:
     Image.new("RGB", (40, 30), "red").save(home / "photo.jpg")
 
 
+def digits(folder: Path) -> None:
+    """IDX files with images of two labels, as of MNIST."""
+    folder.mkdir()
+    for name, count in (("train", 40), ("t10k", 10)):
+        pixels = b"".join(bytes([200 * (number % 2)] * 64) for number in range(count))
+        head = struct.pack(">4B3I", 0, 0, 8, 3, count, 8, 8)
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(head + pixels)
+        labels = bytes(number % 2 for number in range(count))
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, count) + labels)
+
+
+def film(home: Path) -> None:
+    """A film, and a table of the spans of some others."""
+    rows = ["file,start,end,label"]
+    for name in ("film", *(f"clip{number}" for number in range(12))):
+        with av.open(str(home / f"{name}.mp4"), "w") as container:
+            stream = container.add_stream("mpeg4", 10)
+            stream.width = stream.height = 32
+            for number in range(20):
+                image = Image.new("RGB", (32, 32), ("red", "blue")[number // 10])
+                container.mux(stream.encode(av.VideoFrame.from_image(image)))
+            container.mux(stream.encode(None))
+        if name != "film":
+            rows += [f"{name}.mp4,0,1,first", f"{name}.mp4,1,2,second"]
+    (home / "spans.csv").write_text("\n".join(rows) + "\n")
+
+
 def run(elman: Elman, line: str) -> None:
     """Runs a line in this Python, for seconds instead of minutes; one without other programs in a forked process."""
     line = re.sub(r"--for \S+", "--for 1s", line)
-    line = re.sub(r"builtin:scene\w+", r"\g<0>:count=100", line)
+    line = re.sub(r"builtin:(scene\w+|clip\w+)", r"\g<0>:count=100", line)
     if "train" in line or "compare" in line:
         line += " --hidden 16 --no-preview" if "--resume" not in line else ""
         line += "" if "--for" in line else " --steps 3"

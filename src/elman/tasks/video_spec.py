@@ -25,6 +25,8 @@ class VideoOptions(TableTaskOptions):
     image_size: ImageSize | None = None
     """Pixels per side to which frames are resized. Default: their own where all are squares of the same size, at most
     64; else 64, for timm that of pretraining."""
+    embedding: PositiveInt | None = None
+    """Size of the vector of a frame."""
     layers: Annotated[PositiveInt, at_most(100)] = 2
     """Recurrent layers on top of each other: of two, the second can compare a frame with what the first remembers."""
     batch_size: PositiveInt = 16
@@ -58,9 +60,10 @@ class VideoOptions(TableTaskOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSpec(TableSpec):
-    """input: how frames are encoded; labels: the classes; per_frame: whether each frame has one."""
+    """embedding: size of the vector of a frame; input: how frames are encoded; labels: the classes; per_frame: whether each frame has one."""
 
     options: VideoOptions
+    embedding: PositiveInt
     input: ImageFrames | VectorFrames
     labels: LabelEncoder
     per_frame: bool
