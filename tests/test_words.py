@@ -103,7 +103,7 @@ RULES = [
     ),
     Rule(
         r"(?i)(?<!learning[ _-])(?<![a-z])rate(?![a-z])", "learning rate, lr",
-        ((r"(?i)(?:sampling|sample|error|frame|dropout|update|bit|drop) rate", "rates of something else"),),
+        ((r"(?i)(?:sampling|sample|error|frame|average|dropout|update|bit|drop)[ _]rate", "rates of something else"),),
     ),
     Rule(
         r"(?i)(?<!weight[ _-])(?<![a-z])decay(?![a-z])", "weight decay",

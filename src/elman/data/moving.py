@@ -1,4 +1,4 @@
-"""Generated clips: a shape or a digit that moves, grows or rotates. A single frame does not tell which."""
+"""Generated clips: a shape or a digit that moves, grows or rotates. A single frame does not show which."""
 
 import math
 from collections.abc import Iterator

@@ -31,15 +31,15 @@ class WavFile(FileClip):
 
     def frames(self, fps: float | None) -> Iterator[Frame]:
         with self._file() as file:
-            rate = file.getframerate()
-            hop, window = max(1, round(rate / (fps or FRAMES))), max(2, round(rate * SECONDS))
-            filters = mel_filters(BANDS, 2 ** math.ceil(math.log2(window)), rate)
+            sampling_rate = file.getframerate()
+            hop, window = max(1, round(sampling_rate / (fps or FRAMES))), max(2, round(sampling_rate * SECONDS))
+            filters = mel_filters(BANDS, 2 ** math.ceil(math.log2(window)), sampling_rate)
             index, rest = 0, np.zeros(0, np.float32)
             while len(read := _samples(file, BLOCK * hop)):
                 rest = np.concatenate((rest, read))
                 found = log_mel(rest, window, hop, filters)
                 for value in found:
-                    yield Frame(index * hop / rate, value)
+                    yield Frame(index * hop / sampling_rate, value)
                     index += 1
                 rest = rest[len(found) * hop :]
         if index == 0:
@@ -80,12 +80,12 @@ def log_mel(samples: np.ndarray, window: int, hop: int, filters: np.ndarray) -> 
     return torch.log(power @ torch.from_numpy(filters) + SILENCE).numpy()
 
 
-def mel_filters(bands: int, size: int, rate: int) -> np.ndarray:
+def mel_filters(bands: int, size: int, sampling_rate: int) -> np.ndarray:
     """Triangular filters (size / 2 + 1, bands) float32 with peaks of 1, evenly spaced on the mel scale from 0 to half
     of the sampling rate: mel(f) = 2595 log10(1 + f / 700) (O'Shaughnessy 1987)."""
-    top = 2595 * math.log10(1 + rate / 2 / 700)
+    top = 2595 * math.log10(1 + sampling_rate / 2 / 700)
     peaks = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
-    frequencies = np.linspace(0, rate / 2, size // 2 + 1)[:, None]
+    frequencies = np.linspace(0, sampling_rate / 2, size // 2 + 1)[:, None]
     rising = (frequencies - peaks[:-2]) / (peaks[1:-1] - peaks[:-2])
     falling = (peaks[2:] - frequencies) / (peaks[2:] - peaks[1:-1])
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)

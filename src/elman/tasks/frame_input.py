@@ -152,8 +152,8 @@ class VectorFrames(FrameInput):
 
     def check(self, clip: LazyClip) -> None:
         if clip.sampling_rate != self.sampling_rate:
-            found, trained = (f"{rate:,} samples per second" if rate else "no samples of a sound"
-                              for rate in (clip.sampling_rate, self.sampling_rate))  # fmt: skip
+            found, trained = (f"{count:,} samples per second" if count else "no samples of a sound"
+                              for count in (clip.sampling_rate, self.sampling_rate))  # fmt: skip
             raise UserError(f"{clip} has {found}: the others have {trained}; resample it")
 
     def decoding(self, fps: float | None) -> Decoding:

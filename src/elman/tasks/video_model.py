@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.data.source import Batch
+from elman.nets.attention import at_least_float32
 from elman.nets.pooling import POOLING, Pooling
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.state import State
@@ -50,7 +51,7 @@ class VideoModel(Model):
 
     def classify(self, y: Tensor) -> Tensor:
         """Logits (..., K) from outputs, or pooled ones, (..., D H)."""
-        return self.head(drop(y, self.dropout, self.training)).float()
+        return at_least_float32(self.head(drop(y, self.dropout, self.training)))
 
     def clip_logits(self, batch: Batch) -> Tensor:
         """The logits (B, K) of clips."""
