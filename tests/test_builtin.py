@@ -288,7 +288,7 @@ def acts(row):
         return np.abs((then - at) - 1.5 * steps * np.array(ways[row["label"]])).max() < 0.1 * (steps + 1)
     if row["label"] in ("growing", "shrinking"):
         return steps == 0 or (wider > spread) == (row["label"] == "growing")
-    same = (first == last).all()
+    same = all((first == pixels).all() for pixels, *_ in found[begin:end])  # half a turn may look the same
     return same if row["label"] == "still" else steps == 0 or (not same and abs(wider / spread - 1) < 0.25)
 
 
