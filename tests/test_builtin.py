@@ -282,7 +282,7 @@ def acts(row):
     """Whether what is seen in the frames of a span is what it says; which way something rotates is not measured."""
     found = moments(row["file"])
     begin, end = (round(25 * float(row[name])) for name in ("start", "end")) if "start" in row else (0, len(found))
-    (first, at, spread), (last, then, wider) = found[begin], found[end - 1]
+    (first, at, spread), (_, then, wider) = found[begin], found[end - 1]
     steps = end - 1 - begin
     if row["label"] in (ways := {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}):
         return np.abs((then - at) - 1.5 * steps * np.array(ways[row["label"]])).max() < 0.1 * (steps + 1)
