@@ -13,7 +13,8 @@ from torch.testing import assert_close
 import specs
 from elman.errors import UserError
 from elman.nets.pooling import POOLING
-from elman.tasks.classify import Classify, ClassifyOptions, TextInput
+from elman.tasks.classify import Classify, ClassifyOptions
+from elman.tasks.row_input import TextInput
 from elman.training import loop
 from elman.training.api import load, train
 from runs import assert_same, interrupt_after, measure, source, summary

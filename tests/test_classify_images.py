@@ -169,7 +169,7 @@ def test_an_encoder_gives_a_step_for_every_position(folder):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"encoder": "residul"}, "unknown encoder 'residul': it is residual, mlp, or timm:NAME"),
+        ({"encoder": "residul"}, "unknown encoder 'residul': it is residual, shallow, mlp, or timm:NAME"),
         ({"fine_tune": True}, "`fine_tune` is for `encoder` timm:NAME, not lines"),
         ({"encoder": "mlp", "fine_tune": True}, "`fine_tune` is for `encoder` timm:NAME: mlp is always trained"),
         ({"encoder": "mlp:3"}, "unknown encoder 'mlp:3'"),

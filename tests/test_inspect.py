@@ -421,9 +421,9 @@ def test_data_that_has_changed_since_training_is_an_error(model, tmp_path):
 
 
 def test_a_run_of_a_task_without_a_report_has_its_curves(model, monkeypatch):
-    monkeypatch.setattr(type(model.task), "kind", "draw")
+    monkeypatch.setattr(type(model.task), "kind", "forecast")
     assert [panel.name for panel in elman.report(model).panels] == ["curves"]
-    with pytest.raises(elman.UserError, match="a run of 'draw', reads no text: leave out `text`"):
+    with pytest.raises(elman.UserError, match="a run of 'forecast', reads no text: leave out `text`"):
         elman.report(model, text="some.txt")
 
 
