@@ -1,6 +1,5 @@
 """Quality of the tasks on tables; run by quality.py."""
 
-import gzip
 import hashlib
 import json
 import random
@@ -16,6 +15,7 @@ import torch
 import elman as elman_package
 from command import SEEDS, elman, evaluated
 from command import summary as read_summary
+from elman.data.table_reader import TableOptions, read
 from elman.metrics.translation import TranslationScores, group_references
 from elman.options import build
 from elman.tasks.classify import Classify, ClassifyOptions
@@ -117,8 +117,9 @@ def mnist(path: Path, span: str) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         for split, name in (("train", "train"), ("test", "t10k")):
-            images = idx(path / f"{name}-images-idx3-ubyte.gz") / np.float32(255)
-            np.savez(home / f"{split}.npz", x=images, y=idx(path / f"{name}-labels-idx1-ubyte.gz"))
+            columns = read([str(path / f"{name}-images-idx3-ubyte.gz")], TableOptions()).columns
+            images = np.stack([image.values for image in columns["image"]]) / np.float32(255)
+            np.savez(home / f"{split}.npz", x=images, y=columns["label"])
         for seed, found, _ in trained(span, "classify", home / "train.npz", "--test", home / "test.npz"):
             scores.append(found["accuracy"])
             lines.append(f"| {seed} | {found['accuracy']:.4f} |")
@@ -132,14 +133,6 @@ def mnist(path: Path, span: str) -> list[str]:
         "",
         median(scores),
     ]
-
-
-def idx(path: Path) -> np.ndarray:
-    """The array in an IDX file."""
-    data = gzip.decompress(path.read_bytes())
-    dimensions = data[3]
-    shape = [int.from_bytes(data[4 + 4 * n : 8 + 4 * n], "big") for n in range(dimensions)]
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
 def dates(path: Path | None, span: str) -> list[str]:

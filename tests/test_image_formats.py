@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import struct
 import zipfile
 
 import numpy as np
@@ -16,13 +15,8 @@ from elman.data.image_shape import choose_shape
 from elman.data.pixels import Pixels
 from elman.data.table_reader import TableOptions, read
 from elman.inspect.animation import gif
+from idx_files import idx
 from user_errors import fails
-
-
-def idx(values):
-    """The bytes of an IDX file, one number after the other."""
-    head = bytes([0, 0, 8, values.ndim]) + b"".join(struct.pack(">I", size) for size in values.shape)
-    return head + bytes(int(value) for value in values.ravel())
 
 
 def draw(*shape, seed=0):

@@ -3,16 +3,17 @@
 import json
 import re
 import shlex
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
-import av
+import numpy as np
 import pytest
 from PIL import Image
 
+from films import film
 from forked import Elman
+from idx_files import idx
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -47,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pairs.txt").write_text("".join(pairs))
     album(tmp_path)
     digits(tmp_path / "mnist")
-    film(tmp_path)
+    videos(tmp_path)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "one.md").write_text(TEXT)
     subprocess.run(["gzip", "--keep", "book.txt"], cwd=tmp_path, check=True)
@@ -71,27 +72,20 @@ def album(home: Path) -> None:
 
 
 def digits(folder: Path) -> None:
-    """IDX files with images of two labels, as of MNIST."""
+    """IDX files with images of two labels."""
     folder.mkdir()
     for name, count in (("train", 40), ("t10k", 10)):
-        pixels = b"".join(bytes([200 * (number % 2)] * 64) for number in range(count))
-        head = struct.pack(">4B3I", 0, 0, 8, 3, count, 8, 8)
-        (folder / f"{name}-images-idx3-ubyte").write_bytes(head + pixels)
-        labels = bytes(number % 2 for number in range(count))
-        (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, count) + labels)
+        labels = np.arange(count, dtype=np.uint8) % 2
+        images = np.broadcast_to(200 * labels[:, None, None], (count, 8, 8))
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(idx(images))
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx(labels))
 
 
-def film(home: Path) -> None:
+def videos(home: Path) -> None:
     """A film, and a table of the spans of some others."""
     rows = ["file,start,end,label"]
     for name in ("film", *(f"clip{number}" for number in range(12))):
-        with av.open(str(home / f"{name}.mp4"), "w") as container:
-            stream = container.add_stream("mpeg4", 10)
-            stream.width = stream.height = 32
-            for number in range(20):
-                image = Image.new("RGB", (32, 32), ("red", "blue")[number // 10])
-                container.mux(stream.encode(av.VideoFrame.from_image(image)))
-            container.mux(stream.encode(None))
+        film(home / f"{name}.mp4", [40] * 10 + [200] * 10, codec="mpeg4")
         if name != "film":
             rows += [f"{name}.mp4,0,1,first", f"{name}.mp4,1,2,second"]
     (home / "spans.csv").write_text("\n".join(rows) + "\n")
@@ -102,7 +96,8 @@ def run(elman: Elman, line: str) -> None:
     line = re.sub(r"--for \S+", "--for 1s", line)
     line = re.sub(r"builtin:(scene\w+|clip\w+)", r"\g<0>:count=100", line)
     if "train" in line or "compare" in line:
-        line += " --hidden 16 --no-preview" if "--resume" not in line else ""
+        line += " --no-preview" if "--resume" not in line else ""
+        line += " --hidden 16" if "--resume" not in line and "--hidden" not in line else ""
         line += "" if "--for" in line else " --steps 3"
     if re.fullmatch(r"elman [^|<>&;$`]*", line):
         done = elman(*shlex.split(line)[1:], cwd=Path.cwd())
@@ -123,7 +118,8 @@ README, *DOCS = (page for page in PAGES if commands(page))
     ids=lambda page: page.stem,
 )
 def test_the_commands_of_a_page_run(forked: Elman, folder: Path, page: Path) -> None:
-    (folder / "mine.py").write_text(blocks(ROOT / "docs" / "looking-inside.md", "python")[0])
+    python = blocks(ROOT / "docs" / "looking-inside.md", "python")
+    (folder / "mine.py").write_text(next(block for block in python if block.startswith("def vowel")))
     lines = commands(page)
     made = {word for line in lines for word in re.findall(r"runs/\S+|RUN", line)} - {"runs/classify-reviews"}
     if made:

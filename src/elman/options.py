@@ -99,6 +99,12 @@ def without_files(options: T) -> T:
     return dataclasses.replace(options, **changes)  # type: ignore[type-var]
 
 
+def changed(*options: Any) -> list[str]:
+    """The names of the fields of some dataclasses that differ from their defaults."""
+    return [field.name for each in options for field in dataclasses.fields(each)
+            if getattr(each, field.name) != field.default]  # fmt: skip
+
+
 def check(*options: Any, given: Collection[str] | None = None) -> None:
     """Raises one UserError that lists every invalid field of the dataclasses. `given`: the fields that the user has
     written, those that differ from their defaults if None; of them, one without effect is an error."""

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from elman.decode.sampling import Sampling
 from elman.decode.search import Search
 from elman.errors import UserError
 from elman.files import STANDARD_INPUT, unused, write
-from elman.options import CountInt, OnlyWith, check
+from elman.options import CountInt, OnlyWith, changed, check
 from elman.printable import printable
 from elman.tasks.answer import Answer
 from elman.tasks.capabilities import Predicts
@@ -139,9 +139,7 @@ def _decoding(
     """How answers are decoded, for a task that decodes; for any other an option of decoding is an error."""
     if task.decodes:
         return {"search": search, "sampling": sampling, "drawn": options.sample, "seed": options.seed}
-    given = [field.name for each in (search, sampling) for field in fields(each)
-             if getattr(each, field.name) != field.default]  # fmt: skip
-    given += ["sample"] * options.sample
+    given = changed(search, sampling) + ["sample"] * options.sample
     if given:
         names = ", ".join(f"`{name}`" for name in given)
         raise UserError(f"{names} has no effect: a {model.task.kind} model does not decode token by token")

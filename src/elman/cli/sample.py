@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,7 @@ from elman.errors import UserError
 from elman.files import unused
 from elman.files import write as write_file
 from elman.inspect.live import check_unit, with_values
-from elman.options import CountInt, PositiveFloat, PositiveInt, at_most, check
+from elman.options import CountInt, PositiveFloat, PositiveInt, at_most, changed, check
 from elman.tasks.capabilities import GeneratesImages
 from elman.tokenizers.tokenizer import Unknown
 from elman.training.run import Which, newest
@@ -89,8 +89,7 @@ def write_images(model: TrainedModel, options: SampleOptions, sampling: Sampling
     from elman.inspect.animation import gif  # slow to import
     from elman.inspect.canvas import frames
 
-    given = [field.name for each in (options, sampling) for field in fields(each)
-             if field.name not in OF_IMAGES and getattr(each, field.name) != field.default]  # fmt: skip
+    given = [name for name in changed(options, sampling) if name not in OF_IMAGES]
     if given:
         names = ", ".join(f"`{name}`" for name in given)
         raise UserError(f"{names} has no effect: a {model.task.kind} model generates images, no text; leave it out")

@@ -34,6 +34,11 @@ class ArrayImage(LazyImage):
         return f"{self.name} {hashlib.blake2b(self.values.tobytes(), digest_size=8).hexdigest()}"
 
 
+def are_images(values: np.ndarray) -> bool:
+    """Whether an array is of images (N, H, W) or (N, H, W, 3)."""
+    return values.ndim in (3, 4) and values.shape[3:] in ((), (3,))
+
+
 def array_images(name: str, values: np.ndarray) -> list[ArrayImage]:
     """Images (N, H, W) or (N, H, W, 3) uint8, named by their number from 1."""
     return [ArrayImage(f"{name} {number}", each) for number, each in enumerate(values, 1)]

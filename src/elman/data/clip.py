@@ -1,6 +1,6 @@
 """A clip as a value of a table: frames over time, decoded one after another when they are needed."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
+from elman.data.lazy import Lazy
 from elman.errors import UserError
 
 FPS = 25.0  # frames per second where nothing else is known
@@ -22,40 +23,24 @@ class Frame:
     value: Image.Image | np.ndarray
 
 
-class LazyClip(ABC):
-    """A clip. Two with the same `name` are the same clip; the name has no folder of the machine in it, so that a split
-    by its hash is the same everywhere.
+class LazyClip(Lazy):
+    """A clip.
 
     - timed: whether its frames have time stamps of their own
     - sampling_rate: samples per second of a sound, else None
     """
 
-    name: str
     timed: ClassVar[bool] = True
 
     @property
     def sampling_rate(self) -> int | None:
         return None
 
-    @property
-    def origin(self) -> str | None:
-        """Identifies its frames among those of all clips on this machine; None where computing them costs no more than
-        keeping them."""
-        return None
-
-    @property
-    def stamp(self) -> str:
-        """The name, and what changes with the clip."""
-        return self.name
-
     @abstractmethod
     def frames(self, fps: float | None) -> Iterator[Frame]:
         """The frames in order of time, at most a few of which are in memory; `fps` a second, or at their own times if
         None. UserError, which names the clip and how far it was read, where it cannot be read; there is at least one
         frame."""
-
-    def __str__(self) -> str:
-        return self.name
 
 
 @dataclass(frozen=True, eq=False)

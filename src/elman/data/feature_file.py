@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 
 from elman.data.clip import FPS, Frame
+from elman.data.formats.arrays import NUMBERS
 from elman.data.video_file import FileClip
 from elman.errors import UserError
 
 SUFFIX = ".npy"
-NUMBERS = "biuf"  # kinds of dtypes
 
 
 @dataclass(frozen=True)

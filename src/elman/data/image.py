@@ -1,24 +1,17 @@
 """An image as a value of a table: identified by its name, opened only when its pixels are needed."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import numpy as np
 from PIL import Image
 
+from elman.data.lazy import Lazy
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of width and height
 
 
-class LazyImage(ABC):
-    """An image. Two with the same `name` are the same image; the name has no folder of the machine in it, so that a
-    split by its hash is the same everywhere."""
-
-    name: str
-
-    @property
-    def origin(self) -> str | None:
-        """Identifies its pixels among those of all images on this machine; None where computing them costs no more than
-        keeping them."""
-        return None
+class LazyImage(Lazy):
+    """An image."""
 
     @property
     def path(self) -> str:
@@ -53,14 +46,6 @@ class LazyImage(ABC):
         """The objects that a caption mentions: the index of the last word of each noun and the box of each object that
         is meant. None where that is unknown."""
         return None
-
-    @property
-    def stamp(self) -> str:
-        """The name, and what changes with the image."""
-        return self.name
-
-    def __str__(self) -> str:
-        return self.name
 
 
 def to_pixels(image: Image.Image, size: int, channels: int = 3) -> np.ndarray:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from elman.inspect.blocks import Chart
 from elman.inspect.confusion import Confusion
 from elman.inspect.curves import training
 from elman.inspect.panel import Panel
@@ -21,9 +20,7 @@ TAKES = ("text", "length")
 def panels(model: TrainedModel, options: ReportOptions) -> Iterator[Panel]:
     """Every panel of the report."""
     here = Predictions(model, options)
-    found = Confusion(here.spec.labels.labels, np.array(here.metrics["confusion"]), model.task.unit)
-    yield Panel("confusion", "Confusion matrix", found.summary(), found.metrics(),
-                [Chart("confusion", found.chart()), *found.tables()])  # fmt: skip
+    yield Confusion(here.spec.labels.labels, np.array(here.metrics["confusion"]), model.task.unit).panel()
     if here.source.has_steps("input"):
         prefixes = PrefixPredictions(here)
         yield prefixes.panel()

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from elman.inspect.blocks import Block, Heading, Table
+from elman.inspect.blocks import Block, Chart, Heading, Table
 from elman.inspect.chart import COLOURS, axes, literal, styled
 from elman.inspect.display import quoted, shortened
+from elman.inspect.panel import Panel
 
 DRAWN, NUMBERED = 20, 12  # classes in the chart at most, and with numbers in its cells
 LISTED = 12  # confusions in the table
@@ -86,6 +87,11 @@ class Confusion:
         if worst := self.worst()[:LISTED]:
             made += [Heading("Most frequent confusions"), self.confused(worst)]
         return made
+
+    def panel(self) -> Panel:
+        """Chart and tables."""
+        return Panel("confusion", "Confusion matrix", self.summary(), self.metrics(),
+                     [Chart("confusion", self.chart()), *self.tables()])  # fmt: skip
 
     def confused(self, pairs: Sequence[tuple[int, int]]) -> Table:
         """Some confusions with their counts, and as fractions of the target's."""

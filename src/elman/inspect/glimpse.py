@@ -33,9 +33,7 @@ def panels(model: TrainedModel, options: ReportOptions) -> Iterator[Panel]:
     targets, paths = here.column("label"), [path for answer in here.answers if (path := answer.glimpses) is not None]
     wrong = np.array([answer["label"] != target for answer, target in zip(here.answers, targets, strict=True)])
     yield accuracy_panel(paths, targets)
-    found = Confusion(here.spec.labels.labels, np.array(here.metrics["confusion"]), model.task.unit)
-    yield Panel("confusion", "Confusion matrix", found.summary(), found.metrics(),
-                [Chart("confusion", found.chart()), *found.tables()])  # fmt: skip
+    yield Confusion(here.spec.labels.labels, np.array(here.metrics["confusion"]), model.task.unit).panel()
     yield attended_panel(paths, wrong)
     if not options.no_text:
         yield paths_panel(here, paths)

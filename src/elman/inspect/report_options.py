@@ -1,11 +1,11 @@
 """The options of a report."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from elman.errors import UserError
-from elman.options import CountInt, PositiveInt
+from elman.options import CountInt, PositiveInt, changed
 from elman.tokenizers.tokenizer import Log, Unknown
 
 ALWAYS = ("no_text", "seed", "log")  # of every report
@@ -36,7 +36,7 @@ class ReportOptions:
 
     def check_taken(self, taken: Iterable[str], what: str) -> None:
         """Raises a UserError for an option that was given but is not taken by `what`."""
-        for field in fields(self):
-            if field.name not in (*ALWAYS, *taken) and getattr(self, field.name) != field.default:
-                name = "property" if field.name == "properties" else field.name
+        for option in changed(self):
+            if option not in (*ALWAYS, *taken):
+                name = "property" if option == "properties" else option
                 raise UserError(f"`{name}` does not go with {what}: leave it out")

@@ -57,13 +57,13 @@ def panels(model: TrainedModel, options: ReportOptions) -> Iterator[Panel]:
         for clip in clips:
             np.add.at(counts, (clip.target, clip.predicted), 1)
         yield timeline_panel(clips[:SHOWN], labels, options.no_text)
-        yield confusion_panel(labels, counts, "frame")
+        yield Confusion(labels, counts, "frame").panel()
         yield boundary_panel(clips)
         if not model.spec.options.bidirectional:
             yield flow_panel(model, source)
     else:
         here = Predictions(model, options)
-        yield confusion_panel(labels, np.array(here.metrics["confusion"]), "clip")
+        yield Confusion(labels, np.array(here.metrics["confusion"]), "clip").panel()
     yield from training(model.run, options.log)
 
 
@@ -77,13 +77,6 @@ def labelled(model: TrainedModel, source: ClipWindows, most: int) -> Iterator[La
         name = str(source.table.columns["file"][index])
         yield LabelledClip(name, source.target[part], found[index], footage.times[part], footage.end(index),
                            footage.frames[part])  # fmt: skip
-
-
-def confusion_panel(labels: tuple[str, ...], counts: np.ndarray, unit: str) -> Panel:
-    """What is confused."""
-    found = Confusion(labels, counts, unit)
-    return Panel("confusion", "Confusion matrix", found.summary(), found.metrics(),
-                 [Chart("confusion", found.chart()), *found.tables()])  # fmt: skip
 
 
 def timeline_panel(clips: list[LabelledClip], labels: tuple[str, ...], no_frames: bool) -> Panel:
@@ -173,12 +166,11 @@ def boundary_chart(accuracy: np.ndarray, total: float) -> Figure:
 def flow_panel(model: TrainedModel, source: ClipWindows) -> Panel:
     """Gradient flow from the loss of a frame to the states at the frames before."""
     network: Any = model.model.eval()
-    footage, length = source.footage, model.spec.options.seq_len
-    starts = [int(start) for start, end in zip(footage.starts, footage.starts[1:], strict=False) if end - start >= 2]
-    length = min(length, min(int(end - start) for start, end in zip(footage.starts, footage.starts[1:], strict=False)))
-    chosen = starts[:FLOW]
-    frames = np.stack([footage.frames[start : start + length] for start in chosen])
-    target = torch.from_numpy(source.target[[start + length - 1 for start in chosen]]).long().to(model.device)
+    footage = source.footage
+    length = min(model.spec.options.seq_len, int(np.diff(footage.starts).min()))
+    starts = footage.starts[:-1][:FLOW]
+    frames = np.stack([footage.frames[start : start + length] for start in starts])
+    target = torch.from_numpy(source.target[starts + length - 1]).long().to(model.device)
     with torch.no_grad():
         x = network.encode(torch.from_numpy(frames).to(model.device))
     found = gradient.flow(

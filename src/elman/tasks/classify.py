@@ -10,25 +10,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.data.image import LazyImage
-from elman.data.rows import Field, Rows
+from elman.data.rows import Field
 from elman.data.source import Batch
 from elman.data.split_names import SPLIT
 from elman.data.table import Table
 from elman.errors import UserError
 from elman.log import Log
-from elman.metrics.metric import evaluate
 from elman.nets.pooling import POOLING
 from elman.options import Choices, PositiveInt, at_most
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.state import State
 from elman.tasks.answer import Answer, Attention
+from elman.tasks.class_prediction import ClassPrediction
 from elman.tasks.labels import LabelEncoder
 from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
 from elman.tasks.row_input import LINES, AnyInput, choose_input
-from elman.tasks.row_prediction import RowPrediction
 from elman.tasks.tables import TYPES, SequenceOptions, SequenceSpec, images
-from elman.tasks.task import entropy
 from elman.tokenizers.options import TokenizerOptions
 
 
@@ -113,7 +111,7 @@ class ClassifyModel(Model):
 
 
 class Classify(
-    RowPrediction, kind="classify", summary="a classifier of texts, images or other sequences: one label per row"
+    ClassPrediction, kind="classify", summary="a classifier of texts, images or other sequences: one label per row"
 ):
     """Classification."""
 
@@ -156,14 +154,6 @@ class Classify(
                 raise UserError(f"{rows.where(row)} is {found}: the model was trained on {trained}s")
         return {"input": spec.input.encode(rows, spec.options.max_length, log)}
 
-    def encode_targets(self, rows: Table, spec: ClassifySpec, log: Log) -> dict[str, Field]:
-        return {"target": spec.labels.encode(rows.columns["label"], rows.where, "label")}
-
-    def unigram_entropy(self, train: Rows) -> float | None:
-        target = train.fields["target"]
-        assert isinstance(target, np.ndarray)
-        return entropy(target)
-
     def takes_images(self, spec: ClassifySpec) -> bool:
         return spec.input.kind is LazyImage
 
@@ -185,11 +175,3 @@ class Classify(
             attention = None if weights is None else weights[number, :length].float().cpu().numpy()
             found.append(Answer(row, values, None if attention is None else Attention(attention[None], ("",), None)))
         return found
-
-    def line(self, answer: Answer) -> str:
-        return f"{answer['label']}\t{answer['probability']:.3f}"
-
-    def metrics(self, rows: Table, answers: Mapping[int, Answer], spec: ClassifySpec) -> dict[str, Any]:
-        """See `elman.metrics.classification`."""
-        references = [rows.columns["label"][row] for row in answers]
-        return evaluate(self.kind, [answer["label"] for answer in answers.values()], references, spec.labels.labels)

@@ -155,11 +155,11 @@ class DrawModel(Model, Previews, GeneratesImages):
     def reconstruct(self, x: Tensor, noise: Tensor) -> Steps:
         """The time steps (equations 3 to 8) for images (B, C, S, S), with the noise (T, B, Z) of the latents."""
         encoder, decoder, begun = self.encoder.stepper(), self.decoder.stepper(), self.read.begin(x)
-        encoded, decoded, canvas = encoder.begin(x), decoder.begin(x), self.canvas(len(x))
-        output, canvases, read, written = decoded[-1][0], list[Tensor](), list[Window](), list[Window]()
+        encoded, decoded, canvases = encoder.begin(x), decoder.begin(x), [self.canvas(len(x))]
+        output, read, written = decoded[-1][0], list[Window](), list[Window]()
         posteriors, latents = list[tuple[Tensor, Tensor]](), list[Tensor]()
         for step in noise:
-            given, window = self.read(begun, canvas.sigmoid(), output)
+            given, window = self.read(begun, canvases[-1].sigmoid(), output)
             read += [window] if window is not None else []
             y, encoded = encoder.step(torch.cat((given, output.to(given)), 1), encoded)
             mean, log_deviation = self.posterior(y).float().chunk(2, 1)
@@ -167,25 +167,24 @@ class DrawModel(Model, Previews, GeneratesImages):
             posteriors.append((mean, log_deviation))
             latents.append(mean + log_deviation.exp() * step)
             output, decoded = decoder.step(latents[-1], decoded)
-            change, window = self.write(output)
-            written += [window] if window is not None else []
-            canvas = canvas + change.float()
-            canvases.append(canvas)
+            self._add(output, canvases, written)
         means, log_deviations = map(torch.stack, zip(*posteriors, strict=True))
-        return Steps(canvases, read, written, gaussian_kl(means, log_deviations), torch.stack(latents))
+        return Steps(canvases[1:], read, written, gaussian_kl(means, log_deviations), torch.stack(latents))
 
     def generate(self, latents: Tensor) -> Steps:
         """The time steps from latents (T, B, Z) of the prior (equations 13 and 14)."""
         decoder = self.decoder.stepper()
-        decoded, canvas = decoder.begin(latents[0]), self.canvas(latents.shape[1])
-        canvases, written = list[Tensor](), list[Window]()
+        decoded, canvases, written = decoder.begin(latents[0]), [self.canvas(latents.shape[1])], list[Window]()
         for latent in latents:
             output, decoded = decoder.step(latent, decoded)
-            change, window = self.write(output)
-            written += [window] if window is not None else []
-            canvas = canvas + change.float()
-            canvases.append(canvas)
-        return Steps(canvases, [], written, None, latents)
+            self._add(output, canvases, written)
+        return Steps(canvases[1:], [], written, None, latents)
+
+    def _add(self, output: Tensor, canvases: list[Tensor], written: list[Window]) -> None:
+        """Appends the canvas after an output (B, H) of the decoder, and the window through which it was written."""
+        change, window = self.write(output)
+        written += [window] if window is not None else []
+        canvases.append(canvases[-1] + change.float())
 
     def canvas(self, rows: int) -> Tensor:
         """The canvas before the first step, learned as fast as one bias per step would be."""
@@ -216,10 +215,10 @@ class Draw(TableTask, kind="draw", summary="images, painted in steps (DRAW)"):
 
     def specify(self, splits: Mapping[str, Table], common: Mapping[str, Any], budget: float | None) -> DrawSpec:
         options = common["options"]
-        shape = choose_shape(splits["train"].columns["image"], options.image_size)
+        shape = choose_shape(splits["train"].columns["image"], options.image_size, LARGEST)
         binarize = options.binarize or ("sampled" if shape.channels == BINARIZED else "none")
         return DrawSpec(
-            **common, hidden=options.hidden or 256, image_size=min(shape.image_size, LARGEST), channels=shape.channels,
+            **common, hidden=options.hidden or 256, image_size=shape.image_size, channels=shape.channels,
             binarized=binarize == "sampled",
         )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Self
 
@@ -19,9 +19,9 @@ from elman.data.image_shape import SIZE, choose_shape
 from elman.errors import UserError
 from elman.log import Log
 from elman.nets.frame_vector import SIDE, ImageVector, SinglePosition, Standardized, pooled
-from elman.options import PositiveInt, at_most
+from elman.options import PositiveInt, at_most, changed
 from elman.tasks.row_input import moments
-from elman.tasks.vision import MLP_NAME, RESIDUAL, SHALLOW, AnyEncoder, MLPEncoder, ShallowEncoder, choose
+from elman.tasks.vision import MLP_NAME, RESIDUAL, SHALLOW, AnyEncoder, choose
 
 OPENED = 100  # clips whose first frames decide size and channels
 SMALL = 32  # pixels per side, up to which a shallow encoder is chosen
@@ -94,10 +94,6 @@ class ImageFrames(FrameInput):
             log(note)
         return cls(encoder)
 
-    @property
-    def _channels(self) -> int:
-        return self.encoder.channels if isinstance(self.encoder, ShallowEncoder | MLPEncoder) else 3
-
     @cached_property
     def _extractor(self) -> FeatureExtractor:
         return self.encoder.extractor()
@@ -105,7 +101,7 @@ class ImageFrames(FrameInput):
     def decoding(self, fps: float | None) -> Decoding:
         size = self.encoder.image_size
         if not self.encoder.frozen:
-            return Decoding(self._pixels, (self._channels, size, size), np.uint8, "pixels", fps)
+            return Decoding(self._pixels, (self.encoder.input_channels, size, size), np.uint8, "pixels", fps)
         positions, features = self._extractor.shape
         shape = min(positions, SIDE**2), features
         return Decoding(self._features, shape, np.float16, f"{self._extractor.key} pooled", fps)
@@ -113,7 +109,7 @@ class ImageFrames(FrameInput):
     def _pixels(self, clip: LazyClip, frame: Frame) -> np.ndarray:
         if not isinstance(frame.value, Image.Image):
             raise UserError(f"{clip} has vectors of {len(frame.value)} features: the model was trained on images")
-        return to_pixels(frame.value, self.encoder.image_size, self._channels)
+        return to_pixels(frame.value, self.encoder.image_size, self.encoder.input_channels)
 
     def _features(self, clip: LazyClip, frame: Frame) -> np.ndarray:
         grid = torch.from_numpy(self._extractor.extract(self._pixels(clip, frame)))
@@ -142,9 +138,9 @@ class VectorFrames(FrameInput):
     @classmethod
     def choose(cls, clips: Sequence[LazyClip], options: Any, log: Log) -> Self:
         """Mean and deviation over all frames of some clips. A UserError where an option has no effect on them."""
-        for option in fields(options):
-            if option.name in WITHOUT_EFFECT and getattr(options, option.name) != option.default:
-                raise UserError(f"`{option.name}` has no effect: the frames of {clips[0]} are no images; leave it out")
+        for name in changed(options):
+            if name in WITHOUT_EFFECT:
+                raise UserError(f"`{name}` has no effect: the frames of {clips[0]} are no images; leave it out")
         width = len(np.asarray(first_frame(clips[0], options.fps).value))
         raw = cls((0.0,) * width, (1.0,) * width, clips[0].sampling_rate)
         mean, deviation = moments(raw.footage(clips, options.fps, log).frames)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,19 +18,18 @@ from elman.data.source import Batch, Source
 from elman.data.table import Table
 from elman.errors import UserError
 from elman.log import Log
-from elman.metrics.metric import evaluate
 from elman.nets.glimpse import ATTENTION, Choice, Path
 from elman.options import Choices, CountFloat, CountInt, OnlyWith, PositiveFloat, PositiveInt, at_most
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.state import State
 from elman.schema import Decode
 from elman.tasks.answer import Answer, Glimpses
+from elman.tasks.class_prediction import ClassPrediction
 from elman.tasks.labels import LabelEncoder
 from elman.tasks.loss import Context, Loss
 from elman.tasks.model import Model
-from elman.tasks.row_prediction import RowPrediction
 from elman.tasks.tables import TableSpec, TableTaskOptions
-from elman.tasks.task import Dataset, entropy
+from elman.tasks.task import Dataset
 from elman.tasks.vision import ImageSize
 
 HIDDEN = 256
@@ -137,7 +135,7 @@ class GlimpseModel(Model):
         return Loss(nats.mean() + penalty, count, {name: value / runs for name, value in sums.items()})
 
 
-class Glimpse(RowPrediction, kind="glimpse", summary="a classifier of images that reads them in glimpses"):
+class Glimpse(ClassPrediction, kind="glimpse", summary="a classifier of images that reads them in glimpses"):
     """Classification of images in glimpses."""
 
     Options, Spec, Model = GlimpseOptions, GlimpseSpec, GlimpseModel
@@ -169,8 +167,7 @@ class Glimpse(RowPrediction, kind="glimpse", summary="a classifier of images tha
 
     def encode_inputs(self, rows: Table, spec: GlimpseSpec, log: Log) -> dict[str, Field]:
         images, options = rows.columns["image"], spec.options
-        shape = choose_shape(images, None)
-        if options.canvas_size and shape.note is None and shape.image_size == options.canvas_size:
+        if options.canvas_size and choose_shape(images, options.canvas_size).note is None:
             return {"image": Pixels(images, options.canvas_size, log, spec.channels)}
         shape = choose_shape(images, spec.image_size)
         if shape.note:
@@ -179,14 +176,6 @@ class Glimpse(RowPrediction, kind="glimpse", summary="a classifier of images tha
             log("images in colour are read as grey ones, as in training")
         pixels = Pixels(images, spec.image_size, log, spec.channels)
         return {"image": Canvas(pixels, options.canvas_size, options.clutter) if options.canvas_size else pixels}
-
-    def encode_targets(self, rows: Table, spec: GlimpseSpec, log: Log) -> dict[str, Field]:
-        return {"target": spec.labels.encode(rows.columns["label"], rows.where, "label")}
-
-    def unigram_entropy(self, train: Rows) -> float | None:
-        target = train.fields["target"]
-        assert isinstance(target, np.ndarray)
-        return entropy(target)
 
     def answer(self, model: GlimpseModel, batch: Batch, samples: int = 0, **decoding: Any) -> list[Answer]:
         """label, probability, probabilities, location; with `samples`, the mean of the probabilities of so many runs of
@@ -210,14 +199,6 @@ class Glimpse(RowPrediction, kind="glimpse", summary="a classifier of images tha
     def located(self, answer: Answer, rows: Table) -> Answer:
         assert answer.glimpses is not None
         return replace(answer, glimpses=replace(answer.glimpses, of=rows.columns["image"][answer.row]))
-
-    def line(self, answer: Answer) -> str:
-        return f"{answer['label']}\t{answer['probability']:.3f}"
-
-    def metrics(self, rows: Table, answers: Mapping[int, Answer], spec: GlimpseSpec) -> dict[str, Any]:
-        """See `elman.metrics.classification`."""
-        references = [rows.columns["label"][row] for row in answers]
-        return evaluate(self.kind, [answer["label"] for answer in answers.values()], references, spec.labels.labels)
 
     def measure(self, model: GlimpseModel, source: Source, limit: int | None = None) -> dict[str, Any]:
         """`metrics`, and sampled_accuracy: that of the mean probabilities of several runs of sampled locations."""

@@ -1,7 +1,7 @@
 """How a row that is classified becomes a sequence: texts, arrays and images."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from elman.errors import UserError
 from elman.log import Log
 from elman.nets.embedding import embedding
 from elman.nets.grid import Encoder
-from elman.options import PositiveInt, at_most
+from elman.options import PositiveInt, at_most, changed
 from elman.tasks import vision
 from elman.tasks.spec import AnyTokenizer
 from elman.tasks.tables import TYPES, encoded, truncated
@@ -179,10 +179,10 @@ AnyInput = TextInput | ArrayInput | ImageInput | EncodedInput
 def choose_input(train: Table, options: Any) -> Any:
     """How inputs like those of the training split are encoded. A UserError where an option has no effect on them."""
     kind = next(each for each in INPUTS if isinstance(train.columns["text"][0], each.kind))
-    for option in fields(options):
-        if option.name in kind.without_effect and getattr(options, option.name) != option.default:
+    for name in changed(options):
+        if name in kind.without_effect:
             inputs = TYPES[kind.kind].split()[-1]
-            raise UserError(f"`{option.name}` has no effect: the inputs of {train.name} are {inputs}s; leave it out")
+            raise UserError(f"`{name}` has no effect: the inputs of {train.name} are {inputs}s; leave it out")
     return kind.choose(train, options)
 
 

@@ -137,11 +137,9 @@ class Video(RowPrediction, kind="video", summary="labels of video, sound or feat
 
     def answer(self, model: VideoModel, batch: Batch, **decoding: Any) -> list[Answer]:
         """Of clips: label, probability, probabilities."""
-        labels, found = model.spec.labels.labels, []
-        for row, each in zip(batch["row"].tolist(), model.clip_logits(batch).softmax(-1), strict=True):
-            found.append(Answer(row, {LABEL: labels[int(each.argmax())], "probability": float(each.max()),
-                                      "probabilities": dict(zip(labels, each.tolist(), strict=True))}))  # fmt: skip
-        return found
+        found = model.clip_logits(batch).softmax(-1).tolist()
+        return [Answer(row, model.spec.labels.values(each))
+                for row, each in zip(batch["row"].tolist(), found, strict=True)]  # fmt: skip
 
     def line(self, answer: Answer) -> str:
         parts = [f"{answer[name]:.2f}" for name in SPAN if name in answer.values]

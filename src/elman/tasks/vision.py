@@ -67,14 +67,21 @@ class EncoderOptions(Protocol):
 class ImageEncoder(ABC):
     """How images are encoded, as a Spec stores it."""
 
+    image_size: ImageSize
+
+    @property
+    def input_channels(self) -> int:
+        """C, those of the pixels."""
+        return 3
+
     @property
     @abstractmethod
     def positions(self) -> int:
         """L, those of the grid."""
 
-    @abstractmethod
     def field(self, images: Sequence[LazyImage], log: Log) -> Field:
-        """What the network takes of each image."""
+        """What the network takes of each image: its pixels, unless `frozen`."""
+        return Pixels(images, self.image_size, log, self.input_channels)
 
     @abstractmethod
     def network(self) -> Encoder:
@@ -109,9 +116,6 @@ class ResidualEncoder(ImageEncoder):
     def positions(self) -> int:
         return (self.image_size // STRIDE) ** 2
 
-    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
-        return Pixels(images, self.image_size, log)
-
     def network(self) -> Encoder:
         return Residual()
 
@@ -134,11 +138,12 @@ class ShallowEncoder(ImageEncoder):
         return cls(shape.image_size, shape.channels)
 
     @property
+    def input_channels(self) -> int:
+        return self.channels
+
+    @property
     def positions(self) -> int:
         return shallow_positions(self.image_size)
-
-    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
-        return Pixels(images, self.image_size, log, self.channels)
 
     def network(self) -> Encoder:
         return Shallow(self.channels)
@@ -164,11 +169,12 @@ class MLPEncoder(ImageEncoder):
         return cls(shape.image_size, shape.channels, options.hidden or HIDDEN)
 
     @property
+    def input_channels(self) -> int:
+        return self.channels
+
+    @property
     def positions(self) -> int:
         return 1
-
-    def field(self, images: Sequence[LazyImage], log: Log) -> Field:
-        return Pixels(images, self.image_size, log, self.channels)
 
     def network(self) -> Encoder:
         return MLP(self.channels * self.image_size**2, self.hidden)
@@ -204,9 +210,7 @@ class TimmEncoder(ImageEncoder):
         return self.grid[0]
 
     def field(self, images: Sequence[LazyImage], log: Log) -> Field:
-        if self.fine_tune:
-            return Pixels(images, self.image_size, log)
-        return Features(images, self.extractor(), log)
+        return Features(images, self.extractor(), log) if self.frozen else super().field(images, log)
 
     @property
     def frozen(self) -> bool:

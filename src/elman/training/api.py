@@ -13,6 +13,7 @@ from elman.errors import UserError
 from elman.files import absolute
 from elman.options import build, check
 from elman.schema import to_json
+from elman.tasks.model import Model
 from elman.tasks.task import Dataset, Task, find
 from elman.training import loop
 from elman.training.device import find_device
@@ -65,9 +66,7 @@ def begin(
     find_device(training.device)  # before anything is read or made
     data = task.prepare(paths, options, _budget(training), training.seed)
     torch.manual_seed(training.seed)
-    model = task.build(data.spec)
-    model.load_pretrained()
-    model.initialize(data.train)
+    model = _new_model(task, data.spec, data)
     for layer in model.layers():
         layer.choose()  # a backend that refuses does so before a folder is made
     config = RunConfig(
@@ -79,6 +78,14 @@ def begin(
     )
     run = Run.create(out or free_path(f"{task.kind}-{_name(paths)}"), config)
     return _run(TrainedModel(task, model, run), data, training, reporter)
+
+
+def _new_model(task: Task, spec: Any, data: Dataset) -> Model:
+    """A model before its first update."""
+    model = task.build(spec)
+    model.load_pretrained()
+    model.initialize(data.train)
+    return model
 
 
 def _budget(training: TrainOptions) -> float | None:
@@ -114,12 +121,7 @@ def resume_run(
     training = replace(training, **(span | {name: given[name] for name in given if name in names}))
     data = _same_data(task, paths, spec, run, training.seed)
     torch.manual_seed(training.seed)
-    if run.begun():
-        model = run.build(lambda: task.build(spec), "last")
-    else:
-        model = task.build(spec)
-        model.load_pretrained()
-    model.initialize(data.train)
+    model = run.build(lambda: task.build(spec), "last") if run.begun() else _new_model(task, spec, data)
     return _run(TrainedModel(task, model, run), data, training, reporter)
 
 

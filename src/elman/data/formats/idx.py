@@ -5,10 +5,10 @@ import re
 
 import numpy as np
 
-from elman.data.array_image import array_images
+from elman.data.array_image import are_images, array_images
 from elman.data.content import Content, content
 from elman.data.formats.format import Format, RawTable, ReadContext, register
-from elman.data.split_names import SPLIT
+from elman.data.formats.image_arrays import image_columns
 from elman.errors import UserError
 
 NAME = re.compile(r"(?P<stem>.*?)(?P<what>images|labels)(?P<dot>[-.])idx(?P<dimensions>\d)-ubyte(\.gz)?")
@@ -36,17 +36,14 @@ def _read(found: Content, context: ReadContext) -> RawTable:
     images, labels, splits, numbers, names = [], [], [], [], []
     for file in files:
         values = _array(file)
-        if values.ndim not in (3, 4) or values.shape[3:] not in ((), (3,)):
+        if not are_images(values):
             raise UserError(f"{file.name} has {values.shape}: {EXPECTED}")
         images += array_images(file.path.name.removesuffix("-ubyte"), values)
         labels += _labels(file, len(values))
         splits += [next((split for word, split in SPLIT_WORDS.items() if word in file.path.name), "")] * len(values)
         numbers += range(1, len(values) + 1)
         names += [file.name] * len(values)
-    columns = {"image": images} | ({"label": labels} if any(labels) else {})
-    if len(set(splits)) > 1 and all(splits):
-        columns[SPLIT] = splits
-    return RawTable(columns, numbers, names if len(files) > 1 else [])
+    return RawTable(image_columns(images, labels, splits), numbers, names if len(files) > 1 else [])
 
 
 def _labels(images: Content, count: int) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.data.array_image import array_images
+from elman.data.array_image import are_images, array_images
 from elman.data.content import Content
 from elman.data.formats.arrays import load_arrays, to_label
 from elman.data.formats.format import Format, RawTable, ReadContext, register
@@ -43,13 +43,17 @@ def _read(found: Content, context: ReadContext) -> RawTable:
                 f"{found.name} has {len(values):,} {name}, but {name_of_labels} {of_values.shape}: {EXPECTED}"
             )
         labels += [""] * len(values) if of_values is None else map(to_label, of_values.ravel().tolist())
+    return RawTable(image_columns(images, labels, splits), list(range(1, len(images) + 1)))
+
+
+def image_columns(images: list[Any], labels: list[str], splits: list[str]) -> dict[str, list[Any]]:
+    """The columns of images: labels where there are any, splits where there are several and every image is in one."""
     columns = {"image": images} | ({"label": labels} if any(labels) else {})
-    columns |= {SPLIT: splits} if len(set(splits)) > 1 and all(splits) else {}
-    return RawTable(columns, list(range(1, len(images) + 1)))
+    return columns | ({SPLIT: splits} if len(set(splits)) > 1 and all(splits) else {})
 
 
 def _check(found: Content, name: str, values: np.ndarray) -> None:
-    if values.dtype != np.uint8 or values.ndim not in (3, 4) or values.shape[3:] not in ((), (3,)) or not values.size:
+    if values.dtype != np.uint8 or not are_images(values) or not values.size:
         raise UserError(f"{found.name} has {name} {values.shape} {values.dtype}: {EXPECTED}")
 
 

@@ -28,6 +28,3 @@ class SceneImage(LazyImage):
         found = mentioned(caption, Scene.parse(self.name))
         return [(word, (thing.box[0] / SIDE, thing.box[1] / SIDE, thing.box[2] / SIDE, thing.box[3] / SIDE))
                 for word, thing in found]  # fmt: skip
-
-    def __str__(self) -> str:
-        return self.name
