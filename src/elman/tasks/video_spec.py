@@ -60,8 +60,8 @@ class VideoOptions(TableTaskOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSpec(TableSpec):
-    """embedding: size of the projected features of a frame; input: how frames are encoded; labels: the classes; per_frame: whether
-    each frame has one."""
+    """embedding: size of the projected features of an image; input: how frames are encoded; labels: the classes;
+    per_frame: whether each frame has one."""
 
     options: VideoOptions
     embedding: PositiveInt
