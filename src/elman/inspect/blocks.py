@@ -122,3 +122,18 @@ class FrameStrip(Drawn):
     title: str
     frames: Sequence[tuple[str, Image.Image]]
     caption: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class TimeLine(Drawn):
+    """Spans of labels over time, in lanes one above the other: true ones, predicted ones.
+
+    - labels: all that may occur, by which colours are chosen
+    - lanes: a name, and spans: start and end in seconds, and a label; between spans there is none
+    - caption: below the title
+    """
+
+    title: str
+    labels: Sequence[str]
+    lanes: Sequence[tuple[str, Sequence[tuple[float, float, str]]]]
+    caption: str = ""

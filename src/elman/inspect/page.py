@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from elman.inspect import attention_strip, chart
+from elman.inspect import attention_strip, chart, time_line
 from elman.inspect.display import shortened
 from elman.inspect.panel import Panel
 from elman.printable import printable
@@ -42,7 +42,14 @@ def _environment() -> Environment:
         loader=PackageLoader("elman.inspect"), autoescape=True, undefined=StrictUndefined, finalize=_clean,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    made.filters |= {"svg": _svg, "jpeg": _jpeg, "packed": _packed, "json": _json, "shortened": shortened}
+    made.filters |= {
+        "svg": _svg,
+        "jpeg": _jpeg,
+        "packed": _packed,
+        "json": _json,
+        "shortened": shortened,
+        "time_line": time_line.figure,
+    }
     made.tests |= {"image": lambda value: isinstance(value, Image.Image), "nan": math.isnan}
     made.globals |= {"lit": attention_strip.lit}
     return made

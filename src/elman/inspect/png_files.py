@@ -3,8 +3,8 @@
 from functools import singledispatch
 from itertools import groupby
 
-from elman.inspect import attention_strip, chart, painting
-from elman.inspect.blocks import Chart, Drawn, FrameStrip, ImageStrip, PaintedText
+from elman.inspect import attention_strip, chart, painting, time_line
+from elman.inspect.blocks import Chart, Drawn, FrameStrip, ImageStrip, PaintedText, TimeLine
 from elman.inspect.panel import Panel
 
 
@@ -35,3 +35,8 @@ def _(first: PaintedText, blocks: list[PaintedText]) -> bytes:
 @_png.register(FrameStrip)
 def _(first: ImageStrip | FrameStrip, blocks: list) -> bytes:
     return attention_strip.png(first)
+
+
+@_png.register
+def _(first: TimeLine, blocks: list) -> bytes:
+    return chart.png(time_line.figure(first))

@@ -1,9 +1,7 @@
-"""The report of a model of clips: true and predicted spans over time, confusions, errors around the ends of spans, and
-gradient flow along frames."""
+"""The report of labels of clips. A label a frame: time lines of true and predicted spans, confusions, errors near
+changes, frames at errors, units, and gradient flow. One label a clip: confusions, and confident wrong answers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,177 +9,197 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch.nn import functional as F
 
-from elman.data.clip_fields import ClipWindows
 from elman.data.label_spans import runs
-from elman.errors import UserError
 from elman.inspect import flow as gradient
-from elman.inspect.blocks import Block, Chart, FrameStrip
+from elman.inspect.blocks import Block, Chart, FrameStrip, Table, TimeLine
 from elman.inspect.chart import COLOURS, axes, styled
 from elman.inspect.confusion import Confusion
 from elman.inspect.curves import training
-from elman.inspect.held_out import held_out
+from elman.inspect.gates import addresses, saturation
+from elman.inspect.labelled_clips import LabelledClips
 from elman.inspect.panel import Panel
 from elman.inspect.predictions import Predictions
+from elman.inspect.properties import Property
 from elman.inspect.report_options import ReportOptions
-from elman.tasks.video import frame_probabilities
+from elman.inspect.units import find
+from elman.metrics.metric import evaluate
+from elman.metrics.segments import BACKGROUND
 from elman.training.trained_model import TrainedModel
 
 TAKES = ("text", "length")
-CLIPS, SHOWN = 200, 4  # that are read by default; whose time lines are drawn
-NEAR = 8  # frames around the end of a span
-FLOW = 32  # clips over which gradient flow is measured
-FRAMES = 12  # of a strip
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledClip:
-    """A clip: target and predicted class of each frame (T,), their times (T,) and the end, in seconds; its frames."""
-
-    name: str
-    target: np.ndarray
-    predicted: np.ndarray
-    times: np.ndarray
-    end: float
-    frames: np.ndarray
+RANDOM, WORST = 4, 4  # clips whose time lines are drawn
+REACH = 10  # frames around a change
+WRONG, AROUND = 6, 4  # runs of wrong frames that are drawn, and frames of each
+HARDEST = 12  # clips with confident wrong answers
+STEPS, ROWS = 48, 24  # of gradient flow
+ENLARGED = 96  # pixels, at least, of a frame that is drawn
 
 
 def panels(model: TrainedModel, options: ReportOptions) -> Iterator[Panel]:
     """Every panel of the report."""
-    labels = model.spec.labels.labels
-    if model.spec.per_frame:
-        source = held_out(model, options)
-        if not isinstance(source, ClipWindows):
-            raise UserError(f"{options.text or model.path} has no clips")
-        clips = list(labelled(model, source, options.length or CLIPS))
-        counts = np.zeros((len(labels), len(labels)), int)
-        for clip in clips:
-            np.add.at(counts, (clip.target, clip.predicted), 1)
-        yield timeline_panel(clips[:SHOWN], labels, options.no_text)
-        yield Confusion(labels, counts, "frame").panel()
-        yield boundary_panel(clips)
-        if not model.spec.options.bidirectional:
-            yield flow_panel(model, source)
+    if not model.spec.per_frame:
+        yield from clip_panels(Predictions(model, options))
     else:
-        here = Predictions(model, options)
-        yield Confusion(labels, np.array(here.metrics["confusion"]), "clip").panel()
+        here = LabelledClips(model, options)
+        yield time_line_panel(here)
+        yield frame_confusion(here)
+        yield changes_panel(here)
+        if not options.no_text and (panel := wrong_panel(here)) is not None:
+            yield panel
+        values, targets = here.recorded()
+        yield units_panel(here, values, targets)
+        if (gates := saturation(addresses(here.network.recurrent), values)) is not None:
+            yield gates
+        if (panel := flow_panel(here)) is not None:
+            yield panel
     yield from training(model.run, options.log)
 
 
-def labelled(model: TrainedModel, source: ClipWindows, most: int) -> Iterator[LabelledClip]:
-    """The first clips of a source and what the model predicts for them."""
-    footage = source.footage
-    found = {index: probabilities.argmax(-1) for probabilities, index in
-             frame_probabilities(model.model, footage, most)}  # type: ignore[arg-type]  # fmt: skip
-    for index in sorted(found):
-        part = footage.of_clip(index)
-        name = str(source.table.columns["file"][index])
-        yield LabelledClip(name, source.target[part], found[index], footage.times[part], footage.end(index),
-                           footage.frames[part])  # fmt: skip
+def clip_panels(here: Predictions) -> Iterator[Panel]:
+    """The panels of one label a clip."""
+    yield Confusion(here.spec.labels.labels, np.array(here.metrics["confusion"]), "clip").panel()
+    targets, answers = here.column("label"), here.answers
+    wrong = [row for row, target in enumerate(targets) if answers[row]["label"] != target]
+    worst = sorted(wrong, key=lambda row: -answers[row]["probability"])[:HARDEST]
+    rows = [[str(here.column("file")[row]), answers[row]["label"], answers[row]["probability"], targets[row]]
+            for row in worst]  # fmt: skip
+    summary = f"{len(wrong):,} of {len(here):,} clips are wrong"
+    summary += f"; these are the {len(worst)} of highest probability." if worst else "."
+    yield Panel("hardest", "Confident wrong answers", summary, {"clips": rows},
+                [Table(["clip", "predicted", "probability", "target"], rows)] if rows else [])  # fmt: skip
+    if (gates := here.gates(here.network.recurrent)) is not None:
+        yield gates
 
 
-def timeline_panel(clips: list[LabelledClip], labels: tuple[str, ...], no_frames: bool) -> Panel:
-    """True and predicted spans of some clips, and a frame of each predicted one."""
-    blocks, metrics = list[Block](), []
-    for number, clip in enumerate(clips, 1):
-        spans = {name: [(float(clip.times[begin]), _end(clip, end), labels[int(label)])
-                        for begin, end, label in runs(values.tolist())]
-                 for name, values in (("true", clip.target), ("predicted", clip.predicted))}  # fmt: skip
-        blocks.append(Chart(f"timeline-{number}", timeline_chart(clip.name, spans, labels)))
-        if not no_frames and (strip := frame_strip(number, clip, labels)) is not None:
-            blocks.append(strip)
-        metrics.append({"clip": clip.name, **spans})
-    accuracy = np.mean(np.concatenate([clip.target == clip.predicted for clip in clips]))
+def time_line_panel(here: LabelledClips) -> Panel:
+    """The metrics, and the true and predicted spans of some random clips and of the worst ones."""
+    background = here.model.spec.options.background
+    names = np.array([BACKGROUND if label == background else label for label in here.labels])
+    predictions = [names[here.predictions[clip]].tolist() for clip in here.chosen]
+    metrics = evaluate("video", predictions, [names[here.target(clip)].tolist() for clip in here.chosen], here.labels)
+    shown = here.chosen[:RANDOM]
+    shown += [clip for clip in sorted(here.chosen, key=here.accuracy)[:WORST] if clip not in shown]
+    lines, rows = list[Block](), []
+    for number, clip in enumerate(shown, 1):
+        true, predicted = here.spans(clip, here.target(clip)), here.spans(clip, here.predictions[clip])
+        lines.append(TimeLine(f"time-line-{number}", here.name(clip), here.labels,
+                              [("true", true), ("predicted", predicted)],
+                              f"{here.accuracy(clip):.1%} of its frames are right"))  # fmt: skip
+        rows.append({"clip": here.name(clip), "accuracy": here.accuracy(clip), "true": true, "predicted": predicted})
     summary = (
-        f"The true spans of {len(clips)} clips above, the predicted ones below; {accuracy:.1%} of their frames are "
-        "right. A prediction is made from the frames up to its own."
+        f"The accuracy is {metrics['accuracy']:.1%} of the frames of {len(here.chosen):,} clips; the edit score of "
+        f"their segments is {metrics['edit']:.3f}, F1 at an overlap of 10, 25 and 50 % {metrics['f1_10']:.3f}, "
+        f"{metrics['f1_25']:.3f} and {metrics['f1_50']:.3f}. Below: {min(RANDOM, len(shown))} random clips, then those "
+        "with the most wrong frames."
     )
-    return Panel("timeline", "Spans over time", summary, {"clips": metrics}, blocks)
+    return Panel("time-lines", "True and predicted spans", summary, metrics | {"clips": rows}, lines)
 
 
-def _end(clip: LabelledClip, index: int) -> float:
-    return float(clip.times[index]) if index < len(clip.times) else clip.end
+def frame_confusion(here: LabelledClips) -> Panel:
+    """The confusion of frames."""
+    counts = np.zeros((len(here.labels),) * 2, int)
+    for clip in here.chosen:
+        np.add.at(counts, (here.target(clip), here.predictions[clip]), 1)
+    return Confusion(here.labels, counts, "frame").panel()
+
+
+def changes_panel(here: LabelledClips) -> Panel:
+    """The accuracy by the distance from a change of the true label."""
+    right, count = np.zeros(2 * REACH + 1), np.zeros(2 * REACH + 1, int)
+    inside = [0, 0]
+    for clip in here.chosen:
+        target, correct = here.target(clip), here.predictions[clip] == here.target(clip)
+        near = np.zeros(len(target), bool)
+        for change in np.flatnonzero(np.diff(target)) + 1:
+            frames = np.arange(max(0, change - REACH), min(len(target), change + REACH + 1))
+            right[frames - change + REACH] += correct[frames]
+            count[frames - change + REACH] += 1
+            near[frames[(frames >= change - 1) & (frames <= change + 1)]] = True
+        inside = [inside[0] + int(correct[~near].sum()), inside[1] + int((~near).sum())]
+    accuracy = right / np.maximum(count, 1)
+    if not count[REACH]:
+        return Panel("changes", "Accuracy near changes", "The label of no clip changes.")
+    summary = (
+        f"At the first frame after a change of the label the accuracy is {accuracy[REACH]:.1%}, at the next "
+        f"{accuracy[REACH + 1]:.1%}; of the frames that are further from a change, {inside[0] / max(inside[1], 1):.1%}."
+    )
+    distance = np.arange(-REACH, REACH + 1)
+    return Panel("changes", "Accuracy near changes", summary, {"distance": distance, "accuracy": accuracy},
+                 [Chart("changes", changes_chart(distance, accuracy))])  # fmt: skip
 
 
 @styled
-def timeline_chart(name: str, spans: dict[str, list[tuple[float, float, str]]], labels: tuple[str, ...]) -> Figure:
-    """Spans by the name of their line, as bars coloured by label."""
-    figure, axis = axes(10.0, 1.9)
-    for line, found in enumerate(spans.values()):
-        for start, end, label in found:
-            colour = COLOURS[labels.index(label) % len(COLOURS)]
-            axis.barh(-line, end - start, left=start, height=0.8, color=colour, edgecolor="white", linewidth=0.8)
-            if (end - start) * 60 > len(label) * found[-1][1]:
-                axis.text((start + end) / 2, -line, label, ha="center", va="center", color="white", fontsize=8)
-    axis.set(yticks=[-line for line in range(len(spans))], yticklabels=list(spans), xlabel="seconds", title=name)
-    axis.margins(x=0)
-    axis.grid(False)
-    return figure
-
-
-def frame_strip(number: int, clip: LabelledClip, labels: tuple[str, ...]) -> FrameStrip | None:
-    """The middle frame of each predicted span; None for clips without images."""
-    if clip.frames.dtype != np.uint8 or clip.frames.ndim != 4:
-        return None
-    found = list(runs(clip.predicted.tolist()))[:FRAMES]
-    frames = []
-    for begin, end, label in found:
-        middle = (begin + end) // 2
-        pixels = clip.frames[middle].transpose(1, 2, 0)
-        image = Image.fromarray(np.ascontiguousarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels))
-        frames.append((f"{labels[int(label)]}, {clip.times[middle]:.2f} s", image.convert("RGB")))
-    return FrameStrip(f"frames-{number}", clip.name, frames, "the middle frame of each predicted span")
-
-
-def boundary_panel(clips: list[LabelledClip]) -> Panel:
-    """The accuracy of frames by their distance from the end of a true span."""
-    right, count = np.zeros(2 * NEAR), np.zeros(2 * NEAR)
-    for clip in clips:
-        for change in np.flatnonzero(np.diff(clip.target)) + 1:
-            frames = np.arange(max(0, change - NEAR), min(len(clip.target), change + NEAR))
-            np.add.at(right, frames - change + NEAR, clip.target[frames] == clip.predicted[frames])
-            np.add.at(count, frames - change + NEAR, 1)
-    accuracy = np.divide(right, count, out=np.full(2 * NEAR, np.nan), where=count > 0)
-    total = np.mean(np.concatenate([clip.target == clip.predicted for clip in clips]))
-    first = f"{accuracy[NEAR]:.1%}" if count[NEAR] else "unknown, there being no change"
-    summary = (
-        f"Of all frames {total:.1%} are right; of the first frames after a change {first}. A model that reads forward "
-        "learns of a change only from the frames after it."
-    )
-    return Panel("boundaries", "Errors around changes", summary, {"accuracy": accuracy, "frames": count},
-                 [Chart("boundaries", boundary_chart(accuracy, float(total)))])  # fmt: skip
-
-
-@styled
-def boundary_chart(accuracy: np.ndarray, total: float) -> Figure:
-    """Accuracy (2 NEAR,) over frames before and after a change."""
+def changes_chart(distance: np.ndarray, accuracy: np.ndarray) -> Figure:
+    """The accuracy by frames from a change."""
     figure, axis = axes(7.0, 3.0)
-    axis.plot(np.arange(-NEAR, NEAR), accuracy, marker="o", color=COLOURS[0])
-    axis.axhline(total, color=COLOURS[9], linestyle="--", label="all frames")
-    axis.axvline(-0.5, color=COLOURS[3], linewidth=1)
-    axis.set(xlabel="frames after a change of the true label", ylabel="accuracy", ylim=(0, 1.02))
-    axis.legend()
+    axis.plot(distance, accuracy, marker="o", color=COLOURS[0])
+    axis.axvline(0, color="#80808080", linewidth=0.8)
+    axis.set(xlabel="frames from a change of the true label", ylabel="accuracy", ylim=(0, 1.02))
     return figure
 
 
-def flow_panel(model: TrainedModel, source: ClipWindows) -> Panel:
-    """Gradient flow from the loss of a frame to the states at the frames before."""
-    network: Any = model.model.eval()
-    footage = source.footage
-    length = min(model.spec.options.seq_len, int(np.diff(footage.starts).min()))
-    starts = footage.starts[:-1][:FLOW]
-    frames = np.stack([footage.frames[start : start + length] for start in starts])
-    target = torch.from_numpy(source.target[starts + length - 1]).long().to(model.device)
+def wrong_panel(here: LabelledClips) -> Panel | None:
+    """The frames of the longest runs of wrong predictions; None where frames are no images."""
+    found = list[tuple[int, int, int]]()  # length, clip, first frame
+    for clip in here.chosen:
+        edges = np.diff(np.concatenate(([0], here.predictions[clip] != here.target(clip), [0])).astype(int))
+        starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+        found += [(end - start, clip, start) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    found.sort(key=lambda each: -each[0])
+    strips = list[Block]()
+    for number, (length, clip, start) in enumerate(found[:WRONG], 1):
+        first, last = max(0, start - 1), start + min(length, 2 * AROUND - 1)
+        true, predicted = ([here.labels[k] for k in each[first:last]]
+                           for each in (here.target(clip), here.predictions[clip]))  # fmt: skip
+        frames = [(label, here.image(clip, first + number)) for number, label in enumerate(predicted)]
+        shown = [(label, large(image)) for label, image in frames if image is not None]
+        if not shown:
+            return None
+        time = here.footage.times[here.footage.of_clip(clip)][start]
+        strips.append(FrameStrip(f"wrong-{number}", f"{here.name(clip)} from {time:.2f} s", shown,
+                                 f"{length} wrong frames, with their predictions; right: {then(true)}"))  # fmt: skip
+    summary = f"{len(found):,} runs of frames are wrong; these are the longest." if found else "No frame is wrong."
+    return Panel("wrong", "Wrong frames", summary, {"runs": len(found)}, strips)
+
+
+def then(labels: list[str]) -> str:
+    """The labels of frames, one after another."""
+    return ", then ".join(label for *_, label in runs(labels))
+
+
+def large(image: Image.Image) -> Image.Image:
+    """A frame, enlarged without interpolation where it is small."""
+    factor = -(-ENLARGED // max(image.size))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def units_panel(here: LabelledClips, values: dict[str, np.ndarray], targets: np.ndarray) -> Panel:
+    """The best unit for each label."""
+    states = {name: each for name, each in values.items() if name not in addresses(here.network.recurrent)}
+    known = np.ones(len(targets), bool)
+    truths = [Property(label, label, targets == k, known) for k, label in enumerate(here.labels)]
+    found = sorted(find(states, truths, here.options.seed), key=lambda each: -each.score)
+    rows = [[each.property.name, each.unit + " (low)" * (each.sign < 0), each.score, each.shuffled, each.probe]
+            for each in found]  # fmt: skip
+    best = "; ".join(f"{each.property.name} {each.unit} ({each.score:.2f})" for each in found[:4])
+    summary = f"The best units for a label, by AUC on frames that did not choose them: {best}." if found else (
+        "No label is frequent enough for its units to be scored.")  # fmt: skip
+    metrics = {each.property.name: {"unit": each.unit, "score": each.score, "probe": each.probe} for each in found}
+    head = ["label", "best unit", "AUC", "shifted labels", "probe of all units"]
+    return Panel("units", "What the units have learned", summary, metrics, [Table(head, rows)] if rows else [])
+
+
+def flow_panel(here: LabelledClips) -> Panel | None:
+    """Gradient flow along the frames, from the loss of the last of them; None where all clips are too short."""
+    lengths = np.diff(here.footage.starts)
+    steps = int(min(STEPS, np.median(lengths[here.chosen])))
+    clips = [clip for clip in here.chosen if lengths[clip] >= steps][:ROWS]
+    if steps < 2:
+        return None
+    frames = np.stack([here.footage.frames[here.footage.of_clip(clip)][:steps] for clip in clips])
+    target = torch.tensor([here.target(clip)[steps - 1] for clip in clips], device=here.model.device)
+    network, options = here.network, here.model.spec.options
     with torch.no_grad():
-        x = network.encode(torch.from_numpy(frames).to(model.device))
-    found = gradient.flow(
-        network.recurrent, x, lambda h: F.cross_entropy(network.classify(h), target, reduction="none")
-    )
-    lives = {address: found.half_life(address) for address in found.states}
-    shown = ", ".join(f"{gradient.steps_of(life, length)} for {address}" for address, life in lives.items())
-    summary = (
-        f"The gradient of the loss at a frame, relative to that of the state there, at each of {length} frames back; "
-        f"it halves after so many frames: {shown}."
-    )
-    metrics = {"states": found.states, "half_life": lives, "weight_gradient": found.weights}
-    return Panel("gradient", "Gradient flow along frames", summary, metrics,
-                 [Chart("gradient", gradient.chart(found.states))])  # fmt: skip
+        x = network.eval().encode(torch.from_numpy(frames).to(here.model.device))
+    found = gradient.flow(network.recurrent, x, lambda h: F.cross_entropy(network.head(h), target, reduction="none"))
+    return gradient.panel(network.recurrent, found, {}, options.bptt or options.seq_len)

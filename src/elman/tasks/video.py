@@ -1,6 +1,6 @@
 """Video: a label for each frame (many to many, aligned), or one for each clip (many to one)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -30,6 +30,7 @@ from elman.tasks.task import entropy
 from elman.tasks.video_model import VideoModel
 from elman.tasks.video_spec import CLIP, FRAME, VideoOptions, VideoSpec
 
+SMALL, SMALL_DROPOUT = 10_000, 0.2  # frames: of fewer a network overfits without dropout
 CHUNK, CLIPS = 256, 16  # frames of each clip, and clips, that are labelled at once
 
 
@@ -38,6 +39,7 @@ class Video(RowPrediction, kind="video", summary="labels of video, sound or feat
 
     Options, Spec, Model = VideoOptions, VideoSpec, VideoModel
     unit = "label"
+    lr = 0.003
     nats = True
     roles = (FILE, LABEL)
     accepts = {FILE: (str, np.ndarray, LazyClip)}
@@ -68,16 +70,14 @@ class Video(RowPrediction, kind="video", summary="labels of video, sound or feat
         clips, log = train.columns[FILE], train.notes.append
         is_vector = isinstance(first_frame(clips[0], options.fps).value, np.ndarray)
         frames = (VectorFrames if is_vector else ImageFrames).choose(clips, options, log)
-        found = train.columns[LABEL] if per == CLIP else {
-            label for row in frame_labels(train, frames.footage(clips, options.fps, log), options) for label in row
-        }  # fmt: skip
-        labels = LabelEncoder.of(found)
-        if len(labels) < 2:
-            raise UserError(f"{train.name} has one label only, '{labels.labels[0]}': at least two are needed")
-        hidden = options.hidden or 128
+        footage, found = frames.footage(clips, options.fps, log), train.columns[LABEL]
+        if per == FRAME:
+            found = {label for row in frame_labels(train, footage, options) for label in row}
+        labels = LabelEncoder.of_classes(found, train.name)
+        hidden, dropout = options.hidden or 128, SMALL_DROPOUT if len(footage.times) < SMALL else 0.0
         return VideoSpec(
             **common, hidden=hidden, embedding=options.embedding or hidden,
-            dropout=0.2 if options.dropout is None else options.dropout, input=frames, labels=labels,
+            dropout=dropout if options.dropout is None else options.dropout, input=frames, labels=labels,
             per_frame=per == FRAME,
         )  # fmt: skip
 
@@ -151,7 +151,7 @@ class Video(RowPrediction, kind="video", summary="labels of video, sound or feat
         labels, background = model.spec.labels.labels, model.spec.options.background
         names = np.array([BACKGROUND if label == background else label for label in labels])
         predictions, references = [], []
-        for probabilities, index in frame_probabilities(model, source.footage, limit):
+        for probabilities, index in frame_probabilities(model, source.footage, range(len(source.footage))[:limit]):
             predictions.append(names[probabilities.argmax(-1)].tolist())
             references.append(names[source.target[source.footage.of_clip(index)]].tolist())
         return evaluate(self.kind, predictions, references, labels)
@@ -179,13 +179,13 @@ def frame_labels(rows: Table, footage: Footage, options: VideoOptions) -> list[l
 
 @torch.inference_mode()
 def frame_probabilities(
-    model: VideoModel, footage: Footage, limit: int | None = None
+    model: VideoModel, footage: Footage, clips: Sequence[int] | np.ndarray
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """The probabilities (T, K) of each frame of the first `limit` clips, and the index of the clip; clips of similar
-    length together."""
+    """The probabilities (T, K) of each frame of some clips, and the index of the clip; those of similar length
+    together."""
     model.eval()
-    lengths = np.diff(footage.starts)[:limit]
-    order = np.argsort(-lengths, kind="stable")
+    lengths = np.diff(footage.starts)
+    order = np.array(sorted(clips, key=lambda clip: -lengths[clip]))
     for some in np.split(order, range(CLIPS, len(order), CLIPS)):
         state, pieces = None, [list[np.ndarray]() for _ in some]
         for begin in range(0, int(lengths[some].max()), CHUNK):

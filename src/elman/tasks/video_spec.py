@@ -26,7 +26,7 @@ class VideoOptions(TableTaskOptions):
     """Pixels per side to which frames are resized. Default: their own where all are squares of the same size, at most
     64; else 64, for timm that of pretraining."""
     embedding: PositiveInt | None = None
-    """Size of the vector of a frame."""
+    """Size to which the mean of the features of an image is projected; hidden when not given."""
     layers: Annotated[PositiveInt, at_most(100)] = 2
     """Recurrent layers on top of each other: of two, the second can compare a frame with what the first remembers."""
     batch_size: PositiveInt = 16
@@ -60,8 +60,8 @@ class VideoOptions(TableTaskOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSpec(TableSpec):
-    """embedding: size of the vector of a frame; input: how frames are encoded; labels: the classes; per_frame: whether
-    each frame has one."""
+    """embedding: size of the projected features of an image; input: how frames are encoded; labels: the classes;
+    per_frame: whether each frame has one."""
 
     options: VideoOptions
     embedding: PositiveInt

@@ -18,7 +18,7 @@ def splits(count: int) -> list[str]:
 
 
 @builtin("clips", "a shape that moves, grows or rotates -> which, in each span of the clip", "video")
-def rows(seed: CountInt = 0, count: PositiveInt = 2_000, frames: Frames = 96) -> Columns:
+def rows(seed: CountInt = 0, count: PositiveInt = 2_000, frames: Frames = 64) -> Columns:
     """`count` clips of so many frames; a row for each span."""
     rng = Rng(seed)
     found: dict[str, list[Any]] = {name: [] for name in ("file", "start", "end", "label", "split")}
@@ -32,7 +32,7 @@ def rows(seed: CountInt = 0, count: PositiveInt = 2_000, frames: Frames = 96) ->
 
 
 @builtin("clip_labels", "a shape that moves, grows or rotates -> which, one label a clip", "video")
-def labels(seed: CountInt = 0, count: PositiveInt = 2_000, frames: Frames = 9) -> Columns:
+def labels(seed: CountInt = 0, count: PositiveInt = 10_000, frames: Frames = 9) -> Columns:
     """`count` clips of so many frames with one action each."""
     rng, names = Rng(seed), list(ACTIONS)
     clips = [MovingClip(rng.below(LARGEST), frames, rng.choice(names)) for _ in range(count)]
