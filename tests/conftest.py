@@ -28,9 +28,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new cache with the kernels of all tests."""
-    folder, kernels = tmp_path_factory.mktemp("cache"), tmp_path_factory.getbasetemp() / "kernels"
-    kernels.mkdir(exist_ok=True)
-    (folder / "kernels").symlink_to(kernels)
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "kernels").symlink_to(_kernels(tmp_path_factory))
+    return folder
+
+
+def _kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of compiled kernels, one for all processes that run tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
+    folder.mkdir(exist_ok=True)
     return folder
 
 
@@ -102,9 +109,7 @@ def elman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elman]:
     """`elman WORDS`, in a process of its own."""
     made = Elman(tmp_path_factory.mktemp("elman"))
-    kernels = tmp_path_factory.getbasetemp() / "kernels"  # see `own_cache`
-    for path in (made.folder / "cache", kernels):
-        path.mkdir(exist_ok=True)
-    (made.folder / "cache" / "kernels").symlink_to(kernels)
+    (made.folder / "cache").mkdir()
+    (made.folder / "cache" / "kernels").symlink_to(_kernels(tmp_path_factory))
     yield made
     made.close()

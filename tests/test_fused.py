@@ -465,6 +465,76 @@ def test_going_step_by_step_equals_forward_and_the_loop(cell):
         assert_close((y[:, None], after), model(x[:, :1], state))
 
 
+def stepped(model: Recurrent, sizes: tuple[int, ...]) -> list[Tensor]:
+    """The sum of the squared outputs of three steps, for each batch size, by one stepper."""
+    stepper, sums = model.stepper(), []
+    for seed, size in enumerate(sizes):
+        state = stepper.begin(size)
+        for t in range(3):
+            x = torch.randn(size, 3, generator=torch.Generator().manual_seed(10 * seed + t))
+            y, state = stepper.step(x, state)
+        sums.append(y.square().sum())
+    return sums
+
+
+@different_cells
+def test_steps_of_several_batch_sizes_have_the_gradient_of_all(cell):
+    found, wanted = both(
+        layer(cell, layers=2), lambda model: torch.autograd.grad(sum(stepped(model, (2, 5, 2))), [*model.parameters()])
+    )
+    assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_backward_passes_of_some_of_the_steps_give_what_those_steps_give():
+    def run(model):
+        weights, found = [*model.parameters()], []
+        for first in (0, 1):
+            sums = stepped(model, (2, 5))
+            found += torch.autograd.grad(sums[first], weights)  # the graphs of two losses have the steps' weights
+            found += torch.autograd.grad(sums[1 - first], weights)
+        return found
+
+    found, wanted = both(layer(layers=2), run)
+    assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_backward_pass_that_does_not_ask_for_the_weights_leaves_nothing_for_the_next():
+    def run(model):
+        stepper, weights = model.stepper(), [*model.parameters()]
+        x = torch.ones(2, 3, requires_grad=True)
+        y, _ = stepper.step(x, stepper.begin(2))
+        loss = y.square().sum()
+        of_x = torch.autograd.grad(loss, x, retain_graph=True)
+        return [*of_x, *torch.autograd.grad(loss, weights, retain_graph=True), *torch.autograd.grad(loss, weights)]
+
+    found, wanted = both(layer(), run)
+    assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gradient_of_higher_order_goes_through_steps():
+    def run(model):
+        weights = [*model.parameters()]
+        [loss] = stepped(model, (2,))
+        first = torch.autograd.grad(loss, weights, create_graph=True)
+        return [*first, *torch.autograd.grad(sum(g.square().sum() for g in first), weights)]
+
+    found, wanted = both(layer(), run)
+    assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@needs_bfloat16
+def test_the_gradient_of_steps_in_bfloat16_is_near_that_of_float32():
+    def run(model):
+        return torch.autograd.grad(sum(stepped(model, (33, 33))), [*model.parameters()])
+
+    model = layer("lstm", hidden=64, backend="fused")
+    exact = run(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = run(model)
+    for found, wanted in zip(rough, exact, strict=True):
+        assert_close(found, wanted, rtol=0, atol=8 * EPS * float(wanted.abs().max()))
+
+
 def test_new_weights_are_seen():
     model, x = layer(layers=2, backend="fused"), torch.randn(3, 4, 3)
     step = torch.optim.SGD(model.parameters(), 0.5)

@@ -10,7 +10,8 @@ from torch.func import functional_call
 from elman.cells.cell import Cell
 from elman.cells.tap import Record, record, recording
 from elman.recurrent.backend import Span, States
-from elman.recurrent.fused_weights import PackedWeights, WeightGradients
+from elman.recurrent.fused_steps import StepGradients
+from elman.recurrent.fused_weights import PackedWeights, WeightGradients, row_and_unit_parts
 from elman.recurrent.loop import Loop, reset_steps
 
 
@@ -25,6 +26,7 @@ class FusedCall:
     reset: Tensor | None  # (T, B) uint8
     parts: tuple[int, int]  # of the rows, of the units
     backward: bool  # whether a backward pass may follow
+    steps: StepGradients | None  # computes the gradients of the weights, where this is one of many calls with them
 
     def numbers(self, x: Tensor, slots: int, y: Tensor) -> dict[str, int]:
         """The numbers of a call; x (T, B, I), y (B, T, H)."""
@@ -35,7 +37,9 @@ class FusedCall:
         }  # fmt: skip
 
 
-def run_fused(cell: Cell, weights: PackedWeights, span: Span) -> tuple[Tensor, States]:
+def run_fused(
+    cell: Cell, weights: PackedWeights, span: Span, steps: StepGradients | None = None
+) -> tuple[Tensor, States]:
     """One direction of one layer: outputs (B, T, H) and the last states (B, H)."""
     reset = reset_steps(span)
     inputs = [span.x, *weights.parameters, *span.state, *(() if reset is None else span.initial)]
@@ -45,10 +49,11 @@ def run_fused(cell: Cell, weights: PackedWeights, span: Span) -> tuple[Tensor, S
         span,
         lengths=None if span.lengths is None else span.lengths.contiguous(),
         reset=None if reset is None else reset.t().contiguous().view(torch.uint8),
-        parts=_parts(len(span.x), weights),
+        parts=row_and_unit_parts(len(span.x), weights),
         backward=torch.is_grad_enabled() and any(value.requires_grad for value in inputs),
+        steps=steps,
     )
-    y, *rest = _Unroll.apply(call, *inputs)  # type: ignore[misc]
+    y, *rest = _Unroll.apply(call, None if steps is None else steps.handle, *inputs)  # type: ignore[misc]
     states, active = len(span.state), recording()
     if active is not None:
         for name, tap in zip(weights.program.names, rest[states:], strict=True):
@@ -56,24 +61,15 @@ def run_fused(cell: Cell, weights: PackedWeights, span: Span) -> tuple[Tensor, S
     return y, tuple(rest[:states])
 
 
-def _parts(rows: int, weights: PackedWeights) -> tuple[int, int]:
-    """The number of parts of the rows, and of the units. Threads that share rows synchronize at each product, and a
-    mean over the units cannot be shared."""
-    threads, panels = torch.get_num_threads(), (weights.hidden + 63) // 64
-    if rows >= 4 * threads:
-        return threads, 1
-    return 1, 1 if weights.kernel.schedule.of_rows else min(threads, panels)
-
-
 class _Unroll(torch.autograd.Function):
     """The loop over time with its gradient. Inside, time is the first axis: (T, B, H).
 
-    Inputs: x (B, T, I), the parameters of the cell, the states, and with `reset` the initial states. Outputs: y
-    (B, T, H), the states, and the recorded values (T, B, H).
+    Inputs: the handle of `StepGradients`, x (B, T, I), the parameters of the cell, the states, and with `reset` the
+    initial states. Outputs: y (B, T, H), the states, and the recorded values (T, B, H).
     """
 
     @staticmethod
-    def forward(ctx: Any, call: FusedCall, given: Tensor, *inputs: Tensor) -> Any:
+    def forward(ctx: Any, call: FusedCall, handle: Tensor | None, given: Tensor, *inputs: Tensor) -> Any:
         weights, kernel, program = call.weights, call.weights.kernel, call.weights.program
         x = torch.empty(given.shape[1], given.shape[0], given.shape[2] + weights.padding, dtype=kernel.dtype)
         x[..., : given.shape[2]] = given.transpose(0, 1)
@@ -106,32 +102,35 @@ class _Unroll(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *of_outputs: Tensor | None) -> Any:  # type: ignore[override]
         if torch.is_grad_enabled():  # create_graph=True
-            return None, *_differentiable(ctx.call, ctx.saved_tensors, of_outputs)
+            return None, None, *_differentiable(ctx.call, ctx.saved_tensors, of_outputs)
         call, (x, stored, row_stored), _ = ctx.call, ctx.kept, ctx.saved_tensors  # raises if a weight was changed since
         weights, kernel, program = call.weights, call.weights.kernel, call.weights.program
-        wanted = ctx.needs_input_grad[1:]
+        wanted = ctx.needs_input_grad[2:]
         state, taps, y = _of_outputs(call, x, of_outputs)
         initial = torch.zeros_like(state[0]) if call.reset is not None else None
         sums = torch.zeros(
             call.parts[0], len(program.graph.gates) + len(program.vectors), weights.hidden, dtype=kernel.computed
         )
         of_x = torch.empty(x.shape, dtype=kernel.computed) if wanted[0] else None
-        gradients = None
-        if any(wanted[1 : 1 + len(weights.parameters)]):
+        columns = torch.empty(*x.shape[:2], len(program.columns), weights.hidden, dtype=kernel.dtype)
+        gradients, steps = None, call.steps
+        if steps is None and any(wanted[1 : 1 + len(weights.parameters)]):
             gradients = WeightGradients(weights, call.parts[0], x.shape[2])
         W, matrices = weights.backward
         tensors = {
             "lengths": call.lengths, "reset": call.reset, "x": x, "W": W, "input_gradient": of_x, "y": y,
             "state": state, "initial": initial, "stored": stored, "row_stored": row_stored, "vectors": weights.stacked,
-            "taps": taps, "sums": sums, **({} if gradients is None else gradients.memory),
-            "columns": torch.empty(*x.shape[:2], len(program.columns), weights.hidden, dtype=kernel.dtype),
+            "taps": taps, "sums": sums, "columns": columns, **({} if gradients is None else gradients.memory),
         }  # fmt: skip
         kernel.run("backward", call.numbers(x, len(x), y), tensors, matrices)
+        if steps is not None:
+            steps.add(x, stored, columns, sums.sum(0))
         of_x = None if of_x is None else of_x[..., : x.shape[2] - weights.padding].transpose(0, 1)
         none = [None] * len(weights.parameters)
         of_weights = none if gradients is None else gradients.of_parameters(sums.sum(0))
         found = [of_x, *of_weights, *state[len(x) % 2], *(() if initial is None else initial)]
-        return None, *[g if g is None else g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True)]
+        found = [g if g is None else g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True)]
+        return None, None if steps is None else torch.zeros(()), *found
 
 
 def _copy(to: Any, values: Any) -> None:

@@ -16,6 +16,17 @@ extern "C" int backward(const Call* c) {
   return failed;
 }
 
+// The weights' gradients from the stored values and the columns of all steps.
+extern "C" int weight_gradients(const Call* c) {
+  const int failed = run(*c, [](const Call& call, const Worker& w) {
+    const int64_t steps = steps_per_product(call, w.r1 - w.r0, 1024);
+    std::vector<S> left, right;
+    for (int64_t t = 0; t < call.T; t += steps) accumulate(call, w, t, min64(steps, call.T - t), t == 0, left, right);
+  });
+  if (!failed) reduce_gradients(*c);
+  return failed;
+}
+
 extern "C" void pack(const F* from, S* to, int64_t rows, int64_t columns, int64_t block, int across, int64_t threads) {
   pack_panels(from, to, rows, columns, block, across, threads);
 }
