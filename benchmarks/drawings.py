@@ -56,22 +56,33 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 def draw(path: Path, span: str) -> list[str]:
-    """The bound of the test split, without attention, with it, and of the autoencoder; one seed."""
+    """The bound of the test split, and that of the autoencoder in the same time; one seed."""
     with tempfile.TemporaryDirectory() as folder:
-        lines = []
-        for name, words in (("`draw`", ()), ("`draw --attention`", ("--attention",))):
-            run = Path(folder) / str(len(lines))
-            elman("train", "draw", path, "--for", span, "--out", run, "--no-preview", *words)
-            lines.append(_line(name, evaluated(run, "--split", "test"), read_summary(run)))
         sizes: dict[str, Any] = {"time_steps": 1, "hidden": 500, "latent_size": 50}
         trained = elman_package.train(Vae, path, for_=span, out=Path(folder) / "vae", preview=False, lr=0.001, **sizes)
         source = trained.source("test")
         assert source is not None
         found = evaluate(trained.model, source, find_precision("float32", trained.device))
-        lines.append(_line("variational autoencoder, 500 units", found.means, read_summary(trained.path)))
+        line = _line("variational autoencoder, 500 units", found.means, read_summary(trained.path))
+    return _table(path, span, [_trained(path, span), line])
+
+
+def with_attention(path: Path, span: str) -> list[str]:
+    """The bound of the test split with attention; one seed."""
+    return _table(path, span, [_trained(path, span, "--attention")])
+
+
+def _trained(path: Path, span: str, *words: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        elman("train", "draw", path, "--for", span, "--out", run, "--no-preview", *words)
+        return _line(" ".join(("`draw", *words)) + "`", evaluated(run, "--split", "test"), read_summary(run))
+
+
+def _table(path: Path, span: str, lines: list[str]) -> list[str]:
     return [
         f"`elman train draw {path.name} --for {span}`, then `elman eval RUN --split test`: pixels binarized by "
-        "sampling, one seed; the autoencoder in the same time",
+        "sampling, one seed",
         "",
         *HEAD,
         *lines,

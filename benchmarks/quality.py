@@ -21,7 +21,8 @@
     quality.py glimpse PATH/mnist                                   glimpse: images, six glimpses of 8 x 8
     quality.py glimpse-random PATH/mnist                            glimpse: the same at random locations
     quality.py glimpse-translated PATH/mnist                        glimpse: images somewhere in 60 x 60
-    quality.py draw PATH/mnist                                      draw: digits, with attention and without
+    quality.py draw PATH/mnist                                      draw: digits, beside a plain autoencoder
+    quality.py draw-attention PATH/mnist                            draw: digits, through windows
     quality.py clips                                                video: generated clips, a label a frame
     quality.py clip-labels                                          video: the same, one label a clip
 
@@ -69,7 +70,7 @@ GLIMPSES = {
     "glimpse": (glimpses.glimpse, "20m"), "glimpse-random": (glimpses.random, "20m"),
     "glimpse-translated": (glimpses.translated, "20m"),
 }  # fmt: skip
-DRAWINGS = {"draw": (drawings.draw, "20m")}
+DRAWINGS = {"draw": (drawings.draw, "20m"), "draw-attention": (drawings.with_attention, "20m")}
 VIDEOS = {"clips": (videos.clips, "5m"), "clip-labels": (videos.clip_labels, "3m")}
 TIMED = TABLES | IMAGES | GLIMPSES | DRAWINGS | VIDEOS
 # those that take no path

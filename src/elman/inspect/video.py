@@ -134,7 +134,7 @@ def changes_chart(distance: np.ndarray, accuracy: np.ndarray) -> Figure:
     figure, axis = axes(7.0, 3.0)
     axis.plot(distance, accuracy, marker="o", color=COLOURS[0])
     axis.axvline(0, color="#80808080", linewidth=0.8)
-    axis.set(xlabel="frames from a change of the true label", ylabel="accuracy", ylim=(0, 1.02))
+    axis.set(xlabel="frames from a change of the true label", ylabel="accuracy", ylim=(0, 1.02), xticks=distance[::5])
     return figure
 
 
@@ -157,7 +157,7 @@ def wrong_panel(here: LabelledClips) -> Panel | None:
             return None
         time = here.footage.times[here.footage.of_clip(clip)][start]
         strips.append(FrameStrip(f"wrong-{number}", f"{here.name(clip)} from {time:.2f} s", shown,
-                                 f"{length} wrong frames, with their predictions; right: {then(true)}"))  # fmt: skip
+                                 f"{length} wrong frame{'s' * (length > 1)}, with predictions; right: {then(true)}"))  # fmt: skip
     summary = f"{len(found):,} runs of frames are wrong; these are the longest." if found else "No frame is wrong."
     return Panel("wrong", "Wrong frames", summary, {"runs": len(found)}, strips)
 
