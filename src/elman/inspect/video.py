@@ -156,8 +156,8 @@ def wrong_panel(here: LabelledClips) -> Panel | None:
         if not shown:
             return None
         time = here.footage.times[here.footage.of_clip(clip)][start]
-        strips.append(FrameStrip(f"wrong-{number}", f"{here.name(clip)} from {time:.2f} s", shown,
-                                 f"{length} wrong frame{'s' * (length > 1)}, with predictions; right: {then(true)}"))  # fmt: skip
+        caption = f"{length} wrong frame{'s' * (length > 1)}, with predictions; right: {then(true)}"
+        strips.append(FrameStrip(f"wrong-{number}", f"{here.name(clip)} from {time:.2f} s", shown, caption))
     summary = f"{len(found):,} runs of frames are wrong; these are the longest." if found else "No frame is wrong."
     return Panel("wrong", "Wrong frames", summary, {"runs": len(found)}, strips)
 
