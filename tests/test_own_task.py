@@ -80,7 +80,7 @@ def test_previews_are_images_in_the_run_folder_and_are_reported(run, reporter):
     assert [file.name for file in files] == ["step-00000004.png", "step-00000008.png"]
     for file in files:
         with Image.open(file) as image:
-            assert image.size == (24, 24)  # 4 by 4 images
+            assert image.size == (27 * 24, 27 * 24)  # 4 by 4 images of 6 by 6 pixels, enlarged
     assert len(reporter.previews) == 2
     assert all(isinstance(preview, Images) for preview in reporter.previews)
 

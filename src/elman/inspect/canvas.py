@@ -3,9 +3,8 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from elman.tasks.capabilities import Images, Painting
+from elman.tasks.capabilities import SIDE, Images, Painting
 
-SIDE = 640  # pixels of a sheet, about
 SMALLEST, LARGEST = 1, 8  # factors by which images are enlarged
 COLOR = (230, 60, 40)  # of a window
 

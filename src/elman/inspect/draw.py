@@ -96,7 +96,7 @@ class Reconstructions:
 def image_chart(rows: list[tuple[str, np.ndarray]], headings: list[str] | None = None) -> Figure:
     """Rows of images (N, H, W, 3) under each other, each row with its name, each column with its heading."""
     count = max(len(images) for _, images in rows)
-    side = 10.0 / max(count, 6)
+    side = 10.0 / max(count, 6) if count > 1 else 6.0
     figure, grid = axes(side * count + 0.9, side * len(rows) + 0.3, len(rows), count)
     grid = np.array(grid).reshape(len(rows), count)
     for (name, images), line in zip(rows, grid, strict=True):

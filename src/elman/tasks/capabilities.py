@@ -21,6 +21,8 @@ from elman.tasks.loss import Context
 from elman.tasks.task import Reading
 from elman.tokenizers.tokenizer import Tokenizer
 
+SIDE = 640  # pixels of a sheet of images, about
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -107,9 +109,10 @@ class Images:
         return grid.reshape(rows * height, columns * width, *channels)
 
     def png(self) -> bytes:
-        """The sheet as a file."""
-        out = io.BytesIO()
-        Image.fromarray(self.sheet()).save(out, "png")
+        """The sheet as a file, small images enlarged without interpolation."""
+        sheet, out = Image.fromarray(self.sheet()), io.BytesIO()
+        factor = max(1, round(SIDE / max(sheet.size)))
+        sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.NEAREST).save(out, "png")
         return out.getvalue()
 
 
