@@ -21,30 +21,32 @@ class Retina:
     def __init__(self, size: int, scales: int, image_size: int):
         self.size, self.image_size = size, image_size
         self.widths = tuple(size << scale for scale in range(scales))
-        self.padding = self.widths[-1] // 2 + 1
-        self.side = image_size + 2 * self.padding
 
     def prepare(self, images: Tensor) -> list[Tensor]:
-        """Of images (N, C, S, S), what `glimpse` reads: for each scale the mean over a square of pixels at every
-        position, with which a wide patch costs no more than a narrow one."""
-        levels = [F.pad(images, [self.padding] * 4)]
+        """Of images (N, C, S, S), what `glimpse` reads: for each scale k the sum over every square of 2^k pixels per
+        side that touches the image, (N, C, S + 2^k - 1, S + 2^k - 1), with which a wide patch costs no more than a
+        narrow one."""
+        levels = [images]
         for scale in range(1, len(self.widths)):
-            level, apart = levels[-1], 1 << (scale - 1)
-            level = level + level.roll(-apart, -1)  # what is rolled over the edge is never read
-            levels.append((level + level.roll(-apart, -2)) / 4)
-        return [level.flatten(1) for level in levels]
+            apart = 1 << (scale - 1)
+            level = F.pad(levels[-1], [apart] * 4)
+            level = level[..., :-apart] + level[..., apart:]
+            levels.append(level[..., :-apart, :] + level[..., apart:, :])
+        return levels
 
     def glimpse(self, levels: Sequence[Tensor], location: Tensor, of: Tensor) -> Tensor:
         """The patches (B, K C g g) around locations (B, 2). `levels`: from `prepare`; `of` (B,): the index of the image
         of each."""
-        area, found = self.side * self.side, list[Tensor]()
-        channels = torch.arange(levels[0].shape[1] // area, device=location.device) * area
-        centre = (location.float().clamp(-1, 1) + 1) * (self.image_size / 2) + self.padding
-        first, steps = of[:, None] * levels[0].shape[1] + channels, torch.arange(self.size, device=location.device)
+        centre, found = (location.float().clamp(-1, 1) + 1) * (self.image_size / 2), list[Tensor]()
+        steps = torch.arange(self.size, device=location.device)
         for scale, (level, width) in enumerate(zip(levels, self.widths, strict=True)):
-            left, top = (centre - (width - 1) / 2).floor().long().unbind(1)
-            across, down = (edge[:, None] + (steps << scale) for edge in (left, top))
-            pixel = down[:, :, None] * self.side + across[:, None]  # (B, g, g)
-            index = first[:, :, None, None] + pixel[:, None]
-            found.append(level.flatten().index_select(0, index.flatten()).view(len(of), -1))
+            channels, side = level.shape[1], level.shape[-1]
+            first = (centre - (width - 1) / 2).floor().long() + (1 << scale) - 1  # (B, 2): left, top
+            across, down = (edge[:, None] + (steps << scale) for edge in first.unbind(1))
+            inside = ((down >= 0) & (down < side))[:, :, None] & ((across >= 0) & (across < side))[:, None]  # (B, g, g)
+            pixel = torch.where(inside, down[:, :, None] * side + across[:, None], 0)[:, None]
+            image = of[:, None] * channels + torch.arange(channels, device=location.device)  # (B, C)
+            index = image[:, :, None, None] * side**2 + pixel
+            patches = level.flatten().index_select(0, index.flatten()).view(index.shape)
+            found.append((patches * (inside[:, None] / 4**scale)).flatten(1))
         return torch.cat(found, 1)
