@@ -32,12 +32,13 @@ def film(
     return path
 
 
-def moving(path: Path, frames: int, seed: int = 0) -> Path:
+def moving(path: Path, frames: int, seed: int = 0, codec: str = "mjpeg") -> Path:
     """A film of noise, which does not compress."""
     rng = np.random.default_rng(seed)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mjpeg", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
+        stream = container.add_stream(codec, rate=10 if codec == "mjpeg" else 25)
+        stream.width, stream.height = 64, 64
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for _ in range(frames):
             frame = av.VideoFrame.from_ndarray(rng.integers(0, 255, (64, 64, 3), np.uint8), "rgb24")
             container.mux(stream.encode(frame.reformat(format="yuvj420p")))

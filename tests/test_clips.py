@@ -96,6 +96,19 @@ def test_a_truncated_film_is_an_error_that_names_how_much_was_read(tmp_path, nam
     assert str(len(read)) in line
 
 
+def test_a_damaged_frame_is_an_error_that_names_it(tmp_path):
+    path = moving(tmp_path / "a.mpg", 50, codec="mpeg2video")
+    assert len(list(open_clip(str(path)).frames(None))) == 50
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = np.random.default_rng(0).bytes(3000)
+    path.write_bytes(data)
+    read = list[float]()
+    line = fails(lambda: read.extend(frame.time for frame in open_clip(str(path)).frames(None)), "a.mpg is damaged: ")
+    assert 10 < len(read) < 40
+    assert f"frame {len(read) + 1} (" in line
+
+
 def test_without_pyav_the_line_names_the_package(tmp_path, monkeypatch):
     path = film(tmp_path / "a.mkv", [1, 2])
     monkeypatch.setitem(sys.modules, "av", None)

@@ -56,6 +56,8 @@ class VideoFile(FileClip):
                 first = frame.time or 0.0 if count == 0 else first
                 time = time + step if frame.time is None else max(time, frame.time - first)
                 time = time if count else 0.0
+                if frame.is_corrupt:
+                    raise Unreadable(f"{self.path} is damaged: frame {count + 1:,} ({time:.2f} s) is corrupt")
                 yield Frame(time, frame.to_image())
                 count += 1
             if count == 0:
