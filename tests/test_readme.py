@@ -110,6 +110,7 @@ def run(elman: Elman, line: str) -> None:
 
 
 README, *DOCS = (page for page in PAGES if commands(page))
+COMPILES_ALL = "elman doctor"  # the kernels of all cells, which takes a minute
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,14 @@ def test_the_commands_of_a_page_run(forked: Elman, folder: Path, page: Path) -> 
     if not any(line.startswith("elman train classify reviews.csv") for line in lines):
         run(forked, "elman train classify reviews.csv")
     for line in lines:
-        run(forked, line.replace("RUN", "runs/lm-mine"))
+        if line != COMPILES_ALL:
+            run(forked, line.replace("RUN", "runs/lm-mine"))
+
+
+@pytest.mark.slow
+def test_the_command_that_compiles_all_kernels_runs(forked: Elman, folder: Path) -> None:
+    assert COMPILES_ALL in commands(README)
+    run(forked, COMPILES_ALL)
 
 
 def test_the_python_of_the_readme_runs(forked: Elman, folder: Path) -> None:
