@@ -9,7 +9,7 @@ from command import elman, evaluated, summary
 SHORT = "5m"  # of the fully connected network
 SIX = ("--glimpses", "6", "--glimpse-size", "8")
 RANDOM = (*SIX, "--attention", "random")
-TRANSLATED = ("--canvas-size", "60", "--glimpses", "6", "--glimpse-size", "12", "--scales", "3")
+TRANSLATED = ("--canvas-size", "60", "--glimpses", "6", "--glimpse-size", "12", "--scales", "3", "--cell", "lstm")
 FULLY_CONNECTED = ("--encoder", "mlp", "--cell", "none", "--no-bidirectional", "--hidden", "256", "--pooling", "last",
                    "--batch-size", "128", "--dropout", "0.3", "--lr", "0.001")  # fmt: skip
 
