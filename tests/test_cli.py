@@ -61,6 +61,20 @@ class Rolled(elman.Cell):
 
     def step(self, x, h):
         return (torch.tanh(x.n + torch.roll(h, 1, -1)),)
+
+
+class Wrong(elman.Cell):
+    gates = ("n",)
+
+    def step(self, x, h):
+        return (torch.tanh(x.n + h.detach()),)
+
+
+class Zoneout(elman.Cell):
+    gates = ("n",)
+
+    def step(self, x, h):
+        return (torch.where(torch.rand_like(h) < 0.5, h, torch.tanh(x.n + h)),)
 """
 
 LABELS = (("love", "good\x1b[31m"), ("hate", "bad"))
@@ -583,6 +597,19 @@ def test_the_doctor_shows_why_a_cell_cannot_be_traced(elman, home):
     assert (done.code, done.err) == (0, "")
     for word in ("Rolled", "cannot be traced", "roll", "loop", "agrees", "ms"):
         assert word in done.out
+
+
+def test_the_doctor_fails_for_a_wrong_gradient(elman, home):
+    done = elman("doctor", "--cell=own.py:Wrong", cwd=home)
+    assert done.code == 1
+    assert "WRONG: Jacobian mismatch for output 0 with respect to input 1" in done.out
+    assert "own.py:Wrong is wrong" in done.err
+
+
+def test_the_doctor_names_a_random_cell(elman, home):
+    done = elman("doctor", "--cell=own.py:Zoneout", cwd=home)
+    assert done.code == 0
+    assert "agrees with finite differences, for given random numbers: its step is random" in done.out
 
 
 def test_the_demo_trains_generates_and_prints_the_next_commands(home, tmp_path, monkeypatch, capsys):

@@ -2,9 +2,11 @@
 
 import os
 import platform
+import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -17,11 +19,13 @@ from elman.cells.shipped import shipped
 from elman.cells.trace import NotTraceable, trace
 from elman.cli.output import add_row
 from elman.cli.parameters import command
+from elman.errors import Stopped
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent.layer import Recurrent
 
 SHAPE = (32, 64, 64, 256)  # batch, steps, input, hidden of a small character model
 PATIENCE = 2.0  # seconds a timing may take
+WRONG = "WRONG"  # begins the result of a check
 
 
 @command
@@ -34,9 +38,11 @@ def doctor_(*, cell: str | None = None) -> None:
         A name with options, or my_cell.py:MyCell.
     """
     console = Console(highlight=False, markup=False)
-    found = _backends(console) if cell is None else _check(cell)
+    found, wrong = (_backends(console), False) if cell is None else _check(cell)
     console.print(machine(), soft_wrap=True)
     console.print(found)
+    if wrong:
+        raise Stopped(f"the cell {cell} is wrong: see above")
 
 
 def machine() -> str:
@@ -63,7 +69,8 @@ def _backends(console: Console) -> Table:
     return table
 
 
-def _check(spec: str) -> Table:
+def _check(spec: str) -> tuple[Table, bool]:
+    """What is known of a cell, and whether something is wrong."""
     kind, options = find(spec)
     batch, steps, inputs, hidden = SHAPE
     cell = kind(inputs, hidden, **options)
@@ -75,13 +82,15 @@ def _check(spec: str) -> Table:
     add_row(table, "equation", _equation(cell))
     choice = Recurrent(inputs, hidden, spec).choose()
     add_row(table, "backend", str(choice))
-    add_row(table, "gradient", _gradient(kind(3, 4, **options)))
+    checks = {"gradient": _gradient(kind(3, 4, **options))}
     if choice.backend.name != "loop":
-        add_row(table, "kernel", _kernel(spec, choice.backend.name))
+        checks["kernel"] = _kernel(spec, choice.backend.name)
+    for name, result in checks.items():
+        add_row(table, name, result)
     own, lstm = _milliseconds(spec), _milliseconds("lstm")
     add_row(table, "speed", f"{own:.1f} ms forward and backward, lstm {lstm:.1f} ms: {own / lstm:.1f} x "
                            f"(batch {batch}, {steps} steps, {inputs} -> {hidden}, float32)")  # fmt: skip
-    return table
+    return table, any(result.startswith(WRONG) for result in checks.values())
 
 
 def _equation(cell: Cell) -> str:
@@ -93,7 +102,8 @@ def _equation(cell: Cell) -> str:
 
 
 def _gradient(cell: Cell) -> str:
-    """The gradient of a step against finite differences, in float64."""
+    """The gradient of a step against finite differences, in float64; of a random cell, with the same random numbers at
+    each call."""
     generator = torch.Generator().manual_seed(0)
     cell = cell.double()
     for weight in cell.parameters():
@@ -104,14 +114,19 @@ def _gradient(cell: Cell) -> str:
     for value in inputs:
         value.requires_grad_()
 
-    def step(x: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def step(x: torch.Tensor, *state: torch.Tensor, seed: int = 0) -> tuple[torch.Tensor, ...]:
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
         return cell.step(cell.split(cell.gates, x), *state)
 
+    runs = [torch.cat(step(*inputs, seed=seed)) for seed in range(8)]
+    drawn = ", for given random numbers: its step is random" if any(run.ne(runs[0]).any() for run in runs) else ""
     try:
         torch.autograd.gradcheck(step, inputs)
     except (RuntimeError, ValueError) as error:  # raised by gradcheck
-        return f"WRONG: {str(error).splitlines()[0]}"
-    return "agrees with finite differences"
+        return f"{WRONG}: {str(error).splitlines()[0].rstrip(',')}"
+    return f"agrees with finite differences{drawn}"
 
 
 def _kernel(spec: str, backend: str) -> str:
@@ -123,7 +138,7 @@ def _kernel(spec: str, backend: str) -> str:
         y, _ = layer(x)
         found.append([y, *torch.autograd.grad(y.square().sum(), list(layer.parameters()), materialize_grads=True)])
     worst = max(((a - b).abs().max() / b.abs().max().clamp_min(1e-30)).item() for a, b in zip(*found, strict=True))
-    return f"{'agrees with' if worst < 1e-3 else 'WRONG: differs from'} the loop, in float32 to {worst:.0e}"
+    return f"{'agrees with' if worst < 1e-3 else f'{WRONG}: differs from'} the loop, in float32 to {worst:.0e}"
 
 
 def _milliseconds(spec: str) -> float:
