@@ -1,6 +1,7 @@
 """The fused backend: generated kernels against the loop, their refusals, and how they are compiled and kept."""
 
 import copy
+import gc
 import itertools
 import os
 import subprocess
@@ -27,6 +28,7 @@ from elman.kernels.compiler import NoKernel, load
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent.backend import Backend, Span
 from elman.recurrent.fused import Fused
+from elman.recurrent.fused_steps import StepGradients
 from elman.recurrent.loop import Loop
 from elman.recurrent.state import flatten, over
 
@@ -509,6 +511,72 @@ def test_a_backward_pass_that_does_not_ask_for_the_weights_leaves_nothing_for_th
 
     found, wanted = both(layer(), run)
     assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_steps_with_frozen_weights_have_the_gradient_of_their_input():
+    def run(model):
+        model.requires_grad_(False)
+        stepper, x = model.stepper(), torch.ones(2, 3, requires_grad=True)
+        y, _ = stepper.step(x, stepper.begin(2))
+        of_x = torch.autograd.grad(y.square().sum(), x)
+        model.requires_grad_(True)
+        y, _ = stepper.step(x, stepper.begin(2))
+        return [*of_x, *torch.autograd.grad(y.square().sum(), [x, *model.parameters()])]
+
+    found, wanted = both(layer(), run)
+    assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_backward_pass_inside_of_another_has_its_own_steps():
+    class Inner(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, value, run):
+            ctx.run = run
+            return value.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            with torch.enable_grad():
+                ctx.run().backward()
+            return gradient, None
+
+    def run(model):
+        model.zero_grad()
+        stepper = model.stepper()
+
+        def steps(number):
+            state = stepper.begin(2)
+            for t in range(3):
+                x = torch.randn(2, 3, generator=torch.Generator().manual_seed(10 * number + t))
+                y, state = stepper.step(x, state)
+                if number == 0 and t == 1:  # its backward pass is between those of two steps
+                    y = Inner.apply(y, lambda: steps(1).square().sum())
+                    state = ((y, *state[0][1:]),)
+            return y
+
+        steps(0).square().sum().backward()
+        return [weight.grad.clone() for weight in model.parameters()]
+
+    found, wanted = both(layer(), run)
+    assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_stepper_is_gone_with_its_last_name():
+    def alive():
+        return sum(type(value) is StepGradients for value in gc.get_objects())
+
+    gc.collect()
+    before = alive()
+    gc.disable()  # so that a cycle of references would stay
+    try:
+        stepper = layer(backend="fused").stepper()
+        y, state = stepper.step(torch.ones(2, 3), stepper.begin(2))
+        y.square().sum().backward()
+        assert alive() == before + 1
+        del stepper, y, state
+        assert alive() == before
+    finally:
+        gc.enable()
 
 
 def test_a_gradient_of_higher_order_goes_through_steps():

@@ -59,7 +59,7 @@ class Kernel:
     def run(
         self, name: str, numbers: dict[str, int], tensors: Mapping[str, Tensor | None], matrices: list[Tensor]
     ) -> None:
-        """Calls `forward` or `backward`."""
+        """Calls `forward`, `backward` or `weight_gradients`."""
         call, _ = self.call(numbers, tensors, matrices)
         self.start(name, call)
 

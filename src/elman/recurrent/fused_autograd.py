@@ -10,7 +10,7 @@ from torch.func import functional_call
 from elman.cells.cell import Cell
 from elman.cells.tap import Record, record, recording
 from elman.recurrent.backend import Span, States
-from elman.recurrent.fused_steps import StepGradients
+from elman.recurrent.fused_steps import SharedWeights, Step, StepGradients
 from elman.recurrent.fused_weights import PackedWeights, WeightGradients, row_and_unit_parts
 from elman.recurrent.loop import Loop, reset_steps
 
@@ -30,17 +30,16 @@ class FusedCall:
 
     def numbers(self, x: Tensor, slots: int, y: Tensor) -> dict[str, int]:
         """The numbers of a call; x (T, B, I), y (B, T, H)."""
-        return {
-            "T": len(x), "B": x.shape[1], "I": x.shape[2], "H": self.weights.hidden, "slots": slots,
-            "row_parts": self.parts[0], "unit_parts": self.parts[1], "reverse": int(self.span.reverse),
-            "y_step": y.stride(1), "y_row": y.stride(0),
-        }  # fmt: skip
+        strides = {"y_step": y.stride(1), "y_row": y.stride(0)}
+        return self.weights.numbers(x.shape, self.parts, slots=slots, reverse=int(self.span.reverse), **strides)
 
 
 def run_fused(
-    cell: Cell, weights: PackedWeights, span: Span, steps: StepGradients | None = None
+    cell: Cell, weights: PackedWeights, span: Span, shared: SharedWeights | None = None
 ) -> tuple[Tensor, States]:
-    """One direction of one layer: outputs (B, T, H) and the last states (B, H)."""
+    """One direction of one layer: outputs (B, T, H) and the last states (B, H). shared: where this is one of many calls
+    with the same weights."""
+    steps, handle = (None, None) if shared is None or not shared.handle.requires_grad else shared
     reset = reset_steps(span)
     inputs = [span.x, *weights.parameters, *span.state, *(() if reset is None else span.initial)]
     call = FusedCall(
@@ -53,7 +52,7 @@ def run_fused(
         backward=torch.is_grad_enabled() and any(value.requires_grad for value in inputs),
         steps=steps,
     )
-    y, *rest = _Unroll.apply(call, None if steps is None else steps.handle, *inputs)  # type: ignore[misc]
+    y, *rest = _Unroll.apply(call, handle, *inputs)  # type: ignore[misc]
     states, active = len(span.state), recording()
     if active is not None:
         for name, tap in zip(weights.program.names, rest[states:], strict=True):
@@ -64,7 +63,7 @@ def run_fused(
 class _Unroll(torch.autograd.Function):
     """The loop over time with its gradient. Inside, time is the first axis: (T, B, H).
 
-    Inputs: the handle of `StepGradients`, x (B, T, I), the parameters of the cell, the states, and with `reset` the
+    Inputs: the handle of `SharedWeights`, x (B, T, I), the parameters of the cell, the states, and with `reset` the
     initial states. Outputs: y (B, T, H), the states, and the recorded values (T, B, H).
     """
 
@@ -92,6 +91,7 @@ class _Unroll(torch.autograd.Function):
         kernel.run("forward", call.numbers(x, slots, y), tensors, weights.forward)
         if call.backward:
             ctx.call, ctx.kept = call, (x, stored, row_stored)
+            ctx.of_weights = None if handle is None else handle.grad_fn
             ctx.dtypes = [value.dtype for value in (given, *inputs)]
             ctx.save_for_backward(given, *inputs)
             ctx.set_materialize_grads(False)
@@ -123,8 +123,8 @@ class _Unroll(torch.autograd.Function):
             "taps": taps, "sums": sums, "columns": columns, **({} if gradients is None else gradients.memory),
         }  # fmt: skip
         kernel.run("backward", call.numbers(x, len(x), y), tensors, matrices)
-        if steps is not None:
-            steps.add(x, stored, columns, sums.sum(0))
+        if steps is not None and torch._C._will_engine_execute_node(ctx.of_weights):
+            steps.add(Step(x, stored, columns, sums.sum(0)))
         of_x = None if of_x is None else of_x[..., : x.shape[2] - weights.padding].transpose(0, 1)
         none = [None] * len(weights.parameters)
         of_weights = none if gradients is None else gradients.of_parameters(sums.sum(0))

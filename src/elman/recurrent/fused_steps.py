@@ -1,66 +1,99 @@
-"""The gradients of the weights of a cell that runs step by step."""
+"""The gradients of the weights of a cell that runs step by step: one product for many steps, instead of a small one in
+the backward pass of each.
 
-from collections import defaultdict
-from typing import Any
+All steps take a handle as an input, whose backward pass autograd runs when those of all steps are done.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from elman.recurrent.fused_weights import PackedWeights, WeightGradients, row_and_unit_parts
 
+ROWS = 1024  # of steps that one product covers, about
+
+
+class Step(NamedTuple):
+    """What the backward pass of a step leaves: x (1, B, I), stored (STORED, 1, B, H), columns (1, B, COLUMNS, H), sums
+    (SUMS, H)."""
+
+    x: Tensor
+    stored: Tensor
+    columns: Tensor
+    sums: Tensor
+
 
 class StepGradients:
-    """The gradients of weights that many calls of a kernel share: one product after the backward passes of all of them,
-    instead of a small one in each.
-
-    A call takes `handle` as an input; so autograd asks for the gradients of the weights when all calls are done.
-    """
+    """The gradients of weights that the steps of a backward pass share."""
 
     def __init__(self, weights: PackedWeights):
         self.weights = weights
-        self.calls: dict[int, list[tuple[Tensor, ...]]] = defaultdict(list)  # by the number of the backward pass
-        self.handle: Tensor = _Weights.apply(self, *weights.parameters)  # type: ignore[assignment]
+        self._passes: dict[int, _Pass] = {}  # by the number of the backward pass: several may run at a time
 
-    def add(self, x: Tensor, stored: Tensor, columns: Tensor, sums: Tensor) -> None:
-        """What a backward pass leaves of one step: x (1, B, I), stored (STORED, 1, B, H), columns (1, B, COLUMNS, H),
-        sums (SUMS, H)."""
-        self.calls[_backward_pass()].append((x, stored, columns, sums))
+    def add(self, step: Step) -> None:
+        """Adds a step to the backward pass that is running."""
+        self._passes.setdefault(_backward_pass(), _Pass(self.weights)).add(step)
 
-    def of_parameters(self) -> list[Tensor | None]:
-        """The gradient of each parameter in this backward pass."""
-        calls = self.calls.pop(_backward_pass(), [])
-        self.calls.clear()  # those of passes that did not ask for the weights
-        found: list[Tensor | None] = [None] * len(self.weights.parameters)
-        for rows in {len(x[0]) for x, *_ in calls}:
-            parts = self._of_rows(*zip(*(call for call in calls if len(call[0][0]) == rows), strict=True))
-            found = [new if old is None else old + new for old, new in zip(found, parts, strict=True)]
-        return found
+    def of_parameters(self) -> Sequence[Tensor | None]:
+        """The gradient of each parameter in the backward pass that is running, which is at its end."""
+        found = self._passes.pop(_backward_pass(), None)
+        return [None] * len(self.weights.parameters) if found is None else found.finish()
 
-    def _of_rows(self, *of_calls: tuple[Tensor, ...]) -> list[Tensor]:
-        """The gradients from calls of the same batch size."""
-        x, stored, columns = (torch.cat(each, dim) for each, dim in zip(of_calls, (0, 1, 0), strict=False))
-        weights, parts = self.weights, row_and_unit_parts(x.shape[1], self.weights)
-        numbers = {
-            "T": len(x), "B": x.shape[1], "I": x.shape[2], "H": weights.hidden, "slots": len(x), "y_step": 0,
-            "y_row": 0, "row_parts": parts[0], "unit_parts": parts[1], "reverse": 0,
-        }  # fmt: skip
-        gradients = WeightGradients(weights, parts[0], x.shape[2])
+
+class SharedWeights(NamedTuple):
+    """The gradients of weights, and the input of all steps that use them."""
+
+    gradients: StepGradients
+    handle: Tensor
+
+
+def share(weights: PackedWeights) -> SharedWeights:
+    """Weights for many steps."""
+    gradients = StepGradients(weights)
+    return SharedWeights(gradients, _Weights.apply(gradients, *weights.parameters))  # type: ignore[arg-type]
+
+
+class _Pass:
+    """The gradients of one backward pass: their sum so far, and steps that are not yet part of it."""
+
+    def __init__(self, weights: PackedWeights):
+        self.weights, self.steps, self.found = weights, list[Step](), list[Tensor]()
+
+    def add(self, step: Step) -> None:
+        rows = step.x.shape[1]
+        if self.steps and (len(self.steps) * rows >= ROWS or self.steps[0].x.shape[1] != rows):
+            self._multiply()
+        self.steps.append(step)
+
+    def finish(self) -> list[Tensor]:
+        self._multiply()
+        return self.found
+
+    def _multiply(self) -> None:
+        x, columns = (torch.cat([getattr(step, name) for step in self.steps]) for name in ("x", "columns"))
+        stored, sums = torch.cat([step.stored for step in self.steps], 1), sum(step.sums for step in self.steps)
+        self.steps.clear()
+        parts = row_and_unit_parts(x.shape[1], self.weights)
+        gradients = WeightGradients(self.weights, parts[0], x.shape[2])
         tensors = {"x": x, "stored": stored, "columns": columns, **gradients.memory}
-        weights.kernel.run("weight_gradients", numbers, tensors, [])
-        return gradients.of_parameters(torch.stack(of_calls[-1]).sum(0))
+        self.weights.kernel.run("weight_gradients", self.weights.numbers(x.shape, parts), tensors, [])
+        new = gradients.of_parameters(sums)  # type: ignore[arg-type]
+        self.found = [old.add_(g) for old, g in zip(self.found, new, strict=True)] if self.found else new
 
 
 class _Weights(torch.autograd.Function):
-    """The weights as an input of all calls."""
+    """The weights as an input of all steps."""
 
     @staticmethod
-    def forward(ctx: Any, steps: StepGradients, *parameters: Tensor) -> Tensor:
-        ctx.steps, ctx.dtypes = steps, [value.dtype for value in parameters]
+    def forward(ctx: Any, gradients: StepGradients, *parameters: Tensor) -> Tensor:
+        ctx.gradients, ctx.dtypes = gradients, [value.dtype for value in parameters]
         return torch.zeros(())
 
     @staticmethod
     def backward(ctx: Any, of_handle: Tensor) -> Any:  # type: ignore[override]
-        found = zip(ctx.steps.of_parameters(), ctx.dtypes, strict=True)
+        found = zip(ctx.gradients.of_parameters(), ctx.dtypes, strict=True)
         return None, *[g if g is None else g.to(dtype) for g, dtype in found]
 
 

@@ -1,5 +1,6 @@
 """The weights of a cell as its kernel reads them, and their gradients as it leaves them."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -49,10 +50,13 @@ class PackedWeights:
 
     def one_step(self, rows: int) -> dict[str, int]:
         """The numbers of a call of one step, by one thread."""
-        return {
-            "T": 1, "B": rows, "I": self.inputs + self.padding, "H": self.hidden, "slots": 2, "y_step": 0,
-            "y_row": self.hidden, "row_parts": 1, "unit_parts": 1, "reverse": 0,
-        }  # fmt: skip
+        return self.numbers((1, rows, self.inputs + self.padding), slots=2, y_row=self.hidden)
+
+    def numbers(self, shape: Sequence[int], parts: tuple[int, int] = (1, 1), **others: int) -> dict[str, int]:
+        """The numbers of a call. shape: of x (T, B, I); parts: of the rows, of the units."""
+        T, B, I = shape
+        common = {"T": T, "B": B, "I": I, "H": self.hidden, "row_parts": parts[0], "unit_parts": parts[1]}
+        return common | {"reverse": 0, "slots": T, "y_step": 0, "y_row": 0} | others
 
     def name(self, product: int) -> str:
         """The name of the matrix of a product."""
