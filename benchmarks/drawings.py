@@ -76,7 +76,7 @@ def _trained(path: Path, span: str, *words: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         elman("train", "draw", path, "--for", span, "--out", run, "--no-preview", *words)
-        return _line(" ".join(("`draw", *words)) + "`", evaluated(run, "--split", "test"), read_summary(run))
+        return _line(f"`{' '.join(('draw', *words))}`", evaluated(run, "--split", "test"), read_summary(run))
 
 
 def _table(path: Path, span: str, lines: list[str]) -> list[str]:

@@ -41,7 +41,7 @@ def moving(path: Path, frames: int, seed: int = 0, codec: str = "mjpeg") -> Path
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for _ in range(frames):
             frame = av.VideoFrame.from_ndarray(rng.integers(0, 255, (64, 64, 3), np.uint8), "rgb24")
-            container.mux(stream.encode(frame.reformat(format="yuvj420p")))
+            container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
         container.mux(stream.encode(None))
     return path
 

@@ -130,10 +130,12 @@ class TimeLine(Drawn):
 
     - labels: all that may occur, by which colours are chosen
     - lanes: a name, and spans: start and end in seconds, and a label; between spans there is none
-    - caption: below the title
+    - end: of the time line, in seconds
+    - caption: beside the title
     """
 
     title: str
     labels: Sequence[str]
     lanes: Sequence[tuple[str, Sequence[tuple[float, float, str]]]]
+    end: float
     caption: str = ""

@@ -1,6 +1,5 @@
 """Clips whose frames have labels, and what a model predicts for them, for all panels of their report."""
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -17,13 +16,11 @@ from elman.errors import UserError
 from elman.inspect.gates import addresses
 from elman.inspect.held_out import held_out
 from elman.inspect.report_options import ReportOptions
-from elman.tasks.video import frame_probabilities
+from elman.tasks.video import CHUNK, frame_probabilities
 from elman.training.trained_model import TrainedModel
 
 CLIPS = 200  # that are read by default
 RECORDED = 10_000  # frames of which units are recorded
-
-Spans = list[tuple[float, float, str]]
 
 
 class LabelledClips:
@@ -59,10 +56,10 @@ class LabelledClips:
         return float((self.predictions[clip] == self.target(clip)).mean())
 
     def name(self, clip: int) -> str:
-        """Its name."""
+        """The name of a clip."""
         return str(self.source.table.columns["file"][clip])
 
-    def spans(self, clip: int, classes: np.ndarray) -> Spans:
+    def spans(self, clip: int, classes: np.ndarray) -> list[tuple[float, float, str]]:
         """Classes (T,) of the frames of a clip as spans, without the background."""
         times = np.append(self.footage.times[self.footage.of_clip(clip)], self.footage.end(clip))
         named = [self.labels[each] for each in classes]
@@ -83,21 +80,15 @@ class LabelledClips:
         layer, pieces, targets = self.network.recurrent, list[dict[str, np.ndarray]](), list[np.ndarray]()
         cell = layer.cells[0]
         assert isinstance(cell, Cell)
-        states = [layer.prefix(index) + name for index in range(len(layer.cells)) for name in cell.states]
+        names = {layer.prefix(index) + name for index in range(len(layer.cells)) for name in cell.states}
+        names |= set(addresses(layer))
         self.network.eval()
-        for clip in self._first():
-            batch = to(joined("input", [self.footage.frames[self.footage.of_clip(clip)]]), self.model.device)
-            with record() as values:
-                self.network.frame_logits(batch)
-            pieces.append({name: values[name][0].float().cpu().numpy() for name in {*states, *addresses(layer)}})
-            targets.append(self.target(clip))
-        found = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-        return found, np.concatenate(targets)
-
-    def _first(self) -> Iterator[int]:
-        frames = 0
         for clip in self.chosen:
-            yield clip
-            frames += len(self.target(clip))
-            if frames > RECORDED:
-                return
+            frames, state = self.footage.frames[self.footage.of_clip(clip)][: RECORDED - sum(map(len, targets))], None
+            for begin in range(0, len(frames), CHUNK):
+                batch = to(joined("input", [frames[begin : begin + CHUNK]]), self.model.device)
+                with record() as values:
+                    _, state = self.network.frame_logits(batch, state)
+                pieces.append({name: values[name][0].float().cpu().numpy() for name in names})
+            targets.append(self.target(clip)[: len(frames)])
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in names}, np.concatenate(targets)

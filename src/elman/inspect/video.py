@@ -29,7 +29,7 @@ from elman.training.trained_model import TrainedModel
 TAKES = ("text", "length")
 RANDOM, WORST = 4, 4  # clips whose time lines are drawn
 REACH = 10  # frames around a change
-WRONG, AROUND = 6, 4  # runs of wrong frames that are drawn, and frames of each
+WRONG, FRAMES = 6, 8  # runs of wrong frames that are drawn, and frames of each, the last right one among them
 HARDEST = 12  # clips with confident wrong answers
 STEPS, ROWS = 48, 24  # of gradient flow
 ENLARGED = 96  # pixels, at least, of a frame that is drawn
@@ -83,14 +83,14 @@ def time_line_panel(here: LabelledClips) -> Panel:
     for number, clip in enumerate(shown, 1):
         true, predicted = here.spans(clip, here.target(clip)), here.spans(clip, here.predictions[clip])
         lines.append(TimeLine(f"time-line-{number}", here.name(clip), here.labels,
-                              [("true", true), ("predicted", predicted)],
+                              [("true", true), ("predicted", predicted)], here.footage.end(clip),
                               f"{here.accuracy(clip):.1%} of its frames are right"))  # fmt: skip
         rows.append({"clip": here.name(clip), "accuracy": here.accuracy(clip), "true": true, "predicted": predicted})
     summary = (
         f"The accuracy is {metrics['accuracy']:.1%} of the frames of {len(here.chosen):,} clips; the edit score of "
         f"their segments is {metrics['edit']:.3f}, F1 at an overlap of 10, 25 and 50 % {metrics['f1_10']:.3f}, "
-        f"{metrics['f1_25']:.3f} and {metrics['f1_50']:.3f}. Below: {min(RANDOM, len(shown))} random clips, then those "
-        "with the most wrong frames."
+        f"{metrics['f1_25']:.3f} and {metrics['f1_50']:.3f}. Below: {min(RANDOM, len(shown))} random clips"
+        + (", then those of the lowest accuracy." if len(shown) > RANDOM else ".")
     )
     return Panel("time-lines", "True and predicted spans", summary, metrics | {"clips": rows}, lines)
 
@@ -116,13 +116,11 @@ def changes_panel(here: LabelledClips) -> Panel:
             count[frames - change + REACH] += 1
             near[frames[(frames >= change - 1) & (frames <= change + 1)]] = True
         inside = [inside[0] + int(correct[~near].sum()), inside[1] + int((~near).sum())]
-    accuracy = right / np.maximum(count, 1)
     if not count[REACH]:
         return Panel("changes", "Accuracy near changes", "The label of no clip changes.")
-    summary = (
-        f"At the first frame after a change of the label the accuracy is {accuracy[REACH]:.1%}, at the next "
-        f"{accuracy[REACH + 1]:.1%}; of the frames that are further from a change, {inside[0] / max(inside[1], 1):.1%}."
-    )
+    accuracy = np.divide(right, count, out=np.full(len(right), np.nan), where=count > 0)
+    summary = f"At the first frame after a change of the label the accuracy is {accuracy[REACH]:.1%}"
+    summary += f"; of the frames that are further from a change, {inside[0] / inside[1]:.1%}." if inside[1] else "."
     distance = np.arange(-REACH, REACH + 1)
     return Panel("changes", "Accuracy near changes", summary, {"distance": distance, "accuracy": accuracy},
                  [Chart("changes", changes_chart(distance, accuracy))])  # fmt: skip
@@ -142,16 +140,15 @@ def wrong_panel(here: LabelledClips) -> Panel | None:
     """The frames of the longest runs of wrong predictions; None where frames are no images."""
     found = list[tuple[int, int, int]]()  # length, clip, first frame
     for clip in here.chosen:
-        edges = np.diff(np.concatenate(([0], here.predictions[clip] != here.target(clip), [0])).astype(int))
-        starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-        found += [(end - start, clip, start) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        wrong = (here.predictions[clip] != here.target(clip)).tolist()
+        found += [(end - start, clip, start) for start, end, is_wrong in runs(wrong) if is_wrong]
     found.sort(key=lambda each: -each[0])
     strips = list[Block]()
     for number, (length, clip, start) in enumerate(found[:WRONG], 1):
-        first, last = max(0, start - 1), start + min(length, 2 * AROUND - 1)
+        first, last = max(0, start - 1), start + min(length, FRAMES - 1)
         true, predicted = ([here.labels[k] for k in each[first:last]]
                            for each in (here.target(clip), here.predictions[clip]))  # fmt: skip
-        frames = [(label, here.image(clip, first + number)) for number, label in enumerate(predicted)]
+        frames = [(label, here.image(clip, frame)) for frame, label in enumerate(predicted, first)]
         shown = [(label, large(image)) for label, image in frames if image is not None]
         if not shown:
             return None

@@ -45,8 +45,8 @@ class Retina:
             across, down = (edge[:, None] + (steps << scale) for edge in first.unbind(1))
             inside = ((down >= 0) & (down < side))[:, :, None] & ((across >= 0) & (across < side))[:, None]  # (B, g, g)
             pixel = torch.where(inside, down[:, :, None] * side + across[:, None], 0)[:, None]
-            image = of[:, None] * channels + torch.arange(channels, device=location.device)  # (B, C)
-            index = image[:, :, None, None] * side**2 + pixel
+            plane = of[:, None] * channels + torch.arange(channels, device=location.device)  # (B, C)
+            index = plane[:, :, None, None] * side**2 + pixel
             patches = level.flatten().index_select(0, index.flatten()).view(index.shape)
-            found.append((patches * (inside[:, None] / 4**scale)).flatten(1))
+            found.append((torch.where(inside[:, None], patches, 0) / 4**scale).flatten(1))
         return torch.cat(found, 1)

@@ -163,7 +163,8 @@ class Glimpse(ClassPrediction, kind="glimpse", summary="a classifier of images t
         data = super().prepare(paths, options, budget, seed)
         train = data.train
         assert isinstance(train, Rows)
-        return replace(data, train=RedrawnCanvases(train, "image")) if options.canvas_size else data
+        drawn = isinstance(train.fields["image"], Canvas)
+        return replace(data, train=RedrawnCanvases(train, "image")) if drawn else data
 
     def encode_inputs(self, rows: Table, spec: GlimpseSpec, log: Log) -> dict[str, Field]:
         images, options = rows.columns["image"], spec.options
