@@ -71,6 +71,21 @@ def features(folder, count=6, frames=12, width=3, labels="ab"):
 # the network
 
 
+def test_the_gradient_is_that_of_finite_differences(tmp_path):
+    model, data = prepared(features(tmp_path, 2, frames=6), fps=10.0, batch_size=1, seq_len=40, dropout=0.0, **ALL)
+    batch = data.train.batch(0, 0)
+    model.double()
+    batch["input"] = batch["input"].double()
+    weights = dict(model.named_parameters())
+    names = ["head.weight", "recurrent.cells.0.W"]
+
+    def loss(*values):
+        return torch.func.functional_call(model, weights | dict(zip(names, values, strict=True)), (batch,)).mean
+
+    values = tuple(weights[name].detach().clone().requires_grad_() for name in names)
+    assert torch.autograd.gradcheck(loss, values, atol=1e-6)
+
+
 def test_frames_one_at_a_time_have_the_probabilities_of_whole_clips():
     model, data = prepared(CLIPS, layers=2)
     footage = data.valid.footage
