@@ -20,7 +20,8 @@ class ReportOptions:
     language: str | None = None
     """Language of the text: python, c, latex, markdown or text; inferred when not given."""
     length: PositiveInt | None = None
-    """How much is read; 40,000 tokens of a text or 2,000 rows of a table when not given."""
+    """How much is read; 40,000 tokens of a text, 2,000 rows of a table, 500 images of draw or 200 clips when not
+    given."""
     unit: str | None = None
     """Only one unit, painted over the text, as in 1.c.137."""
     no_text: bool = False
