@@ -253,6 +253,7 @@ def test_mistakes_of_tables_are_errors_of_one_line(tmp_path):
         (LABELS, {"bptt": 9}, "`bptt` 9 has no effect with `per` clip"),
         (LABELS, {"background": "none"}, "`background` none has no effect with `per` clip"),
         (LABELS, {"fine_tune": True}, "`fine_tune` is for `encoder` timm:NAME"),
+        (LABELS, {"encoder": "mlp", "embedding": 8}, "`embedding` has no effect: the encoder mlp gives one vector"),
     ],
 )
 def test_an_option_without_effect_is_an_error(data, options, words):

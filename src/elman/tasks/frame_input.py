@@ -89,6 +89,8 @@ class ImageFrames(FrameInput):
         name = options.encoder or (SHALLOW if size <= SMALL else RESIDUAL)
         own = name.partition(":")[0] in (RESIDUAL, SHALLOW, MLP_NAME)
         encoder = choose(replace(options, encoder=name, image_size=size if own else options.image_size), images)
+        if encoder.positions == 1 and options.embedding is not None:
+            raise UserError(f"`embedding` has no effect: the encoder {name} gives one vector, which is not projected")
         note = choose_shape(images, encoder.image_size).note
         if note is not None:
             log(note)
