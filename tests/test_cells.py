@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import secrets
 import sys
 from typing import Literal, get_args, get_origin
 
@@ -897,6 +898,27 @@ def test_a_step_that_draws_only_in_training_is_refused(draw):
 
     with pytest.raises(NotTraceable, match="draws random numbers"):
         trace(Noisy(I, H))
+
+
+OWN, GENERATOR = random.Random(0), np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [lambda: OWN.choice((1, 2)), lambda: random.SystemRandom().choice((1, 2)), lambda: secrets.randbelow(2),
+     lambda: int(GENERATOR.integers(2))],
+    ids=["own generator", "system", "secrets", "generator of NumPy"],
+)  # fmt: skip
+def test_one_of_two_steps_by_chance_is_refused_every_time(draw):
+    class Coin(Cell):
+        gates = ("a",)
+
+        def step(self, x, h):
+            return (x.a * draw(),)
+
+    for _ in range(100):
+        with pytest.raises(NotTraceable):
+            trace(Coin(I, H))
 
 
 # ---- steps that depend on the mode

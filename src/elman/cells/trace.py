@@ -9,6 +9,7 @@ mode of the cell (training or evaluation): it is traced in both modes, with and 
 
 import copy
 import inspect
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ from elman.cells.symbolic import NotTraceable, Recorder, SymbolicParameters, Sym
 from elman.cells.tap import Observer, observing
 from elman.errors import UserError
 
-GRADIENT_MODES = (torch.enable_grad, torch.enable_grad, torch.no_grad, torch.inference_mode)
+REPEATED = 8  # traces with gradients: a step that is one of two by chance gives the same one in all of 1 of 2^17
 RANDOM = "a step that draws random numbers"
 RANDOM_FUNCTIONS = {
     "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli",
@@ -115,15 +116,15 @@ def _copy(cell: Cell, training: bool | None) -> Cell:
 
 
 def _trace_mode(cell: Cell) -> Graph:
-    found = []
-    for gradient_mode in GRADIENT_MODES:
+    with torch.enable_grad():
+        found = _traced(cell)
+        if any(_traced(cell) != found for _ in range(REPEATED - 1)):
+            raise NotTraceable("a step that is another at every call")
+    for gradient_mode in (torch.no_grad, torch.inference_mode):
         with gradient_mode():
-            found.append(_traced(cell))
-    if found[0] != found[1]:
-        raise NotTraceable("a step that is another at every call")
-    if found.count(found[0]) < len(found):
-        raise NotTraceable("a step that depends on whether gradients are computed")
-    return found[0]
+            if _traced(cell) != found:
+                raise NotTraceable("a step that depends on whether gradients are computed")
+    return found
 
 
 @contextmanager
@@ -142,9 +143,9 @@ def _numpy_numbers_kept() -> Iterator[None]:
 
 
 def _draws(function: Any) -> bool:
-    """Whether this C function draws a number of Python's global generator or of torch."""
-    if isinstance(of := getattr(function, "__self__", None), random.Random):
-        return of is random.random.__self__  # type: ignore[attr-defined]
+    """Whether this C function draws a number of a generator of Python, of the system or of torch."""
+    if isinstance(of := getattr(function, "__self__", None), random.Random) or function is os.urandom:
+        return True
     return getattr(function, "__name__", "") in RANDOM_FUNCTIONS and (of is None or isinstance(of, torch.Tensor))
 
 
