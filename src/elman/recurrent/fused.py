@@ -16,7 +16,7 @@ from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent.backend import Span, States, StepFunction
 from elman.recurrent.decoder import Decoder
 from elman.recurrent.fused_autograd import run_fused
-from elman.recurrent.fused_steps import share
+from elman.recurrent.fused_steps import for_steps
 from elman.recurrent.fused_weights import PackedWeights
 
 LARGEST_TABLE = 1 << 26  # numbers: of W x of all tokens, which a decoder holds
@@ -49,13 +49,13 @@ class Fused:
 
     def step_function(self, cell: Cell, prefix: str) -> StepFunction:
         weights = PackedWeights(cell, _compiled(cell))
-        shared = functools.cache(lambda: share(weights))
+        common = functools.cache(lambda: for_steps(weights))
         single = functools.cache(lambda rows, dtype: _SingleStep(weights, rows, dtype))
 
         def advance(x: Tensor, state: States) -> States:
             if torch.is_grad_enabled() or recording() is not None:
                 span = Span(x[:, None], state, state, prefix=prefix)
-                return run_fused(cell, weights, span, shared() if torch.is_grad_enabled() else None)[1]
+                return run_fused(cell, weights, span, common() if torch.is_grad_enabled() else None)[1]
             return single(len(x), state[0].dtype)(x, state)
 
         return advance

@@ -10,7 +10,7 @@ from torch.func import functional_call
 from elman.cells.cell import Cell
 from elman.cells.tap import Record, record, recording
 from elman.recurrent.backend import Span, States
-from elman.recurrent.fused_steps import SharedWeights, Step, StepGradients
+from elman.recurrent.fused_steps import Step, StepGradients, StepWeights
 from elman.recurrent.fused_weights import PackedWeights, WeightGradients, row_and_unit_parts
 from elman.recurrent.loop import Loop, reset_steps
 
@@ -35,11 +35,11 @@ class FusedCall:
 
 
 def run_fused(
-    cell: Cell, weights: PackedWeights, span: Span, shared: SharedWeights | None = None
+    cell: Cell, weights: PackedWeights, span: Span, common: StepWeights | None = None
 ) -> tuple[Tensor, States]:
-    """One direction of one layer: outputs (B, T, H) and the last states (B, H). shared: where this is one of many calls
+    """One direction of one layer: outputs (B, T, H) and the last states (B, H). common: where this is one of many calls
     with the same weights."""
-    steps, handle = (None, None) if shared is None or not shared.handle.requires_grad else shared
+    steps, handle = (None, None) if common is None or not common.handle.requires_grad else common
     reset = reset_steps(span)
     inputs = [span.x, *weights.parameters, *span.state, *(() if reset is None else span.initial)]
     call = FusedCall(
@@ -63,7 +63,7 @@ def run_fused(
 class _Unroll(torch.autograd.Function):
     """The loop over time with its gradient. Inside, time is the first axis: (T, B, H).
 
-    Inputs: the handle of `SharedWeights`, x (B, T, I), the parameters of the cell, the states, and with `reset` the
+    Inputs: the handle of `StepWeights`, x (B, T, I), the parameters of the cell, the states, and with `reset` the
     initial states. Outputs: y (B, T, H), the states, and the recorded values (T, B, H).
     """
 

@@ -26,7 +26,7 @@ class Step(NamedTuple):
 
 
 class StepGradients:
-    """The gradients of weights that the steps of a backward pass share."""
+    """The gradients of weights of all steps of a backward pass."""
 
     def __init__(self, weights: PackedWeights):
         self.weights = weights
@@ -42,17 +42,17 @@ class StepGradients:
         return [None] * len(self.weights.parameters) if found is None else found.finish()
 
 
-class SharedWeights(NamedTuple):
+class StepWeights(NamedTuple):
     """The gradients of weights, and the input of all steps that use them."""
 
     gradients: StepGradients
     handle: Tensor
 
 
-def share(weights: PackedWeights) -> SharedWeights:
+def for_steps(weights: PackedWeights) -> StepWeights:
     """Weights for many steps."""
     gradients = StepGradients(weights)
-    return SharedWeights(gradients, _Weights.apply(gradients, *weights.parameters))  # type: ignore[arg-type]
+    return StepWeights(gradients, _Weights.apply(gradients, *weights.parameters))  # type: ignore[arg-type]
 
 
 class _Pass:
