@@ -99,6 +99,8 @@ def run(elman: Elman, line: str) -> None:
         line += " --no-preview" if "--resume" not in line else ""
         line += " --hidden 16" if "--resume" not in line and "--hidden" not in line else ""
         line += "" if "--for" in line else " --steps 3"
+    if "elman inspect" in line and "--length" not in line:
+        line = line.replace("elman inspect", "elman inspect --length 500")
     if re.fullmatch(r"elman [^|<>&;$`]*", line):
         done = elman(*shlex.split(line)[1:], cwd=Path.cwd())
         assert done.code == 0, f"{line}\n{done.out}\n{done.err}"
