@@ -39,6 +39,7 @@ def moving(path: Path, frames: int, seed: int = 0, codec: str = "mjpeg") -> Path
         stream = container.add_stream(codec, rate=10 if codec == "mjpeg" else 25)
         stream.width, stream.height = 64, 64
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.thread_count = 2  # a frame has as many slices: otherwise as the machine has cores
         for _ in range(frames):
             frame = av.VideoFrame.from_ndarray(rng.integers(0, 255, (64, 64, 3), np.uint8), "rgb24")
             container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
