@@ -27,7 +27,7 @@ from elman.cells.symbolic import NotTraceable, Recorder, SymbolicParameters, Sym
 from elman.cells.tap import Observer, observing
 from elman.errors import UserError
 
-REPEATED = 8  # traces with gradients: a step that is one of two by chance gives the same one in all of 1 of 2^17
+REPEATED = 8  # traces with gradients in each mode: a step that a coin decides passes all of them in 1 of 2^14 cases
 RANDOM = "a step that draws random numbers"
 RANDOM_FUNCTIONS = {
     "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli",

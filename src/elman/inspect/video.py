@@ -22,8 +22,7 @@ from elman.inspect.predictions import Predictions
 from elman.inspect.properties import Property
 from elman.inspect.report_options import ReportOptions
 from elman.inspect.units import find
-from elman.metrics.metric import evaluate
-from elman.metrics.segments import BACKGROUND
+from elman.tasks.video import frame_metrics
 from elman.training.trained_model import TrainedModel
 
 TAKES = ("text", "length")
@@ -73,10 +72,7 @@ def clip_panels(here: Predictions) -> Iterator[Panel]:
 
 def time_line_panel(here: LabelledClips) -> Panel:
     """The metrics, and the true and predicted spans of some random clips and of the worst ones."""
-    background = here.model.spec.options.background
-    names = np.array([BACKGROUND if label == background else label for label in here.labels])
-    predictions = [names[here.predictions[clip]].tolist() for clip in here.chosen]
-    metrics = evaluate("video", predictions, [names[here.target(clip)].tolist() for clip in here.chosen], here.labels)
+    metrics = frame_metrics(here.model.spec, [(here.predictions[clip], here.target(clip)) for clip in here.chosen])
     shown = here.chosen[:RANDOM]
     shown += [clip for clip in sorted(here.chosen, key=here.accuracy)[:WORST] if clip not in shown]
     lines, rows = list[Block](), []

@@ -11,7 +11,7 @@ from elman.cells.cell import Cell
 from elman.cells.tap import Record, record, recording
 from elman.recurrent.backend import Span, States
 from elman.recurrent.fused_steps import Step, StepGradients, StepWeights
-from elman.recurrent.fused_weights import PackedWeights, WeightGradients, row_and_unit_parts
+from elman.recurrent.fused_weights import PackedWeights, WeightGradients
 from elman.recurrent.loop import Loop, reset_steps
 
 
@@ -48,7 +48,7 @@ def run_fused(
         span,
         lengths=None if span.lengths is None else span.lengths.contiguous(),
         reset=None if reset is None else reset.t().contiguous().view(torch.uint8),
-        parts=row_and_unit_parts(len(span.x), weights),
+        parts=weights.parts(len(span.x)),
         backward=torch.is_grad_enabled() and any(value.requires_grad for value in inputs),
         steps=steps,
     )

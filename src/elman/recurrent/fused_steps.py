@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from elman.recurrent.fused_weights import PackedWeights, WeightGradients, row_and_unit_parts
+from elman.recurrent.fused_weights import PackedWeights, WeightGradients
 
 ROWS = 1024  # of steps that one product covers, about
 
@@ -75,7 +75,7 @@ class _Pass:
         x, columns = (torch.cat([getattr(step, name) for step in self.steps]) for name in ("x", "columns"))
         stored, sums = torch.cat([step.stored for step in self.steps], 1), sum(step.sums for step in self.steps)
         self.steps.clear()
-        parts = row_and_unit_parts(x.shape[1], self.weights)
+        parts = self.weights.parts(x.shape[1])
         gradients = WeightGradients(self.weights, parts[0], x.shape[2])
         tensors = {"x": x, "stored": stored, "columns": columns, **gradients.memory}
         self.weights.kernel.run("weight_gradients", self.weights.numbers(x.shape, parts), tensors, [])

@@ -58,6 +58,14 @@ class PackedWeights:
         common = {"T": T, "B": B, "I": I, "H": self.hidden, "row_parts": parts[0], "unit_parts": parts[1]}
         return common | {"reverse": 0, "slots": T, "y_step": 0, "y_row": 0} | others
 
+    def parts(self, rows: int) -> tuple[int, int]:
+        """The number of parts of the rows, and of the units. Threads that share rows synchronize at each product, and a
+        mean over the units cannot be shared."""
+        threads, panels = torch.get_num_threads(), (self.hidden + 63) // 64
+        if rows >= 4 * threads:
+            return threads, 1
+        return 1, 1 if self.kernel.schedule.of_rows else min(threads, panels)
+
     def name(self, product: int) -> str:
         """The name of the matrix of a product."""
         return "_".join(self.program.ops[product].detail)
@@ -102,12 +110,3 @@ class WeightGradients:
             of_W[:, : of_W.shape[1] - weights.padding], sums[:gates].flatten(),
             *[of_matrices[name] for name in weights.matrices], *[of_vectors[name] for name in weights.vectors],
         ]  # fmt: skip
-
-
-def row_and_unit_parts(rows: int, weights: PackedWeights) -> tuple[int, int]:
-    """The number of parts of the rows, and of the units. Threads that share rows synchronize at each product, and a
-    mean over the units cannot be shared."""
-    threads, panels = torch.get_num_threads(), (weights.hidden + 63) // 64
-    if rows >= 4 * threads:
-        return threads, 1
-    return 1, 1 if weights.kernel.schedule.of_rows else min(threads, panels)

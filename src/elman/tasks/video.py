@@ -148,18 +148,24 @@ class Video(RowPrediction, kind="video", summary="labels of video, sound or feat
     def measure(self, model: VideoModel, source: Source, limit: int | None = None) -> dict[str, Any]:
         if not isinstance(source, ClipWindows):
             return super().measure(model, source, limit)
-        labels, background = model.spec.labels.labels, model.spec.options.background
-        names = np.array([BACKGROUND if label == background else label for label in labels])
-        predictions, references = [], []
-        for probabilities, index in frame_probabilities(model, source.footage, range(len(source.footage))[:limit]):
-            predictions.append(names[probabilities.argmax(-1)].tolist())
-            references.append(names[source.target[source.footage.of_clip(index)]].tolist())
-        return evaluate(self.kind, predictions, references, labels)
+        found = frame_probabilities(model, source.footage, range(len(source.footage))[:limit])
+        pairs = [(probabilities.argmax(-1), source.target[source.footage.of_clip(index)])
+                 for probabilities, index in found]  # fmt: skip
+        return frame_metrics(model.spec, pairs)
 
     def metrics(self, rows: Table, answers: Mapping[int, Answer], spec: VideoSpec) -> dict[str, Any]:
         """Of clips: see `elman.metrics.classification`."""
         references = [rows.columns[LABEL][row] for row in answers]
         return evaluate("classify", [answer[LABEL] for answer in answers.values()], references, spec.labels.labels)
+
+
+def frame_metrics(spec: VideoSpec, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """The metrics of clips, from the predicted and the true class (T,) of each frame; the background makes no
+    segments."""
+    labels, background = spec.labels.labels, spec.options.background
+    names = np.array([BACKGROUND if label == background else label for label in labels])
+    predictions, references = ([names[pair[which]].tolist() for pair in pairs] for which in (0, 1))
+    return evaluate("video", predictions, references, labels)
 
 
 def frame_labels(rows: Table, footage: Footage, options: VideoOptions) -> list[list[str]]:
