@@ -10,22 +10,27 @@
 
 Nothing else is declared: the recurrent matrices and vectors are found by running `step` once on zeros, so a gate
 without a recurrent product has no recurrent weights.
+
+All is of size H unless a size is given: of a gate, a state or a vector by the property `sizes`, of a product by
+`size=`. `x.raw` is the input itself, (B, I).
 """
 
 import functools
 import keyword
 import math
 from collections import namedtuple
-from collections.abc import Mapping
-from typing import Any, ClassVar, get_args, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from elman.cells import draws
 from elman.errors import UserError, unknown
 
-Start = Mapping[str, float | str]
+Start = Mapping[str, "float | str | Tensor | Callable[[Tensor], Any]"]
+Period = Literal["step", "sequence"]
 
 
 @functools.cache
@@ -44,11 +49,20 @@ class Cell(nn.Module):
 
     - `W` (G H, I) and `b` (G H,): a block of H rows for each of the G gates, in the order of `gates`
     - `U_i_f_g_o` (4 H, H): the matrix of `self.recur("i", "f", "g", "o", of=h)`, blocks in the order of the call
+    - `W_q` (H, I): the matrix of `self.project("q", of=...)`, for what is computed from `x.raw`
     - `p_i` (H,): the vector `self.p_i`
+
+    Class attributes:
+
+    - gates: the names of the blocks of W; states: those of the states, the first of which is the output
+    - output: the name of an output that is not a state; `step` returns it before the new states
+    - bias: whether the gates have a bias, or the gates that have one
     """
 
     gates: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[tuple[str, ...]] = ("h",)
+    output: ClassVar[str] = ""
+    bias: ClassVar[bool | tuple[str, ...]] = True
     at_one: ClassVar[Mapping[str, str]] = {}  # the effect of a gate in [0, 1] at 1, in a word: {"f": "keep"}
     registered: ClassVar[dict[str, type["Cell"]]] = {}
     name: ClassVar[str] = ""
@@ -71,35 +85,115 @@ class Cell(nn.Module):
         self.input_size, self.hidden_size = input_size, hidden_size
         for option, value in self._options(options).items():
             setattr(self, option, value)
-        self.W = nn.Parameter(torch.empty(len(self.gates) * hidden_size, input_size))
-        self.b = nn.Parameter(torch.empty(len(self.gates) * hidden_size))
+        self.weight_names = ["W", "b"]
+        self._check_names()
+        self.W = nn.Parameter(torch.empty(sum(self.gate_sizes), input_size))
+        self.b = nn.Parameter(torch.empty(sum(map(self.size_of, self.biased))))
         self._declare()
         self.reset_parameters()
 
     def step(self, x: Any, *state: Any, **_: Any) -> tuple[Tensor, ...]:
-        """The equation. `x.i` is gate i's block of the input projection, `W_i x + b_i`, (B, H); every state is (B, H).
-        Returns the new states in the order of `states`; the first is the output. A step must depend on nothing but its
-        arguments, the parameters, the options and the mode (`self.training`), or it cannot be traced."""
+        """The equation. `x.i` is gate i's block of the input projection, `W_i x + b_i`, (B, H), and `x.raw` the input
+        (B, I); every state is (B, H). Returns the new states in the order of `states`, before them the output where it
+        is not the first of them. A step must depend on nothing but its arguments, the parameters, the options and the
+        mode (`self.training`), or it cannot be traced."""
         raise NotImplementedError(f"{type(self).__name__} has no equation: define step(self, x, *state)")
 
-    def recur(self, *gates: str, of: Any, name: str = "U") -> Any:
-        """Named blocks of the product of a recurrent matrix with `of` (B, H): `u.i` is `U_i @ of`. The same gates and
-        name in one step are the same matrix; a second matrix of the same gates needs another `name`."""
-        return self.split(gates, F.linear(of, self._matrix("_".join((name, *gates)), len(gates))))
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The sizes of the gates, states and vectors that have not `hidden_size` values: `{"h": 64, "p_gain": 64}`."""
+        return {}
 
-    def split(self, names: tuple[str, ...], value: Tensor) -> Any:
-        """The blocks of the last axis, (..., G H) as G named tensors (..., H)."""
-        return blocks(names)(*value.chunk(len(names), -1))
+    def recur(self, *gates: str, of: Any, name: str = "U", size: int | None = None, heads: int = 1) -> Any:
+        """Named blocks of the product of a matrix with `of`, (B, H) or of any other size: `u.i` is `U_i @ of`.
 
-    def project(self, x: Tensor) -> Tensor:
-        """The input projection `W x + b`: (..., I) to (..., G H)."""
-        return F.linear(x, self.W, self.b)
+        The same gates and name in one step are the same matrix; a second matrix of the same gates needs another `name`.
+
+        - size: of a block, `hidden_size` unless given
+        - heads: the matrix is block-diagonal: `of` and every block of the result are divided into so many parts, and
+          each part of the result is computed from one part of `of` alone
+        """
+        return self.split(gates, self._product((name, *gates), of, self.hidden_size if size is None else size, heads))
+
+    def project(self, *gates: str, of: Any, name: str = "W", size: int | None = None, heads: int = 1) -> Any:
+        """`recur` for what is computed from the input, `of=x.raw * q`: the matrix starts as those of the input do."""
+        return self.recur(*gates, of=of, name=name, size=size, heads=heads)
+
+    def rand_like(self, value: Any, per: Period = "step") -> Any:
+        """Uniform random numbers in [0, 1) of the size of `value`, new ones in each step, or the same in all steps of a
+        sequence; the same in every backend. They come from a seed that torch's generator draws."""
+        return draws.rand_like(value, per)
+
+    def dropout(self, value: Any, p: float, per: Period = "step") -> Any:
+        """In training `value` with every entry set to 0 with probability `p`, the rest divided by 1 - p; in evaluation
+        `value`. See `rand_like`."""
+        if not self.training or not p:
+            return value
+        return torch.where(self.rand_like(value, per) < p, 0.0, value / (1 - p))
+
+    def split(self, names: Sequence[str], value: Tensor, sizes: Sequence[int] | None = None) -> Any:
+        """The blocks of the last axis by their names, all of one size unless `sizes` are given."""
+        return blocks(tuple(names))(*(value.chunk(len(names), -1) if sizes is None else value.split(sizes, -1)))
+
+    def input_projection(self, x: Tensor) -> Tensor:
+        """`W x + b`: (..., I) to (..., G H)."""
+        return F.linear(x, self.W, self.full_bias)
+
+    def inputs(self, x: Tensor, projected: Tensor | None = None) -> Any:
+        """The first argument of `step` for an input (B, I), whose projection may be given."""
+        projected = self.input_projection(x) if projected is None else projected
+        return blocks((*self.gates, "raw"))(*projected.split(self.gate_sizes, -1), x)
+
+    @property
+    def biased(self) -> tuple[str, ...]:
+        """The gates with a bias."""
+        return self.bias if isinstance(self.bias, tuple) else self.gates if self.bias else ()
+
+    @property
+    def full_bias(self) -> Tensor | None:
+        """The bias of all gates, 0 for those without; None where no gate has one."""
+        if self.biased == self.gates or not self.biased:
+            return self.b if self.biased else None
+        parts = dict(zip(self.biased, self.b.split([self.size_of(gate) for gate in self.biased]), strict=True))
+        return torch.cat([parts.get(gate, self.b.new_zeros(self.size_of(gate))) for gate in self.gates])
+
+    def size_of(self, name: str) -> int:
+        """The size of a gate, a state or a vector."""
+        return self.sizes.get(name, self.hidden_size)
+
+    @property
+    def gate_sizes(self) -> list[int]:
+        """The sizes of the gates."""
+        return [self.size_of(gate) for gate in self.gates]
+
+    @property
+    def state_sizes(self) -> list[int]:
+        """The sizes of the states."""
+        return [self.size_of(state) for state in self.states]
+
+    @property
+    def output_size(self) -> int:
+        """The size of the output."""
+        return self.size_of(self.output or self.states[0])
+
+    def zero_state(self, rows: int) -> tuple[Tensor, ...]:
+        """States of zeros."""
+        return tuple(self.b.new_zeros(rows, size) for size in self.state_sizes)
+
+    def result(self, new: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The output and the new states, from what `step` returned."""
+        return new[0], new[1:] if self.output else new
 
     @property
     def start(self) -> Start:
-        """The initialization where it differs from the default: of a gate's bias (`"f": 1.0`; default 0), of a vector
-        (`"p_f": 1.0`; default 0), of the recurrent matrices (`"U": "identity"`; default orthogonal, gate by gate), or
-        the standard deviation of the input weights (`"W": 0.001`; default Glorot uniform, gate by gate)."""
+        """The initialization where it differs from the default, by the name of a parameter.
+
+        - a gate, for its bias (default 0), or a vector `p_f` (default 0): a number, a tensor, or a function that fills
+          a tensor, as those of `torch.nn.init`
+        - `U` for all recurrent matrices, gate by gate (default `"orthogonal"`), or one by its name `U_i_f`: also
+          `"identity"`
+        - `W` for the input weights, gate by gate (default Glorot uniform): a number is a standard deviation
+        """
         return {}
 
     @classmethod
@@ -127,14 +221,27 @@ class Cell(nn.Module):
                 raise unknown(f"option of the cell {self.name}", name, types)
         return {name: _convert(f"{self.name}:{name}", given[name], types[name]) for name in given}
 
+    def _check_names(self) -> None:
+        lists = {"gates": (self.gates, 0), "states": (self.states, 1)}
+        for what, (names, least) in lists.items():
+            if len(names) < least or len(set(names)) < len(names) or not all(map(_is_name, names)):
+                raise UserError(f"the {what} of the cell {self.name} must each be different words of letters and "
+                                f"digits{', at least one' if least else ''}, not {names}")  # fmt: skip
+        if "raw" in self.gates:
+            raise UserError(f"no gate of the cell {self.name} can be named raw: x.raw is the input itself")
+        if not set(self.biased) <= set(self.gates):
+            raise unknown(f"gate in {self.name}.bias", (set(self.biased) - set(self.gates)).pop(), self.gates)
+        for name, size in self.sizes.items():
+            known = (*self.gates, *self.states, self.output)
+            if name not in known and not name.startswith("p_"):
+                raise unknown(f"gate or state in {self.name}.sizes", name, [*known, "p_..."])
+            if not isinstance(size, int) or size < 1:
+                raise UserError(f"{self.name}.sizes: the size of {name} must be an integer above 0, not {size}")
+
     def _declare(self) -> None:
         """Runs `step` once on zeros; `recur` and `p_...` create the parameters that it uses."""
-        for names in (self.gates, self.states):
-            if not names or len(set(names)) < len(names) or not all(map(_is_name, names)):
-                raise UserError(f"the gates and the states of the cell {self.name} must each be different words of "
-                                f"letters and digits, at least one, not {names}")  # fmt: skip
-        state = [torch.zeros(1, self.hidden_size) for _ in self.states]
-        x = blocks(self.gates)(*[torch.zeros(1, self.hidden_size) for _ in self.gates])
+        state = [torch.zeros(1, size) for size in self.state_sizes]
+        x = self.inputs(torch.zeros(1, self.input_size), torch.zeros(1, sum(self.gate_sizes)))
         self.__dict__["_declaring"] = True
         try:
             with torch.no_grad():
@@ -146,55 +253,102 @@ class Cell(nn.Module):
                             f"{', '.join(self.gates)}, its states {', '.join(self.states)}") from error  # fmt: skip
         finally:
             del self.__dict__["_declaring"]
-        right = isinstance(new, tuple) and len(new) == len(state)
-        if not right or any(not isinstance(s, Tensor) or s.shape != state[0].shape for s in new):
-            raise UserError(f"the step of the cell {self.name} must return a tuple with the {len(state)} new states "
-                            f"({', '.join(self.states)}), each (B, hidden_size)")  # fmt: skip
+        expected = [(self.output, self.output_size)] if self.output else []
+        expected += zip(self.states, self.state_sizes, strict=True)
+        right = isinstance(new, tuple) and len(new) == len(expected)
+        if not right or any(
+            not isinstance(value, Tensor) or value.shape != (1, size)
+            for value, (_, size) in zip(new, expected, strict=True)
+        ):
+            names = ", ".join(f"{name} (B, {size})" for name, size in expected)
+            raise UserError(f"the step of the cell {self.name} must return a tuple of {len(expected)} tensors, "
+                            f"{'the output and ' if self.output else ''}the new states: {names}")  # fmt: skip
 
-    def _matrix(self, name: str, count: int) -> nn.Parameter:
+    def _product(self, names: tuple[str, ...], of: Tensor, size: int, heads: int) -> Tensor:
+        """The matrix of this name and these gates, made at the first call, times `of`."""
+        columns, count = of.shape[-1], len(names) - 1
+        if size < 1 or heads < 1 or columns % heads or size % heads:
+            raise UserError(f"the sizes of a product, {columns} and {size}, must be multiples of heads={heads}")
+        matrix = self._parameter("_".join(names), count * size, columns // heads)
+        if heads == 1:
+            return F.linear(of, matrix)
+        parts = matrix.view(count, heads, size // heads, columns // heads)
+        return torch.einsum("ghij,...hj->...ghi", parts, of.unflatten(-1, (heads, -1))).flatten(-3)
+
+    def _parameter(self, name: str, *shape: int) -> Tensor:
         if "_declaring" in self.__dict__ and name not in self._parameters:
-            self._parameters[name] = nn.Parameter(torch.zeros(count * self.hidden_size, self.hidden_size))
+            self._parameters[name] = nn.Parameter(torch.zeros(shape))
+            self.weight_names.append(name)
         return getattr(self, name)
 
     def __getattr__(self, name: str) -> Any:
         # nn.Module calls this for parameters; while the step is declared, a missing vector is created
         if name.startswith("p_") and "_declaring" in self.__dict__ and name not in self._parameters:
-            self._parameters[name] = nn.Parameter(torch.zeros(self.hidden_size))
+            return self._parameter(name, self.size_of(name))
         return super().__getattr__(name)
 
-    def matrices(self) -> dict[str, nn.Parameter]:
-        """The recurrent matrices by name, each (gates H, H)."""
-        return {name: value for name, value in self.named_parameters() if value.dim() == 2 and name != "W"}
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The weights by name: W, b, the matrices and the vectors. Parameters, or what a parametrization of torch
+        computes from some."""
+        return {name: getattr(self, name) for name in self.weight_names}
 
-    def vectors(self) -> dict[str, nn.Parameter]:
+    def matrices(self) -> dict[str, Tensor]:
+        """The recurrent matrices by name, each (gates H, H), and those of `project`."""
+        return {name: value for name, value in self.weights.items() if name not in "Wb" and not name.startswith("p_")}
+
+    def vectors(self) -> dict[str, Tensor]:
         """The vectors `p_...` by name, each (H,)."""
-        return {name: value for name, value in self.named_parameters() if name.startswith("p_")}
+        return {name: value for name, value in self.weights.items() if name.startswith("p_")}
 
     def reset_parameters(self) -> None:
         """Initializes every parameter; see `start`."""
-        start, size = dict(self.start), self.hidden_size
-        with torch.no_grad():
-            for rows in self.W.split(size):
-                if "W" in start:
-                    rows.normal_(0.0, float(start["W"]))
-                else:
-                    rows.uniform_(-1, 1).mul_(math.sqrt(6 / (self.input_size + size)))
-            for gate, rows in zip(self.gates, self.b.split(size), strict=True):
-                rows.fill_(start.get(gate, 0.0))  # type: ignore[arg-type]
-            for matrix in self.matrices().values():
-                for rows in matrix.split(size):
-                    _INITIALIZERS[str(start.get("U", "orthogonal"))](rows)
-            for name, vector in self.vectors().items():
-                vector.fill_(start.get(name, 0.0))  # type: ignore[arg-type]
-        known = {"W", "U", *self.gates, *self.vectors()}
+        start = dict(self.start)
+        known = {"W", "U", *self.biased, *self.matrices(), *self.vectors()}
         if not known >= start.keys():
             raise unknown(f"entry of {self.name}.start", (start.keys() - known).pop(), known)
+        with torch.no_grad():
+            for rows in self.W.split(self.gate_sizes):
+                _fill(rows, start.get("W", _glorot))
+            for gate, rows in zip(self.biased, self.b.split([*map(self.size_of, self.biased)]), strict=True):
+                _fill(rows, start.get(gate, 0.0))
+            for name, matrix in self.matrices().items():
+                _, *gates = name.split("_")
+                if name in start:
+                    _fill(matrix, start[name])
+                    continue
+                for rows in matrix.chunk(len(gates)):
+                    _fill(rows, start.get("W", _glorot) if name.startswith("W") else start.get("U", "orthogonal"))
+            for name, vector in self.vectors().items():
+                _fill(vector, start.get(name, 0.0))
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, gates={self.gates}, states={self.states}"
 
 
 _INITIALIZERS = {"orthogonal": nn.init.orthogonal_, "identity": nn.init.eye_}
+
+
+def _glorot(matrix: Tensor) -> None:
+    matrix.uniform_(-1, 1).mul_(math.sqrt(6 / sum(matrix.shape)))
+
+
+def _fill(parameter: Tensor, start: Any) -> None:
+    """Gives a parameter its initial value; see `Cell.start`."""
+    if isinstance(start, str):
+        if start not in _INITIALIZERS:
+            raise unknown("initialization", start, _INITIALIZERS)
+        _INITIALIZERS[start](parameter)
+    elif isinstance(start, Tensor):
+        if start.shape != parameter.shape:
+            raise UserError(f"an initial value must be {tuple(parameter.shape)}, not {tuple(start.shape)}")
+        parameter.copy_(start)
+    elif callable(start):
+        start(parameter)
+    elif parameter.dim() == 2:
+        parameter.normal_(0.0, float(start))
+    else:
+        parameter.fill_(start)
 
 
 def _is_name(word: str) -> bool:

@@ -4,13 +4,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
 from elman.cells.cell import Cell
 from elman.cells.graph_check import MOST_OPS, check_graph
-from elman.cells.op import SOURCES, Op, apply
+from elman.cells.op import SIZED, SOURCES, Op, apply
+from elman.cells.shape import Shape, shape_of
+from elman.cells.size import Size, resolve
 from elman.cells.tap import tap
 from elman.cells.validation import as_list, as_mapping, as_number
 
@@ -19,25 +23,54 @@ from elman.cells.validation import as_list, as_mapping, as_number
 class Graph:
     """A step as operations in the order of their execution.
 
-    `outputs` are the numbers of the operations that are the new states, `names` maps the name of a value to its
-    operation.
+    - outputs: the operations that are the new states
+    - output: the name of an output that is not the first state, else empty
+    - names: the operations of the values that have a name
+    - sizes: of the gates, states and vectors that have not `hidden` values
+    - bias: the gates that have a bias
     """
 
     gates: tuple[str, ...]
     states: tuple[str, ...]
     ops: tuple[Op, ...]
     outputs: tuple[int, ...]
+    output: str
     names: Mapping[str, int]
+    sizes: Mapping[str, Size]
+    bias: tuple[str, ...]
+
+    @cached_property
+    def shapes(self) -> list[Shape]:
+        """The shapes of the operations' values."""
+        shapes: list[Shape] = []
+        for op in self.ops:
+            shapes.append(shape_of(op, [shapes[i] for i in op.inputs], self.sizes))
+        return shapes
 
     @property
-    def matrices(self) -> set[tuple[str, ...]]:
-        """The recurrent matrices that the step uses, each (name, gate, ...)."""
+    def matrices(self) -> set[tuple[Any, ...]]:
+        """The matrices that the step uses, each (size, heads, name, gate, ...)."""
         return {op.detail for op in self.ops if op.kind == "product"}
 
     @property
     def vectors(self) -> set[str]:
         """The vectors `p_...` that the step uses."""
         return {op.detail for op in self.ops if op.kind == "vector"}
+
+    @property
+    def draws(self) -> bool:
+        """Whether the step draws random numbers."""
+        return any(op.kind == "uniform" for op in self.ops)
+
+    @property
+    def reads_input(self) -> bool:
+        """Whether the step uses the input itself, `x.raw`."""
+        return any(op.kind == "raw" for op in self.ops)
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """The operations of what a step returns: the output where it is not the first state, and the new states."""
+        return (*((self.names[self.output],) if self.output else ()), *self.outputs)
 
     def run(self, cell: Cell, x: Any, *state: Tensor) -> tuple[Tensor, ...]:
         """One step, as `cell.step(x, *state)`, that passes every named value through `tap`."""
@@ -50,48 +83,50 @@ class Graph:
             inputs = [values[i] for i in op.inputs]
             if op.kind in SOURCES:
                 value = SOURCES[op.kind](cell, x, before, op.detail, *inputs)
+            elif op.kind in SIZED:
+                value = SIZED[op.kind](*inputs, resolve(op.detail, cell.hidden_size, cell.input_size))
             else:
                 value = apply(op.kind, *inputs)
             for name in names.get(number, ()):
                 value = tap(name, value)
             values.append(value)
-        return tuple(values[i] for i in self.outputs)
+        return tuple(values[i] for i in self.results)
 
     def check(self, where: str = "graph") -> None:
         """Raises UserError, naming the field, where the graph breaks a rule of `check_graph`."""
-        check_graph(self.gates, self.states, self.ops, self.outputs, self.names, where)
+        check_graph(self, where)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and numbers; `Graph.from_json` reads them back."""
         details = [list(op.detail) if isinstance(op.detail, tuple) else op.detail for op in self.ops]
         ops = [[op.kind, list(op.inputs), detail] for op, detail in zip(self.ops, details, strict=True)]
         return {"gates": list(self.gates), "states": list(self.states), "ops": ops,
-                "outputs": list(self.outputs), "names": dict(self.names)}  # fmt: skip
+                "outputs": list(self.outputs), "output": self.output, "names": dict(self.names),
+                "sizes": dict(self.sizes), "bias": list(self.bias)}  # fmt: skip
 
     @staticmethod
     def from_json(value: Any, where: str = "graph") -> "Graph":
         """Reads what `to_json` returned. Anything else is a UserError that names the field, `where` before it."""
-        fields = as_mapping(value, where, ("gates", "states", "ops", "outputs", "names"))
-        gates, states, outputs = (tuple(as_list(fields[key], f"{where}.{key}", most)) for key, most in _TUPLES.items())
-        names = as_mapping(fields["names"], f"{where}.names")
+        fields = as_mapping(value, where, [field.name for field in dataclass_fields(Graph)])
+        gates, states, outputs, bias = (
+            tuple(as_list(fields[key], f"{where}.{key}", 64)) for key in ("gates", "states", "outputs", "bias")
+        )
+        names, sizes = (dict(as_mapping(fields[key], f"{where}.{key}")) for key in ("names", "sizes"))
         ops = tuple(
             _op(op, f"{where}.ops[{number}]")
             for number, op in enumerate(as_list(fields["ops"], f"{where}.ops", MOST_OPS))
         )
-        graph = Graph(gates, states, ops, outputs, dict(names))
+        graph = Graph(gates, states, ops, outputs, fields["output"], names, sizes, bias)
         graph.check(where)
         return graph
 
 
-_TUPLES = {"gates": 64, "states": 64, "outputs": 64}
-
-
 def _op(value: Any, where: str) -> Op:
     kind, inputs, detail = as_list(value, where, 3, least=3)
-    inputs = tuple(as_list(inputs, f"{where}: the operands", 2))
+    inputs = tuple(as_list(inputs, f"{where}: the operands", 3))
     if kind == "constant":
         detail = as_number(detail, f"{where}: a constant")
-    return Op(kind, inputs, tuple(as_list(detail, f"{where}: a matrix", 65)) if isinstance(detail, list) else detail)
+    return Op(kind, inputs, tuple(as_list(detail, f"{where}: the detail", 67)) if isinstance(detail, list) else detail)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from elman.cells.cell import Cell, Start
 from elman.cells.graph import ModeGraphs
+from elman.cells.size import resolve
 
 
 class GraphCell(Cell):
@@ -19,6 +20,11 @@ class GraphCell(Cell):
         return self.graphs.of(self.training).run(self, x, *state)
 
     @property
+    def sizes(self) -> Mapping[str, int]:
+        sizes = self.graphs.training.sizes
+        return {name: resolve(size, self.hidden_size, self.input_size) for name, size in sizes.items()}
+
+    @property
     def start(self) -> Start:
         return self.stored_start
 
@@ -26,7 +32,10 @@ class GraphCell(Cell):
 def graph_cell(name: str, graphs: ModeGraphs, start: Mapping[str, Any]) -> type[Cell]:
     """The class of the cell with this equation and these starting values."""
     training = graphs.training
-    fields = {"gates": training.gates, "states": training.states, "graphs": graphs, "stored_start": dict(start)}
+    fields = {
+        "gates": training.gates, "states": training.states, "bias": training.bias, "output": training.output, "graphs": graphs,
+        "stored_start": dict(start),
+    }  # fmt: skip
     made = type(name, (GraphCell,), fields)
     made.name = name
     return made

@@ -5,10 +5,12 @@ operation, or fill memory and time.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from elman.cells.cell import Cell
 from elman.cells.op import OPERANDS, Op
+from elman.cells.shape import Mismatch, Shape, shape_of
+from elman.cells.size import HIDDEN, Size, as_size
 from elman.cells.validation import as_identifier, as_integer, as_number, as_text, shown
 from elman.errors import UserError, unknown
 
@@ -16,41 +18,62 @@ MOST_OPS = 10_000
 MOST = 64  # gates, states, vectors, matrices, and gates of one matrix
 MOST_BLOCKS = 256  # (H, H) blocks of all recurrent matrices together
 
-# what a value varies over: a number, the units (H,), or rows and units (B, H); a product's blocks are not yet apart
-NUMBER, UNITS, ROWS = range(3)
+
+class Checkable(Protocol):
+    """The fields of a graph."""
+
+    gates: tuple[str, ...]
+    states: tuple[str, ...]
+    ops: tuple[Op, ...]
+    outputs: tuple[int, ...]
+    output: str
+    names: Mapping[str, int]
+    sizes: Mapping[str, Size]
 
 
-def check_graph(
-    gates: Sequence[Any], states: Sequence[Any], ops: Sequence[Op], outputs: Sequence[Any], names: Mapping[str, Any],
-    where: str,
-) -> None:  # fmt: skip
+def check_graph(graph: Checkable, where: str) -> None:
     """Raises UserError, naming the field behind `where`, for the first rule that is broken."""
-    _names(gates, f"{where}.gates")
-    _names(states, f"{where}.states")
+    gates, states, ops, outputs, names = graph.gates, graph.states, graph.ops, graph.outputs, graph.names
+    _names(gates, f"{where}.gates", 0)
+    _names(states, f"{where}.states", 1)
+    for name, size in graph.sizes.items():
+        as_text(name, f"{where}.sizes")
+        as_size(size, f"{where}.sizes[{shown(name)}]")
     if not 0 < len(ops) <= MOST_OPS:
         raise UserError(f"{where}.ops must be 1 to {MOST_OPS:,} operations, not {len(ops):,}")
-    varies: list[int] = []
+    shapes: list[Shape] = []
     for number, op in enumerate(ops):
-        varies.append(_varies(op, ops, varies, gates, states, f"{where}.ops[{number}]"))
-    _parameters(ops, where)
+        _check_op(op, shapes, graph, f"{where}.ops[{number}]")
+        try:
+            shapes.append(shape_of(op, [shapes[i] for i in op.inputs], graph.sizes))
+        except Mismatch as error:
+            raise UserError(f"{where}.ops[{number}]: {op.kind} {error}") from error
+    _parameters(ops, shapes, where)
+    expected = [graph.sizes.get(name, HIDDEN) for name in states]
     if len(outputs) != len(states):
         raise UserError(f"{where}.outputs must be one operation for each of {len(states)} states, not {len(outputs)}")
     for number, output in enumerate(outputs):
         i = as_integer(output, f"{where}.outputs[{number}]", 0, len(ops) - 1)
-        if varies[i] != ROWS or ops[i].kind == "product":
-            raise UserError(f"{where}.outputs[{number}]: operation {i} is no state (B, hidden_size)")
-    if len(names) > len(ops) + len(states):
+        if not shapes[i].is_value or shapes[i].size != expected[number]:
+            raise UserError(f"{where}.outputs[{number}]: operation {i} is no state (B, {expected[number]})")
+    if len(names) > len(ops) + len(states) + 1:
         raise UserError(f"{where}.names has {len(names):,} names for {len(ops):,} operations")
     for name, value in names.items():
         as_text(name, f"{where}.names")
         i = as_integer(value, f"{where}.names[{shown(name)}]", 0, len(ops) - 1)
-        if varies[i] != ROWS or ops[i].kind == "product":
-            raise UserError(f"{where}.names[{shown(name)}]: operation {i} has no value (B, hidden_size)")
+        if not shapes[i].is_value:
+            raise UserError(f"{where}.names[{shown(name)}]: operation {i} has no value (B, size)")
+    if graph.output != "":
+        _names([graph.output], f"{where}.output")
+        if graph.output not in names or shapes[names[graph.output]].size != graph.sizes.get(graph.output, HIDDEN):
+            raise UserError(f"{where}.output: {shown(graph.output)} is no named value of its size")
+    if graph.output in (*gates, *states) or not set(graph.bias) <= set(gates) or len(set(graph.bias)) < len(graph.bias):
+        raise UserError(f"{where}.output or {where}.bias has a wrong name")
 
 
-def _names(names: Sequence[Any], where: str) -> None:
-    if not 0 < len(names) <= MOST:
-        raise UserError(f"{where} must be 1 to {MOST} names, not {len(names)}")
+def _names(names: Sequence[Any], where: str, least: int = 1) -> None:
+    if not least <= len(names) <= MOST:
+        raise UserError(f"{where} must be {least} to {MOST} names, not {len(names)}")
     for number, name in enumerate(names):
         if "_" in as_identifier(name, f"{where}[{number}]"):
             raise UserError(f"{where}[{number}] must have no _, not {shown(name)}")
@@ -58,62 +81,63 @@ def _names(names: Sequence[Any], where: str) -> None:
         raise UserError(f"{where} has a name twice")
 
 
-def _varies(
-    op: Op, ops: Sequence[Op], varies: list[int], gates: Sequence[str], states: Sequence[str], where: str
-) -> int:
-    """What the value of an operation varies over, once the operation is checked."""
+def _check_op(op: Op, before: Sequence[Shape], graph: Checkable, where: str) -> None:
+    """Checks the kind, the operands and the detail of an operation."""
     if not isinstance(op.kind, str) or op.kind not in OPERANDS:
         raise unknown(f"operation in {where}:", shown(op.kind).strip("'"), OPERANDS)
     if len(op.inputs) != OPERANDS[op.kind]:
         raise UserError(f"{where}: {op.kind} has {OPERANDS[op.kind]} operands, not {len(op.inputs)}")
     for i in op.inputs:
-        if not isinstance(i, int) or isinstance(i, bool) or not 0 <= i < len(varies):
+        if not isinstance(i, int) or isinstance(i, bool) or not 0 <= i < len(before):
             raise UserError(f"{where}: an operand must be the number of an earlier operation, not {shown(i)}")
-        if (ops[i].kind == "product") != (op.kind == "block"):
+        if before[i].product != (op.kind == "block"):
             raise UserError(f"{where}: the operand of {op.kind} must be {'a' if op.kind == 'block' else 'no'} product")
-    operands = max((varies[i] for i in op.inputs), default=NUMBER)
     match op.kind:
         case "input" | "state":
-            known = gates if op.kind == "input" else states
+            known = graph.gates if op.kind == "input" else graph.states
             if op.detail not in known:
                 raise UserError(f"{where}: {op.kind} must be one of {', '.join(known)}, not {shown(op.detail)}")
-            return ROWS
         case "vector":
             name = as_identifier(op.detail, f"{where}: a vector")
             if not name.startswith("p_") or hasattr(Cell, name):
                 raise UserError(f"{where}: the name of a vector must begin with p_, not be {shown(name)}")
-            return UNITS
         case "constant":
             as_number(op.detail, f"{where}: a constant")
-            return NUMBER
         case "product":
             _matrix(op.detail, f"{where}: a matrix")
         case "block":
-            as_integer(op.detail, f"{where}: a block", 0, len(ops[op.inputs[0]].detail) - 2)
+            product = graph.ops[op.inputs[0]].detail
+            as_integer(op.detail, f"{where}: a block", 0, len(product) - 4)
+        case "uniform":
+            draw, per = op.detail if isinstance(op.detail, tuple) and len(op.detail) == 2 else (None, None)
+            as_integer(draw, f"{where}: the number of a draw", 0, MOST_OPS)
+            if per not in ("step", "sequence"):
+                raise UserError(f"{where}: random numbers must be of a step or a sequence, not {shown(per)}")
+        case "outer" | "matvec" | "repeat_interleave":
+            as_size(op.detail, f"{where}: the detail of {op.kind}")
         case _ if op.detail is not None:
             raise UserError(f"{where}: {op.kind} has no detail, not {shown(op.detail)}")
-    if operands == NUMBER:
-        raise UserError(f"{where}: {op.kind} of numbers alone")
-    return operands
 
 
 def _matrix(detail: Any, where: str) -> None:
-    if not isinstance(detail, tuple) or not 2 <= len(detail) <= MOST + 1:
-        raise UserError(f"{where} must be a name and 1 to {MOST} gates, not {shown(detail)}")
-    as_identifier(detail[0], where)
-    _names(detail[1:], f"{where}: its gates")
-    name = "_".join(detail)
+    if not isinstance(detail, tuple) or not 4 <= len(detail) <= MOST + 3:
+        raise UserError(f"{where} must be a size, heads, a name and 1 to {MOST} gates, not {shown(detail)}")
+    as_size(detail[0], f"{where}: its size")
+    as_size(detail[1], f"{where}: its heads")
+    as_identifier(detail[2], where)
+    _names(detail[3:], f"{where}: its gates")
+    name = "_".join(detail[2:])
     if hasattr(Cell, name) or name.startswith("p_"):
         raise UserError(f"{where} must not be named {shown(name)}, as a vector or an attribute of every cell is")
 
 
-def _parameters(ops: Sequence[Op], where: str) -> None:
-    matrices = {op.detail for op in ops if op.kind == "product"}
+def _parameters(ops: Sequence[Op], shapes: Sequence[Shape], where: str) -> None:
+    products = {(*op.detail, shapes[op.inputs[0]].size) for op in ops if op.kind == "product"}
     vectors = {op.detail for op in ops if op.kind == "vector"}
-    joined = ["_".join(matrix) for matrix in matrices]
+    joined = ["_".join(matrix[2:-1]) for matrix in products]
     for what, count, most in (
-        ("vectors", len(vectors), MOST), ("recurrent matrices", len(matrices), MOST),
-        ("blocks of recurrent matrices", sum(len(matrix) - 1 for matrix in matrices), MOST_BLOCKS),
+        ("vectors", len(vectors), MOST), ("recurrent matrices", len(products), MOST),
+        ("blocks of recurrent matrices", sum(len(matrix) - 4 for matrix in products), MOST_BLOCKS),
     ):  # fmt: skip
         if count > most:
             raise UserError(f"{where}.ops has {count} {what}: at most {most}")

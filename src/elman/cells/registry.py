@@ -48,11 +48,22 @@ def make(spec: CellSpec, input_size: int, hidden_size: int) -> Cell:
     return kind(input_size, hidden_size, **options)
 
 
+def sample(kind: type[Cell], options: dict[str, Any]) -> Cell:
+    """A cell of some size, which heads and parts of it divide."""
+    try:
+        return kind(120, 240, **options)
+    except UserError as error:
+        try:
+            return kind(240, 240, **options)  # x.raw may be added to a state
+        except UserError:
+            raise error from None
+
+
 def stored(spec: CellSpec) -> StoredCell:
     """The stored form of a cell: a shipped one by name and options; another by its graphs, so that it can be made again
     without the user's code. Of one that cannot be traced the name alone is stored."""
     kind, options = find(spec)
-    cell = kind(1, 1, **options)  # draws random numbers, of a stored cell too: a run made again has the same weights
+    cell = sample(kind, options)  # draws random numbers, of a stored cell too: a run made again has the same weights
     if isinstance(spec, StoredCell):
         return spec
     if shipped().get(cell.name) is kind:
@@ -62,7 +73,9 @@ def stored(spec: CellSpec) -> StoredCell:
         graphs = trace_modes(cell)
     except NotTraceable:
         return UntraceableCell(name, (kind, options))
-    start = {key: value if isinstance(value, str) else float(value) for key, value in cell.start.items()}
+    # tensors and functions are left out: a run has the weights
+    start = {key: value if isinstance(value, str) else float(value)
+             for key, value in cell.start.items() if isinstance(value, str | int | float)}  # fmt: skip
     return TracedCell(name, graphs, start)
 
 

@@ -103,17 +103,19 @@ class TracedCell(StoredCell):
         name = _named(as_mapping(fields, where, keys), where)
         training = Graph.from_json(fields["graph"], f"{where}.graph")
         evaluation = Graph.from_json(fields.get("evaluation", fields["graph"]), f"{where}.evaluation")
-        same = (evaluation.gates, evaluation.states) == (training.gates, training.states)
+        fixed = [(g.gates, g.states, g.output, g.sizes, g.bias) for g in (training, evaluation)]
+        same = fixed[0] == fixed[1]
         if not same or not evaluation.matrices <= training.matrices or not evaluation.vectors <= training.vectors:
             raise UserError(f"{where}.evaluation has other gates, states or parameters than {where}.graph")
-        known = {"W", "U", *training.gates, *training.vectors}
+        matrices = {"_".join(matrix[2:]) for matrix in training.matrices}
+        known = {"W", "U", *training.bias, *training.vectors, *matrices}
         start = as_mapping(fields["start"], f"{where}.start")
         for key, value in start.items():
             if key not in known:
                 raise unknown(f"parameter in {where}.start", shown(key).strip("'"), known)
-            if key == "U" and value not in INITIALIZATIONS:
-                raise UserError(f"{where}.start.U must be {' or '.join(INITIALIZATIONS)}, not {shown(value)}")
-            if key != "U":
+            if key in ("U", *matrices) and isinstance(value, str) and value not in INITIALIZATIONS:
+                raise UserError(f"{where}.start.{key} must be {' or '.join(INITIALIZATIONS)}, not {shown(value)}")
+            if not (key in ("U", *matrices) and isinstance(value, str)):
                 as_number(value, f"{where}.start.{key}", *((0.0,) if key == "W" else ()))
         return cls(name, ModeGraphs(training, evaluation), dict(start))
 

@@ -1,20 +1,53 @@
 """Symbolic values: what `step` is called with while it is traced. Each operation on one is recorded instead of run."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from elman.cells import ops
 from elman.cells.cell import blocks
-from elman.cells.op import BINARY, UNARY, Op
+from elman.cells.op import BINARY, COMPARISONS, UNARY, Op
+from elman.cells.size import Size, relative
 
 _KIND_OF = {function: kind for kind, function in (UNARY | BINARY).items()} | {
     F.relu: "relu", F.sigmoid: "sigmoid", F.tanh: "tanh", torch.true_divide: "div", torch.divide: "div",
     torch.subtract: "sub", torch.multiply: "mul", torch.negative: "neg",
-    Tensor.add: "add", Tensor.sub: "sub", Tensor.mul: "mul", Tensor.div: "div",
-    Tensor.__rsub__: "rsub", Tensor.__rtruediv__: "rdiv", Tensor.__rdiv__: "rdiv",
+    torch.lt: "lt", torch.less: "lt", torch.le: "le", torch.less_equal: "le", torch.gt: "gt", torch.greater: "gt",
+    torch.ge: "ge", torch.greater_equal: "ge", torch.eq: "eq", torch.ne: "ne", torch.not_equal: "ne",
+    torch.where: "where",
+    Tensor.add: "add", Tensor.sub: "sub", Tensor.mul: "mul", Tensor.div: "div", Tensor.pow: "pow",
+    Tensor.__rsub__: "rsub", Tensor.__rtruediv__: "rdiv", Tensor.__rdiv__: "rdiv", Tensor.__rpow__: "rpow",
 }  # fmt: skip
+_METHODS = {*UNARY, *BINARY, *COMPARISONS}
+
+# functions with more arguments than values, and those that are made of others
+_CALLS: dict[Any, Callable[..., Any]] = {
+    torch.softmax: lambda v, dim, dtype=None: v.softmax(dim, dtype),
+    F.softmax: lambda v, dim=None, _stacklevel=3, dtype=None: v.softmax(dim, dtype),
+    torch.cumsum: lambda v, dim: v.cumsum(dim),
+    torch.sum: lambda v, dim=None, keepdim=False: v.sum(dim, keepdim),
+    torch.mean: lambda v, dim=None, keepdim=False: v.mean(dim, keepdim),
+    torch.amax: lambda v, dim=None, keepdim=False: v.amax(dim, keepdim),
+    torch.repeat_interleave: lambda v, repeats, dim=None: v.repeat_interleave(repeats, dim),
+    torch.clamp: lambda v, min=None, max=None: v.clamp(min, max),
+    torch.square: lambda v: v * v,
+    torch.reciprocal: lambda v: 1.0 / v,
+    torch.rsqrt: lambda v: 1.0 / torch.sqrt(v),
+    torch.exp2: lambda v: 2.0**v,
+    F.softplus: lambda v, beta=1.0, threshold=20.0: v.softplus() if beta == 1 else (v * beta).softplus() / beta,
+    F.silu: lambda v, inplace=False: v * torch.sigmoid(v),
+    F.elu: lambda v, alpha=1.0, inplace=False: torch.where(v > 0, v, alpha * (torch.exp(torch.minimum(v, v * 0)) - 1)),
+    F.leaky_relu: lambda v, slope=0.01, inplace=False: torch.where(v > 0, v, v * slope),
+    F.hardtanh: lambda v, low=-1.0, high=1.0, inplace=False: v.clamp(low, high),
+    F.hardsigmoid: lambda v, inplace=False: (v / 6 + 0.5).clamp(0, 1),
+    F.relu6: lambda v, inplace=False: v.clamp(0, 6),
+    F.softsign: lambda v: v / (1 + abs(v)),
+    ops.outer: lambda v, k, heads=1: v.made("outer", v, k, detail=v.size(heads)),
+    ops.matvec: lambda m, q, heads=1: m.made("matvec", m, q, detail=m.size(heads)),
+}
 
 
 class NotTraceable(Exception):
@@ -27,6 +60,7 @@ class Recorder:
 
     def __init__(self):
         self.ops: list[Op] = []
+        self.draws = 0
         self._numbers: dict[Op, int] = {}
 
     def value(self, kind: str, *inputs: int, detail: Any = None) -> "SymbolicValue":
@@ -44,11 +78,18 @@ class SymbolicValue:
     def __init__(self, recorder: Recorder, number: int):
         self.recorder, self.number = recorder, number
 
-    def made(self, kind: str, *inputs: Any) -> "SymbolicValue":
+    def made(self, kind: str, *inputs: Any, detail: Any = None) -> "SymbolicValue":
         """The value of an operation on values and numbers."""
-        if kind in ("rsub", "rdiv"):
+        if kind in ("rsub", "rdiv", "rpow"):
             kind, inputs = kind[1:], inputs[::-1]
-        return self.recorder.value(kind, *(self.number_of(value) for value in inputs))
+        return self.recorder.value(kind, *(self.number_of(value) for value in inputs), detail=detail)
+
+    def size(self, number: Any) -> Size:
+        """A size or a number of heads in a graph."""
+        try:
+            return relative(number)
+        except (ValueError, TypeError) as error:
+            raise NotTraceable(str(error)) from error
 
     def number_of(self, value: Any) -> int:
         """The number of the operation that computes an operand."""
@@ -60,6 +101,8 @@ class SymbolicValue:
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> "SymbolicValue":
+        if function in _CALLS:
+            return _CALLS[function](*args, **(kwargs or {}))
         known = _KIND_OF.get(function)
         options = [name for name, value in (kwargs or {}).items() if value]  # `inplace=False` is none
         if known is None or options:
@@ -69,17 +112,31 @@ class SymbolicValue:
         return value.made(known, *args)
 
     def __getattr__(self, name: str) -> Any:
-        if name in UNARY or name in BINARY:
+        if name in _METHODS:
             return lambda *others: self.made(name, self, *others)
         raise NotTraceable(f"the operation {name}")
 
     def __bool__(self) -> bool:
         raise NotTraceable("a branch on a value")
 
-    def _compared(self, other: object) -> bool:
-        raise NotTraceable("a comparison of values")
+    def __lt__(self, other: Any):
+        return self.made("lt", self, other)
 
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compared
+    def __le__(self, other: Any):
+        return self.made("le", self, other)
+
+    def __gt__(self, other: Any):
+        return self.made("gt", self, other)
+
+    def __ge__(self, other: Any):
+        return self.made("ge", self, other)
+
+    def __eq__(self, other: Any):
+        return self.made("eq", self, other)
+
+    def __ne__(self, other: Any):
+        return self.made("ne", self, other)
+
     __hash__ = None  # type: ignore[assignment]
 
     def __abs__(self):
@@ -113,19 +170,81 @@ class SymbolicValue:
         return self.made("div", other, self)
 
     def __pow__(self, power: Any):
-        if power != 2:
-            raise NotTraceable(f"the power {power}; only the square is known")
-        return self.made("mul", self, self)
+        return self.made("mul", self, self) if power == 2 else self.made("pow", self, power)
+
+    def __rpow__(self, base: Any):
+        return self.made("pow", base, self)
+
+    def softmax(self, dim: Any, dtype: Any = None):
+        """Over the units."""
+        return self._over_units("softmax", dim, dtype is None)
+
+    def cumsum(self, dim: Any):
+        """Over the units."""
+        return self._over_units("cumsum", dim)
+
+    def sum(self, dim: Any = None, keepdim: bool = False):
+        """Over the units."""
+        return self._over_units("sum", dim, keepdim)
+
+    def mean(self, dim: Any = None, keepdim: bool = False):
+        """Over the units."""
+        return self._over_units("mean", dim, keepdim)
+
+    def amax(self, dim: Any = None, keepdim: bool = False):
+        """Over the units."""
+        return self._over_units("amax", dim, keepdim)
+
+    def repeat_interleave(self, repeats: Any, dim: Any = None):
+        """Every unit so many times."""
+        if dim not in (-1, 1):
+            raise NotTraceable("repeat_interleave without dim=-1, the units")
+        return self.made("repeat_interleave", self, detail=self.size(repeats))
+
+    def clamp(self, min: Any = None, max: Any = None):
+        """Between two bounds."""
+        value = self if min is None else self.made("maximum", self, min)
+        return value if max is None else value.made("minimum", value, max)
+
+    def square(self):
+        """Times itself."""
+        return self * self
+
+    def _over_units(self, kind: str, dim: Any, right: bool = True) -> "SymbolicValue":
+        if dim not in (-1, 1) or not right:
+            raise NotTraceable(f"{kind} other than over the units: write dim=-1, keepdim=True")
+        return self.made(kind, self)
+
+
+class SymbolicProduct(SymbolicValue):
+    """The product of a matrix, of which only the blocks are values."""
+
+    def chunk(self, count: int, dim: int) -> list[SymbolicValue]:
+        """The blocks."""
+        return [self.recorder.value("block", self.number, detail=index) for index in range(count)]
+
+
+def symbolic_inputs(recorder: Recorder, gates: tuple[str, ...]) -> Any:
+    """The first argument of a step: the gates, and `raw`, which becomes an operation where it is used."""
+    raw = property(lambda _: recorder.value("raw"))
+    values = [recorder.value("input", detail=gate) for gate in gates]
+    return type("Inputs", (blocks(gates),), {"raw": raw})(*values)
 
 
 class SymbolicParameters:
-    """Put in front of a cell's class: its vectors and recurrent products become symbolic values."""
+    """Put in front of a cell's class: its vectors, its products and its random numbers become symbolic values."""
 
-    def recur(self, *gates: str, of: Any, name: str = "U") -> Any:
-        """The product as operations; see `Cell.recur`."""
+    def _product(self, names: tuple[str, ...], of: Any, size: int, heads: int) -> Any:
+        if not isinstance(of, SymbolicValue):
+            raise NotTraceable(f"a product of a {type(of).__name__}")
+        product = of.made("product", of, detail=(of.size(size), of.size(heads), *names))
+        return SymbolicProduct(product.recorder, product.number)
+
+    def rand_like(self, value: Any, per: str = "step") -> Any:
+        """The numbers as an operation; see `Cell.rand_like`."""
         recorder: Recorder = self.__dict__["_recorder"]
-        product = recorder.value("product", of.number, detail=(name, *gates))
-        return blocks(gates)(*[recorder.value("block", product.number, detail=i) for i in range(len(gates))])
+        recorder.draws += 1
+        return value.made("uniform", value, detail=(recorder.draws - 1, per))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("p_"):

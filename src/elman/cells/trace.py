@@ -14,16 +14,18 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
-from elman.cells.cell import Cell, blocks
+from elman.cells.cell import Cell
 from elman.cells.graph import Graph, ModeGraphs
 from elman.cells.op import SOURCES
-from elman.cells.symbolic import NotTraceable, Recorder, SymbolicParameters, SymbolicValue
+from elman.cells.size import TRACED_HIDDEN, TRACED_INPUT, relative
+from elman.cells.symbolic import NotTraceable, Recorder, SymbolicParameters, SymbolicValue, symbolic_inputs
 from elman.cells.tap import Observer, observing
 from elman.errors import UserError
 
@@ -35,7 +37,7 @@ RANDOM_FUNCTIONS = {
     "feature_alpha_dropout", "native_dropout", "rrelu", "rrelu_", "normal_", "uniform_", "random_", "bernoulli_",
     "exponential_", "geometric_", "cauchy_", "log_normal_",
 }  # fmt: skip
-FIXED = ("recur", "project", "split", "_matrix")  # methods that a graph takes to be those of `Cell`
+FIXED = ("_product", "inputs", "input_projection", "rand_like", "split")  # methods that a graph takes to be those of `Cell`
 
 _traces: WeakKeyDictionary[Cell, dict[Any, ModeGraphs | str]] = WeakKeyDictionary()
 
@@ -98,8 +100,8 @@ def _trace_modes(cell: Cell) -> ModeGraphs:
         with torch.no_grad():
             if _traced(_copy(cell, None)) != graphs[cell.training]:
                 raise NotTraceable("a step that is another now than after train() or eval()")
-    for parameter in {"_".join(matrix) for matrix in graphs[False].matrices} | graphs[False].vectors:
-        if parameter not in dict(cell.named_parameters()):
+    for parameter in {"_".join(matrix[2:]) for matrix in graphs[False].matrices} | graphs[False].vectors:
+        if parameter not in cell.weight_names:
             raise NotTraceable(f"the parameter {parameter}, which the step in training does not have, in evaluation")
     return ModeGraphs(graphs[True], graphs[False])
 
@@ -150,12 +152,22 @@ def _draws(function: Any) -> bool:
 
 
 def _traced(cell: Cell) -> Graph:
+    try:
+        return _traced_at(cell, TRACED_HIDDEN, TRACED_INPUT)
+    except NotTraceable:
+        if cell.input_size != cell.hidden_size:
+            raise
+        return _traced_at(cell, TRACED_HIDDEN, TRACED_HIDDEN)  # x.raw may be added to a state
+
+
+def _traced_at(cell: Cell, hidden: int, inputs: int) -> Graph:
     recorder = Recorder()
     symbolic = object.__new__(type("Symbolic", (SymbolicParameters, type(cell)), {}))
-    symbolic.__dict__.update(cell.__dict__, _recorder=recorder)
-    x = blocks(cell.gates)(*[recorder.value("input", detail=gate) for gate in cell.gates])
+    symbolic.__dict__.update(cell.__dict__, _recorder=recorder, hidden_size=hidden, input_size=inputs)
+    x = symbolic_inputs(recorder, cell.gates)
     state = [recorder.value("state", detail=name) for name in cell.states]
     try:
+        sizes = {name: relative(size) for name, size in symbolic.sizes.items()}
         new, local = _call(symbolic.step, x, *state)
     except NotTraceable:
         raise
@@ -163,21 +175,20 @@ def _traced(cell: Cell) -> Graph:
         raise NotTraceable(f"{type(error).__name__}: {error}") from error
     if not isinstance(new, Sequence) or not all(isinstance(value, SymbolicValue) for value in new):
         raise NotTraceable("a new state that is not computed from the gates and states")
-    rows = set[int]()  # of the operations that have a value (B, H)
-    for number, op in enumerate(recorder.ops):
-        if op.kind in ("input", "state") or rows.intersection(op.inputs):
-            rows.add(number)
-    names = {name: value.number for name, value in zip(cell.states, new, strict=True)}
-    for name, value in local.items():  # one name for a value: as a state, else as it was tapped, else as a variable
-        of_rows = value.number in rows and recorder.ops[value.number].kind not in SOURCES
-        if of_rows and value.number not in names.values():
-            names.setdefault(name, value.number)
-    graph = Graph(cell.gates, cell.states, tuple(recorder.ops), tuple(value.number for value in new), names)
+    output = {cell.output: new[0].number} if cell.output else {}
+    outputs = tuple(value.number for value in new[len(output) :])
+    graph = Graph(cell.gates, cell.states, tuple(recorder.ops), outputs, cell.output,
+                  dict(zip(cell.states, outputs, strict=True)) | output, sizes, cell.biased)  # fmt: skip
     try:
         graph.check("its graph")
     except UserError as error:
         raise NotTraceable(str(error)) from error
-    return graph
+    names = dict(graph.names)
+    for name, value in local.items():  # one name for a value: as a state, else as it was tapped, else as a variable
+        computed = recorder.ops[value.number].kind not in SOURCES
+        if computed and graph.shapes[value.number].is_value and value.number not in names.values():
+            names.setdefault(name, value.number)
+    return replace(graph, names=names)
 
 
 def value_names(cell: Cell) -> list[str]:
@@ -185,9 +196,9 @@ def value_names(cell: Cell) -> list[str]:
     try:
         return list(trace(cell).names)
     except NotTraceable:
-        observer, zero = Observer({}), cell.W.new_zeros(1, cell.hidden_size)
+        observer = Observer({})
         with observing(observer), torch.no_grad():
-            cell.step(blocks(cell.gates)(*[zero for _ in cell.gates]), *[zero for _ in cell.states])
+            cell.step(cell.inputs(cell.W.new_zeros(1, cell.input_size)), *cell.zero_state(1))
         return [*observer.values, *cell.states]
 
 

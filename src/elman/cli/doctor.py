@@ -108,9 +108,8 @@ def _gradient(cell: Cell) -> str:
     cell = cell.double()
     for weight in cell.parameters():
         nn.init.normal_(weight, 0.0, 0.5, generator=generator)
-    size = len(cell.gates) * cell.hidden_size
-    inputs = [torch.randn(2, size, dtype=torch.double, generator=generator)]
-    inputs += [torch.rand(2, cell.hidden_size, dtype=torch.double, generator=generator) + 0.5 for _ in cell.states]
+    inputs = [torch.randn(2, cell.input_size, dtype=torch.double, generator=generator)]
+    inputs += [torch.rand(2, size, dtype=torch.double, generator=generator) + 0.5 for size in cell.state_sizes]
     for value in inputs:
         value.requires_grad_()
 
@@ -118,9 +117,9 @@ def _gradient(cell: Cell) -> str:
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002
         random.seed(seed)
-        return cell.step(cell.split(cell.gates, x), *state)
+        return cell.step(cell.inputs(x), *state)
 
-    runs = [torch.cat(step(*inputs, seed=seed)) for seed in range(8)]
+    runs = [torch.cat(step(*inputs, seed=seed), -1) for seed in range(8)]
     drawn = ", for given random numbers: its step is random" if any(run.ne(runs[0]).any() for run in runs) else ""
     try:
         torch.autograd.gradcheck(step, inputs)

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from elman.cells.graph import Graph
+from elman.cells.size import resolve
 from elman.kernels.compiler import NoKernel, load
 from elman.kernels.printer import print_kernel
 from elman.kernels.program import Program
 from elman.kernels.schedule import Schedule
 
 MOST_OPS = 500  # of a graph: the compiler takes some 10 s for so many
-NUMBERS = ("T", "B", "H", "I", "row_parts", "unit_parts", "reverse", "slots", "y_step", "y_row")
+NUMBERS = ("T", "B", "H", "I", "row_parts", "unit_parts", "reverse", "slots", "y_step", "y_row", "seed",
+           "first_step")  # fmt: skip
 TENSORS = ("lengths", "reset", "x", "W", "bias", "inputs", "input_gradient", "y", "state", "initial", "stored",
            "row_stored", "temporaries", "row_temporaries", "results", "matrices", "vectors", "columns", "sums", "taps",
            "products", "gradients")  # fmt: skip
@@ -42,6 +44,10 @@ class Kernel:
         self.library = load(print_kernel(self.schedule, str(dtype).removeprefix("torch.")))
         if not self.library.supported():
             raise NoKernel("torch has no product of this kind for this processor")
+
+    def sizes(self, array: str, hidden: int, inputs: int) -> list[int]:
+        """The sizes of the values of an array of the schedule's layout, in a layer with so many units and inputs."""
+        return [resolve(size, hidden, inputs) for size in self.schedule.layout[array]]
 
     def packed(self, matrix: Tensor, block: int | None = None) -> Tensor:
         """A right factor (rows, columns) in the order in which a product reads it; with `block` its transpose, in
@@ -81,11 +87,11 @@ class Kernel:
         self, numbers: dict[str, int], tensors: Mapping[str, Tensor | None], matrices: list[Tensor]
     ) -> tuple[Call, tuple[dict[str, Tensor], object]]:
         """The arguments of a call, and what must outlive it; scratch memory is allocated here."""
-        schedule, rows, hidden = self.schedule, numbers["B"], numbers["H"]
-        inputs = min(numbers["T"], 32) * len(self.program.graph.gates)  # of at most so many steps at a time
-        sizes = {"temporaries": schedule.temporaries, "results": schedule.blocks, "inputs": inputs}
-        scratch = {key: torch.empty(size * rows * hidden, dtype=self.computed) for key, size in sizes.items()}
-        scratch["row_temporaries"] = torch.empty(schedule.row_temporaries * rows, dtype=self.computed)
+        rows, size = numbers["B"], lambda array: sum(self.sizes(array, numbers["H"], numbers["I"]))
+        sizes = {"temporaries": size("temporary"), "results": max(size("result"), size("back")),
+                 "inputs": min(numbers["T"], 32) * size("input"),  # of at most so many steps at a time
+                 "row_temporaries": self.schedule.row_temporaries}  # fmt: skip
+        scratch = {key: torch.empty(size * rows, dtype=self.computed) for key, size in sizes.items()}
         pointers = (ctypes.c_void_p * max(1, len(matrices)))(*[matrix.data_ptr() for matrix in matrices])
         addresses = {key: value.data_ptr() for key, value in {**tensors, **scratch}.items() if value is not None}
         return Call(**numbers, **addresses, matrices=ctypes.addressof(pointers)), (scratch, pointers)

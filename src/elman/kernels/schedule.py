@@ -7,19 +7,24 @@ A segment is a loop over rows and units that computes all that can be computed o
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from elman.cells.op import Op
-from elman.kernels.program import SOURCES, Program
+from elman.cells.op import COMPARISONS
+from elman.cells.size import HIDDEN, INPUT, Size
+from elman.kernels.program import Program
 
-BARRIERS = ("product", "back", "mean")  # need all units of a row before they can be computed
-CHEAP = ("neg", "add", "sub", "mul", "relu", "abs", "maximum", "minimum")  # recomputed rather than stored
-
-SEED = Op("seed", (), 0)
+# computed by a function of the runtime from a whole row in memory
+CALLS = ("amax", "peak", "cumsum", "reversed_cumsum", "outer", "matvec", "matvec_transposed", "repeat_interleave",
+         "fold")  # fmt: skip
+BARRIERS = ("product", "back", "sum", *CALLS)  # need all units of a row before they can be computed
+CHEAP = ("neg", "add", "sub", "mul", "relu", "abs", "maximum", "minimum", "where", "broadcast",
+         *COMPARISONS)  # recomputed rather than stored  # fmt: skip
+NUMBERS = ("constant", "reciprocal")
+FREE = ("vector", "uniform", *NUMBERS)  # there without being stored
 
 
 @dataclass(frozen=True)
 class Slot:
     """Where a value of a row is in memory: the array, and the index of the value in it. A `result` or `back` is one of
-    the array of a product: a block, or the gradient of its operand."""
+    the array of a product: a block, or the gradient of its operand. `Schedule.layout` has the sizes of an array."""
 
     array: str
     index: int = 0
@@ -38,12 +43,14 @@ class Write:
 
 @dataclass(frozen=True)
 class ForwardProduct:
-    """blocks of the result = operand times a packed matrix."""
+    """blocks of a size = an operand of another times a packed matrix."""
 
     operand: Slot
+    inputs: Size
     matrix: int
     result: Slot
     blocks: int
+    size: Size
 
 
 @dataclass(frozen=True)
@@ -54,34 +61,58 @@ class BackwardProduct:
     length: int
     matrix: int
     result: Slot
+    size: Size
     add: bool
+
+
+@dataclass(frozen=True)
+class RowCall:
+    """A value of a row that a function of the runtime computes from others in memory. `size`: of the first operand;
+    `by`: the detail of the operation."""
+
+    kind: str
+    operands: tuple[Slot, ...]
+    result: Slot
+    size: Size
+    by: Size | None
+
+
+@dataclass
+class Units:
+    """What a segment does for each unit of values of one size: its operations in order, what is written, and the
+    operands of sums."""
+
+    ops: list[int] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    sums: list[int] = field(default_factory=list)
 
 
 @dataclass
 class Segment:
     """What one segment computes for a row, and the products that follow it.
 
-    - `constants`, `row_ops`, `unit_ops`: its operations in order: numbers, one value a row, H values a row
+    - `constants`, `row_ops`: its operations in order: numbers, and one value a row; `units`: by their size, the others
     - `loads`: where the value of an operation is read that is not computed here
-    - `added`: what is added to a loaded value: the bias of a gate, the gradient of the output
-    - `writes`: what is written for each row and unit; `row_writes`: once a row
-    - `means`: operations that are the mean of an operand over the units, and where it is written
+    - `biased`: what is added to a loaded gate
+    - `row_writes`: what is written once a row
+    - `sums`: operations that are the sum of an operand over the units, and where it is written
+    - `calls`: what is computed once the units are
     """
 
     constants: list[int]
     row_ops: list[int]
-    unit_ops: list[int]
+    units: dict[Size, Units]
     loads: dict[int, Slot]
-    added: dict[int, Slot]
-    writes: list[Write]
+    biased: dict[int, Slot]
     row_writes: list[Write]
-    means: dict[int, Slot]
+    sums: dict[int, Slot]
+    calls: list[RowCall]
     products: list[ForwardProduct | BackwardProduct] = field(default_factory=list)
 
 
 @dataclass
 class _Stage:
-    """The writes and the barriers (products and means) of a segment that is not yet laid out."""
+    """The writes and the barriers (products, sums and calls) of a segment that is not yet laid out."""
 
     writes: list[Write]
     barriers: list[int]
@@ -90,50 +121,62 @@ class _Stage:
 class Schedule:
     """The segments of the forward and of the backward step of a program, and the memory that they need.
 
-    - `stored`, `row_stored`: the operations that the forward pass stores for the backward pass, with H values or one a
-      row; the operand of each product is among them
-    - `temporaries`, `row_temporaries`: how many values (B, H) and (B,) go from one segment to a later one
-    - `blocks`: how many blocks (B, H) the results of products have
-    - `factors`: the products that are the weights' gradients, (stored operand, first column, length): that of W, whose
-      operand is x (-1), then those of the program's runs
+    - `stored`, `row_stored`: the operations that the forward pass stores for the backward pass, with a value for each
+      unit or one a row; the operand of each product is among them
+    - `layout`: the sizes of the values of each array, in their order
+    - `row_temporaries`: how many numbers a row go from one segment to a later one
+    - `factors`: the products that are the weights' gradients, (stored operand, its size, first column, length): that of
+      W, whose operand is x (-1), then those of the program's runs
+    - `other_sizes`: whether values have other sizes than `hidden`, as the input itself
+    - `whole_rows`: whether a row must be computed by one thread
     """
 
     def __init__(self, program: Program):
-        self.program, self.ops = program, program.ops
-        self.of_rows = self._of_rows()
+        self.program, self.ops, self.sizes = program, program.ops, program.sizes
+        self.of_rows = {i for i, op in enumerate(self.ops) if self.sizes[i] is None and op.kind not in NUMBERS}
         all_stored = self._stored()
         self.stored = [i for i in all_stored if i not in self.of_rows]
         self.row_stored = [i for i in all_stored if i in self.of_rows]
-        self.temporaries, self.row_temporaries = 0, 0
-        self.blocks = max(sum(len(program.blocks[p]) for p in program.products), len(program.products))
+        self.temporaries, self.row_temporaries = list[Size](), 0
+        graph = program.graph
+        gates, states, vectors = (
+            [graph.sizes.get(name, HIDDEN) for name in names] for names in (graph.gates, graph.states, program.vectors)
+        )
+        self.layout: dict[str, list[Size]] = {
+            "input": gates, "bias": gates, "state": states, "new_state": states, "vector": vectors, "raw": [INPUT],
+            "input_gradient": [INPUT], "output": [self._size(program.output)], "temporary": self.temporaries,
+            "tap": [self._size(i) for i in program.names.values()], "stored": [self._size(i) for i in self.stored],
+            "column": program.column_sizes, "sum": gates + vectors,
+            "result": [self._size(p) for p in program.products for _ in program.blocks[p]],
+            "back": [self._size(self.ops[p].inputs[0]) for p in program.products],
+        }  # fmt: skip
         self.forward = self._segments(self._forward_writes(all_stored), {})
         self.backward = self._segments(self._backward_writes(), {i: self._stored_slot(i) for i in all_stored})
-        operands = [self.stored.index(self.ops[product].inputs[0]) for product, *_ in program.runs]
-        runs = [(left, first, length) for left, (_, _, first, length) in zip(operands, program.runs, strict=True)]
-        self.factors = [(-1, 0, len(program.graph.gates)), *runs]
+        self.factors = [(-1, INPUT, 0, len(gates))]
+        for product, _, first, length in program.runs:
+            operand = self.ops[product].inputs[0]
+            self.factors.append((self.stored.index(operand), self._size(operand), first, length))
+        self.other_sizes = {size for size in self.sizes if size is not None} != {HIDDEN}
+        self.whole_rows = self.other_sizes or bool(self.of_rows) or any(op.kind in CALLS for op in self.ops)
+
+    def _size(self, i: int) -> Size:
+        size = self.sizes[i]
+        assert size is not None
+        return size
 
     # ---- what is stored, and what is recomputed
 
-    def _of_rows(self) -> set[int]:
-        """The operations with one value a row: means, and what is computed from them alone."""
-        rows: set[int] = set()
-        for i, op in enumerate(self.ops):
-            values = [k for k in op.inputs if self.ops[k].kind != "constant"]
-            if op.kind == "mean" or (op.kind not in SOURCES + BARRIERS and values and rows.issuperset(values)):
-                rows.add(i)
-        return rows
-
     def _stored(self) -> list[int]:
         """The operands of the products, and what the backward pass uses and cannot cheaply recompute from the rest."""
-        program, free = self.program, ("vector", "constant")
+        program = self.program
         forward = range(program.forward_ops)
         roots = [i for kind in program.gradients.values() for i in kind] + program.columns
         used = {i for i in program.cone(roots, lambda i: i in forward) if i in forward}
         stored = dict.fromkeys(self.ops[i].inputs[0] for i in program.products)
-        stored |= dict.fromkeys(i for i in sorted(used) if self.ops[i].kind not in CHEAP + free)
+        stored |= dict.fromkeys(i for i in sorted(used) if self.ops[i].kind not in CHEAP + FREE)
         for i in sorted(used):
             ends = program.cone([i], lambda k: k in stored or self.ops[k].kind not in CHEAP)
-            if any(k not in stored and self.ops[k].kind not in CHEAP + free for k in ends):
+            if any(k not in stored and self.ops[k].kind not in CHEAP + FREE for k in ends):
                 stored[i] = None
         return list(stored)
 
@@ -144,17 +187,12 @@ class Schedule:
             return Slot("row_stored", self.row_stored.index(i))
         return Slot("stored", self.stored.index(i))
 
-    def _temporary(self, i: int) -> Slot:
-        if i in self.of_rows:
+    def _temporary(self, size: Size | None) -> Slot:
+        if size is None:
             self.row_temporaries += 1
             return Slot("row_temporary", self.row_temporaries - 1)
-        self.temporaries += 1
-        return Slot("temporary", self.temporaries - 1)
-
-    def result(self, product: int) -> tuple[int, int]:
-        """The blocks (B, H) before the result of a product, and those that it has."""
-        before = self.program.products[: self.program.products.index(product)]
-        return sum(len(self.program.blocks[p]) for p in before), len(self.program.blocks[product])
+        self.temporaries.append(size)
+        return Slot("temporary", len(self.temporaries) - 1)
 
     def _source(self, i: int) -> Slot | None:
         """Where a value is that no segment computes."""
@@ -164,31 +202,40 @@ class Schedule:
                 return Slot("input", program.graph.gates.index(op.detail))
             case "state":
                 return Slot("state", program.graph.states.index(op.detail))
+            case "raw":
+                return Slot("raw")
             case "seed":
-                return Slot("state", op.detail)
+                return Slot("state", op.detail) if op.detail >= 0 else Slot("output")
             case "vector":
                 return Slot("vector", program.vectors.index(op.detail))
             case "tapped":
                 return Slot("tap", op.detail)
             case "block":
-                return Slot("result", op.detail, op.inputs[0])
+                return self._result(op.inputs[0], op.detail)
             case "back":
-                return Slot("back", 0, op.detail)
+                return Slot("back", program.products.index(op.detail))
         return None
+
+    def _result(self, product: int, block: int = 0) -> Slot:
+        """A block of the result of a product."""
+        products = self.program.products
+        return Slot("result", block, products.index(product))
 
     # ---- what a pass writes
 
     def _forward_writes(self, stored: list[int]) -> list[Write]:
         program = self.program
         writes = [Write(i, Slot("new_state", k)) for k, i in enumerate(program.states)]
-        writes += [Write(program.states[0], Slot("output"))]
+        writes += [Write(program.output, Slot("output"))]
         writes += [Write(i, Slot("tap", k)) for k, i in enumerate(program.names.values())]
         return writes + [Write(i, self._stored_slot(i)) for i in stored]
 
     def _backward_writes(self) -> list[Write]:
-        gradients = self.program.gradients
+        gradients, graph = self.program.gradients, self.program.graph
         writes = [Write(i, Slot("new_state", k)) for k, i in enumerate(gradients["state"])]
         writes += [Write(i, Slot("column", k), zero_padding=True) for k, i in enumerate(self.program.columns)]
+        if graph.reads_input:
+            writes += [Write(i, Slot("input_gradient"), zero_padding=True) for i in gradients["raw"]]
         sums = gradients["input"] + gradients["vector"]
         return writes + [Write(i, Slot("sum", k), add=True) for k, i in enumerate(sums)]
 
@@ -202,11 +249,15 @@ class Schedule:
             cone = self._cone(stage, homes)
             computed |= {i for i in cone if i not in homes and self._costly(i)}
             later = {i for other in stages[number + 1 :] for i in self._cone(other, homes, computed)}
-            kept = {i: self._temporary(i) for i in cone if i in computed & later and i not in homes}
-            means = {i: self._temporary(i) for i in stage.barriers if self.ops[i].kind == "mean"}
-            segments.append(self._segment(stage, cone, homes, kept, means))
-            homes = homes | kept | means
+            kept = {i: self._temporary(self.sizes[i]) for i in cone if i in computed & later and i not in homes}
+            found = {i: self._temporary(self.sizes[i]) for i in stage.barriers if self._is_in_row(i)}
+            segments.append(self._segment(stage, cone, homes, kept, found))
+            homes = homes | kept | found
         return segments
+
+    def _is_in_row(self, i: int) -> bool:
+        """Whether a barrier is computed within the segment: a sum or a call."""
+        return self.ops[i].kind == "sum" or self.ops[i].kind in CALLS
 
     def _stages(self, writes: list[Write], homes: dict[int, Slot]) -> list[_Stage]:
         """Writes and barriers by the number of barriers that must come before them."""
@@ -226,45 +277,77 @@ class Schedule:
     def _cone(self, stage: _Stage, homes: dict[int, Slot], computed: Set[int] = frozenset()) -> list[int]:
         """What a segment loads and computes, in order."""
         roots = [write.op for write in stage.writes]
-        roots += [k for i in stage.barriers if self.ops[i].kind == "mean" for k in self.ops[i].inputs]
+        roots += [k for i in stage.barriers if self._is_in_row(i) for k in self.ops[i].inputs]
         return list(self.program.cone(roots, lambda i: i in homes or i in computed or self._is_source(i)))
 
     def _is_source(self, i: int) -> bool:
         return self.ops[i].kind in BARRIERS or self._source(i) is not None
 
     def _costly(self, i: int) -> bool:
-        return self.ops[i].kind not in (*CHEAP, "constant") and not self._is_source(i)
+        return self.ops[i].kind not in (*CHEAP, *NUMBERS) and not self._is_source(i)
 
     def _segment(
-        self, stage: _Stage, cone: list[int], homes: dict[int, Slot], kept: dict[int, Slot], means: dict[int, Slot]
+        self, stage: _Stage, cone: list[int], homes: dict[int, Slot], kept: dict[int, Slot], found: dict[int, Slot]
     ) -> Segment:
-        constants = [i for i in cone if self.ops[i].kind == "constant"]
         gates = self.program.graph.gates
-        # a gate has a bias; the gradient of the first state is that of the new state and of the output
-        added = {i: Slot("bias", gates.index(self.ops[i].detail)) for i in cone
-                 if self.ops[i].kind == "input" and i not in homes}  # fmt: skip
-        added |= {i: Slot("output") for i in cone if self.ops[i] == SEED}
+        biased = {i: Slot("bias", gates.index(self.ops[i].detail)) for i in cone
+                  if self.ops[i].kind == "input" and i not in homes}  # fmt: skip
+        loads = {i: slot for i in cone if (slot := homes.get(i) or self._source(i))}
         writes = [*stage.writes, *(Write(i, slot) for i, slot in kept.items())]
+        sums = {i: slot for i, slot in found.items() if self.ops[i].kind == "sum"}
+        calls = []
+        for i, slot in found.items():
+            if i not in sums:
+                operands = tuple(self._in_memory(k, loads, kept, writes) for k in self.ops[i].inputs)
+                calls.append(self._call(i, operands, slot))
+        units: dict[Size, Units] = {}
+        for i in cone:
+            if self.sizes[i] is not None:
+                units.setdefault(self._size(i), Units()).ops.append(i)
+        for write in writes:
+            if not write.slot.array.startswith("row_"):
+                units.setdefault(self._size_at(write.slot), Units()).writes.append(write)
+        for i in sums:
+            units.setdefault(self.ops[i].detail, Units()).sums.append(i)
         return Segment(
-            constants,
+            [i for i in cone if self.ops[i].kind in NUMBERS],
             [i for i in cone if i in self.of_rows],
-            [i for i in cone if i not in self.of_rows and i not in constants],
-            {i: slot for i in cone if (slot := homes.get(i) or self._source(i))},
-            added,
-            [write for write in writes if write.op not in self.of_rows],
-            [write for write in writes if write.op in self.of_rows],
-            means,
+            units,
+            loads,
+            biased,
+            [write for write in writes if write.slot.array.startswith("row_")],
+            sums,
+            calls,
             [product for i in stage.barriers for product in self._products(i)],
         )
+
+    def _size_at(self, slot: Slot) -> Size:
+        """The size of a value in memory."""
+        return self.layout[slot.array][slot.index]
+
+    def _in_memory(self, i: int, loads: dict[int, Slot], kept: dict[int, Slot], writes: list[Write]) -> Slot:
+        """Where a call finds an operand, which is written where it is not there: a gate is, without its bias."""
+        slot = kept.get(i) or loads.get(i)
+        if slot is None or self.ops[i].kind == "input":
+            slot = self._temporary(self.sizes[i])
+            writes.append(Write(i, slot))
+        return slot
+
+    def _call(self, i: int, operands: tuple[Slot, ...], result: Slot) -> RowCall:
+        op = self.ops[i]
+        by = None if op.kind in ("amax", "peak", "cumsum", "reversed_cumsum") else op.detail
+        return RowCall(op.kind, operands, result, self._size_at(operands[0]), by)
 
     def _products(self, i: int) -> list[ForwardProduct | BackwardProduct]:
         op, program = self.ops[i], self.program
         if op.kind == "product":
-            operand, result = self._stored_slot(op.inputs[0]), Slot("result", 0, i)
-            return [ForwardProduct(operand, program.products.index(i), result, len(program.blocks[i]))]
+            (of,) = op.inputs
+            return [ForwardProduct(self._stored_slot(of), self._size(of), program.products.index(i), self._result(i),
+                                   len(program.blocks[i]), self._size(i))]  # fmt: skip
         if op.kind == "back":
             runs = [(number, first, length) for number, (product, _, first, length) in enumerate(program.runs)
                     if product == op.detail]  # fmt: skip
-            return [BackwardProduct(first, length, number, Slot("back", 0, op.detail), add=number != runs[0][0])
+            result = Slot("back", program.products.index(op.detail))
+            return [BackwardProduct(first, length, number, result, self._size(i), add=number != runs[0][0])
                     for number, first, length in runs]  # fmt: skip
         return []

@@ -11,7 +11,7 @@ from elman.errors import UserError, unknown
 from elman.recurrent.decoder import Decoder
 
 States = tuple[Tensor, ...]
-StepFunction = Callable[[Tensor, States], States]
+StepFunction = Callable[[Tensor, States], tuple[Tensor, States]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Backend(Protocol):
         ...
 
     def step_function(self, cell: Cell, prefix: str) -> StepFunction:
-        """A function of x (B, I) and the states that takes one step. What is the same at every step is prepared once,
+        """A function of x (B, I) and the states that takes one step, to the output and the new states. What is the same at every step is prepared once,
         so a step function is invalid after the weights have changed."""
         ...
 

@@ -50,11 +50,11 @@ class Decoder:
             memory = weights.memory(rows)
             if keep:
                 memory["x"] = keep[-1][0]["y"]  # of the layer below
-            memory["state"][0] = torch.stack(before)
+            memory["state"][0] = torch.cat([value.flatten() for value in before])
             call, needed = self.kernel.call(weights.one_step(rows), memory, weights.forward)
             calls.append(call)
             keep.append((memory, needed))
-            states.append(memory["state"])
+            states.append([tuple(weights.views(half, "state", rows)) for half in memory["state"]])
         tokens = torch.empty(steps + 1, rows, dtype=torch.int64)
         tokens[0] = token
         logits, uniforms = torch.empty(rows, len(self.bias)), uniforms.contiguous()
@@ -64,4 +64,4 @@ class Decoder:
             logits=logits.data_ptr(), uniforms=uniforms.data_ptr(), tokens=tokens.data_ptr(), temperature=temperature,
         )  # fmt: skip
         self.kernel.start("decode", (Call * len(calls))(*calls), decode)
-        return tokens[1:], tuple(both[steps % 2].unbind() for both in states)
+        return tokens[1:], tuple(both[steps % 2] for both in states)

@@ -1,6 +1,7 @@
 """The backend of generated kernels: any cell that can be traced, on the CPU, as fast as a built-in one."""
 
 import functools
+import itertools
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.cells.cell import Cell
+from elman.cells.draws import Draws
 from elman.cells.tap import holding, recording
 from elman.cells.trace import NotTraceable, signature, trace
 from elman.kernels.compiler import NoKernel
@@ -51,11 +53,14 @@ class Fused:
         weights = PackedWeights(cell, _compiled(cell))
         common = functools.cache(lambda: for_steps(weights))
         single = functools.cache(lambda rows, dtype: _SingleStep(weights, rows, dtype))
+        draws, steps = Draws(), itertools.count()
 
-        def advance(x: Tensor, state: States) -> States:
-            if torch.is_grad_enabled() or recording() is not None:
+        def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
+            if torch.is_grad_enabled() or recording() is not None or weights.program.graph.draws:
                 span = Span(x[:, None], state, state, prefix=prefix)
-                return run_fused(cell, weights, span, common() if torch.is_grad_enabled() else None)[1]
+                now = draws.at(next(steps)) if weights.program.graph.draws else None
+                y, new = run_fused(cell, weights, span, common() if torch.is_grad_enabled() else None, now)
+                return y[:, 0] if weights.program.graph.output else new[0], new
             return single(len(x), state[0].dtype)(x, state)
 
         return advance
@@ -63,7 +68,7 @@ class Fused:
     def decoder(self, cells: list[Cell], embedding: Tensor, head: nn.Linear, residual: bool) -> Decoder | None:
         kernels = [_compiled(cell) for cell in cells]
         table = len(embedding) * len(cells[0].b)
-        same = all(kernel is kernels[0] for kernel in kernels)
+        same = all(kernel is kernels[0] for kernel in kernels) and not kernels[0].schedule.other_sizes
         if recording() is not None or not same or kernels[0].dtype != torch.float32 or table > LARGEST_TABLE:
             return None
         weights = [PackedWeights(cell, kernel) for cell, kernel in zip(cells, kernels, strict=True)]
@@ -83,13 +88,20 @@ def _dtype(cell: Cell) -> torch.dtype:
 def _kernel(cell: Cell) -> Kernel | str:
     """The kernel for this cell as it is called now, in its present mode, or the reason why there is none."""
     dtype = _dtype(cell)
-    if dtype == torch.bfloat16 and (cell.hidden_size % 2 or not bfloat16_hardware(cell.W.device)):
+    if dtype == torch.bfloat16 and (_has_odd_size(cell) or not bfloat16_hardware(cell.W.device)):
         dtype = torch.float32  # brgemm takes the rows of bfloat16 in pairs
     key = (dtype, recording() is not None, signature(cell))
     known = _kernels.setdefault(cell, {})
     if key not in known:
         known[key] = _compile(cell, dtype, recording() is not None)
     return known[key]
+
+
+def _has_odd_size(cell: Cell) -> bool:
+    """Whether a value has an odd size: of a gate, a state, or the factors of a product."""
+    sizes = [*cell.gate_sizes, *cell.state_sizes, cell.hidden_size]
+    products = [size for name, matrix in cell.matrices().items() for size in (len(matrix) // name.count("_"), matrix.shape[1])]
+    return any(size % 2 for size in sizes + products)
 
 
 def _compile(cell: Cell, dtype: torch.dtype, recorded: bool) -> Kernel | str:
@@ -118,15 +130,16 @@ class _SingleStep:
     def __init__(self, weights: PackedWeights, rows: int, dtype: torch.dtype):
         kernel = weights.kernel
         memory = weights.memory(rows)
-        before, self.after = memory["state"]
-        self.x, self.before, self.dtype = memory["x"][0, :, : weights.inputs], before.unbind(), dtype
+        self.before, self.after = (weights.views(half, "state", rows) for half in memory["state"])
+        self.x, self.y, self.dtype = memory["x"][0, :, : weights.inputs], memory["y"][0], dtype
         call, scratch = kernel.call(weights.one_step(rows), memory, weights.forward)
-        self.forward = kernel.prepared("forward", call)
+        self.forward, self.output = kernel.prepared("forward", call), weights.program.graph.output
         self.alive = (call, memory, scratch)  # whose addresses the kernel reads
 
-    def __call__(self, x: Tensor, state: States) -> States:
+    def __call__(self, x: Tensor, state: States) -> tuple[Tensor, States]:
         self.x.copy_(x)
         for target, value in zip(self.before, state, strict=True):
             target.copy_(value)
         self.forward()
-        return self.after.to(self.dtype, copy=True).unbind()
+        after = tuple(value.to(self.dtype, copy=True) for value in self.after)
+        return self.y.to(self.dtype, copy=True) if self.output else after[0], after

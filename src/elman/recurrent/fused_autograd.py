@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from elman.cells.cell import Cell
+from elman.cells.draws import Draws
 from elman.cells.tap import Record, record, recording
 from elman.recurrent.backend import Span, States
 from elman.recurrent.fused_steps import Step, StepGradients, StepWeights
@@ -27,18 +28,21 @@ class FusedCall:
     parts: tuple[int, int]  # of the rows, of the units
     backward: bool  # whether a backward pass may follow
     steps: StepGradients | None  # computes the gradients of the weights, where this is one of many calls with them
+    draws: Draws  # of the random numbers of its steps
 
     def numbers(self, x: Tensor, slots: int, y: Tensor) -> dict[str, int]:
         """The numbers of a call; x (T, B, I), y (B, T, H)."""
-        strides = {"y_step": y.stride(1), "y_row": y.stride(0)}
-        return self.weights.numbers(x.shape, self.parts, slots=slots, reverse=int(self.span.reverse), **strides)
+        others = {"y_step": y.stride(1), "y_row": y.stride(0), "first_step": self.draws.first}
+        if self.weights.program.graph.draws:
+            others["seed"] = self.draws.seed
+        return self.weights.numbers(x.shape, self.parts, slots=slots, reverse=int(self.span.reverse), **others)
 
 
 def run_fused(
-    cell: Cell, weights: PackedWeights, span: Span, common: StepWeights | None = None
+    cell: Cell, weights: PackedWeights, span: Span, common: StepWeights | None = None, draws: Draws | None = None
 ) -> tuple[Tensor, States]:
-    """One direction of one layer: outputs (B, T, H) and the last states (B, H). common: where this is one of many calls
-    with the same weights."""
+    """One direction of one layer: outputs (B, T, H) and the last states (B, H). common, draws: where this is one of
+    many calls with the same weights, in one sequence."""
     steps, handle = (None, None) if common is None or not common.handle.requires_grad else common
     reset = reset_steps(span)
     inputs = [span.x, *weights.parameters, *span.state, *(() if reset is None else span.initial)]
@@ -51,6 +55,7 @@ def run_fused(
         parts=weights.parts(len(span.x)),
         backward=torch.is_grad_enabled() and any(value.requires_grad for value in inputs),
         steps=steps,
+        draws=Draws() if draws is None else draws,
     )
     y, *rest = _Unroll.apply(call, handle, *inputs)  # type: ignore[misc]
     states, active = len(span.state), recording()
@@ -73,20 +78,20 @@ class _Unroll(torch.autograd.Function):
         x = torch.empty(given.shape[1], given.shape[0], given.shape[2] + weights.padding, dtype=kernel.dtype)
         x[..., : given.shape[2]] = given.transpose(0, 1)
         x[..., given.shape[2] :] = 0
-        shape = (*x.shape[:2], weights.hidden)
+        T, B = x.shape[:2]
         count, states = len(weights.parameters), len(program.states)
         before, initial = inputs[count : count + states], inputs[count + states :]
         slots = len(x) if call.backward else 2
-        stored = torch.empty(len(kernel.schedule.stored), slots, *shape[1:], dtype=kernel.dtype)
-        row_stored = torch.empty(len(kernel.schedule.row_stored), slots, shape[1], dtype=kernel.computed)
-        state = torch.empty(2, states, *shape[1:], dtype=kernel.computed)
-        y = torch.empty(shape[1], shape[0], shape[2], dtype=kernel.dtype)
-        taps = torch.empty(len(program.names), *shape, dtype=kernel.computed)
-        _copy(state[0], before)
+        stored = torch.empty(sum(weights.sizes("stored")) * slots * B, dtype=kernel.dtype)
+        row_stored = torch.empty(len(kernel.schedule.row_stored), slots, B, dtype=kernel.computed)
+        state = torch.empty(2, sum(weights.sizes("state")) * B, dtype=kernel.computed)
+        y = torch.empty(B, T, weights.output_size, dtype=kernel.dtype)
+        taps = torch.empty(sum(weights.sizes("tap")) * T * B, dtype=kernel.computed)
+        _copy(weights.views(state[0], "state", B), before)
         tensors = {
             "lengths": call.lengths, "reset": call.reset, "x": x, "W": weights.W, "bias": weights.b, "y": y,
-            "state": state, "initial": torch.stack(initial).to(kernel.computed) if initial else None, "stored": stored,
-            "row_stored": row_stored, "vectors": weights.stacked, "taps": taps,
+            "state": state, "stored": stored, "row_stored": row_stored, "vectors": weights.vectors, "taps": taps,
+            "initial": torch.cat([value.flatten() for value in initial]).to(kernel.computed) if initial else None,
         }  # fmt: skip
         kernel.run("forward", call.numbers(x, slots, y), tensors, weights.forward)
         if call.backward:
@@ -96,8 +101,9 @@ class _Unroll(torch.autograd.Function):
             ctx.save_for_backward(given, *inputs)
             ctx.set_materialize_grads(False)
         y = y.to(torch.bfloat16) if weights.parameters[0].dtype == torch.bfloat16 else y
-        last = [value.to(before[0].dtype, copy=True) for value in state[len(x) % 2]]  # no views of one tensor
-        return y, *last, *taps.unbind()
+        last = weights.views(state[T % 2], "state", B)
+        last = [value.to(before[0].dtype, copy=True) for value in last]  # no views of one tensor
+        return y, *last, *weights.views(taps, "tap", T, B)
 
     @staticmethod
     def backward(ctx: Any, *of_outputs: Tensor | None) -> Any:  # type: ignore[override]
@@ -107,28 +113,29 @@ class _Unroll(torch.autograd.Function):
         weights, kernel, program = call.weights, call.weights.kernel, call.weights.program
         wanted = ctx.needs_input_grad[2:]
         state, taps, y = _of_outputs(call, x, of_outputs)
+        T, B = x.shape[:2]
         initial = torch.zeros_like(state[0]) if call.reset is not None else None
-        sums = torch.zeros(
-            call.parts[0], len(program.graph.gates) + len(program.vectors), weights.hidden, dtype=kernel.computed
-        )
-        of_x = torch.empty(x.shape, dtype=kernel.computed) if wanted[0] else None
-        columns = torch.empty(*x.shape[:2], len(program.columns), weights.hidden, dtype=kernel.dtype)
+        sums = torch.zeros(call.parts[0], sum(weights.sizes("sum")), dtype=kernel.computed)
+        reads = program.graph.reads_input  # the step has a gradient for x beside that of the products
+        of_x = torch.empty(x.shape, dtype=kernel.computed) if wanted[0] or reads else None
+        columns = torch.empty(T, B, sum(weights.sizes("column")), dtype=kernel.dtype)
         gradients, steps = None, call.steps
         if steps is None and any(wanted[1 : 1 + len(weights.parameters)]):
             gradients = WeightGradients(weights, call.parts[0], x.shape[2])
         W, matrices = weights.backward
         tensors = {
             "lengths": call.lengths, "reset": call.reset, "x": x, "W": W, "input_gradient": of_x, "y": y,
-            "state": state, "initial": initial, "stored": stored, "row_stored": row_stored, "vectors": weights.stacked,
+            "state": state, "initial": initial, "stored": stored, "row_stored": row_stored, "vectors": weights.vectors,
             "taps": taps, "sums": sums, "columns": columns, **({} if gradients is None else gradients.memory),
         }  # fmt: skip
         kernel.run("backward", call.numbers(x, len(x), y), tensors, matrices)
         if steps is not None and torch._C._will_engine_execute_node(ctx.of_weights):
-            steps.add(Step(x, stored, columns, sums.sum(0)))
-        of_x = None if of_x is None else of_x[..., : x.shape[2] - weights.padding].transpose(0, 1)
+            steps.add(Step(x, weights.views(stored, "stored", T, B), columns, sums.sum(0)))
+        of_x = None if of_x is None or not wanted[0] else of_x[..., : x.shape[2] - weights.padding].transpose(0, 1)
         none = [None] * len(weights.parameters)
         of_weights = none if gradients is None else gradients.of_parameters(sums.sum(0))
-        found = [of_x, *of_weights, *state[len(x) % 2], *(() if initial is None else initial)]
+        found = [of_x, *of_weights, *weights.views(state[T % 2], "state", B)]
+        found += [] if initial is None else weights.views(initial, "state", B)
         found = [g if g is None else g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True)]
         return None, None if steps is None else torch.zeros(()), *found
 
@@ -140,15 +147,13 @@ def _copy(to: Any, values: Any) -> None:
 
 
 def _of_outputs(call: FusedCall, x: Tensor, of_outputs: tuple[Tensor | None, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of the states (2, states, B, H), the taps (taps, T, B, H) and the output (B, T, H); 0 where there
-    is none."""
-    weights, kernel, program = call.weights, call.weights.kernel, call.weights.program
+    """The gradients of the states (2, STATES), the taps (TAPS) and the output (B, T, H); 0 where there is none."""
+    weights, kernel, (T, B) = call.weights, call.weights.kernel, x.shape[:2]
     of_y, *rest = of_outputs
-    shape = (*x.shape[:2], weights.hidden)
-    state = torch.zeros(2, len(program.states), *shape[1:], dtype=kernel.computed)
-    taps = torch.zeros(len(program.names), *shape, dtype=kernel.computed)
-    _copy((*state[0], *taps), rest)
-    y = torch.zeros(weights.hidden).expand(x.shape[1], *shape[::2]) if of_y is None else of_y
+    state = torch.zeros(2, sum(weights.sizes("state")) * B, dtype=kernel.computed)
+    taps = torch.zeros(sum(weights.sizes("tap")) * T * B, dtype=kernel.computed)
+    _copy([*weights.views(state[0], "state", B), *weights.views(taps, "tap", T, B)], rest)
+    y = torch.zeros(weights.output_size).expand(B, T, -1) if of_y is None else of_y
     y = y.to(kernel.dtype)
     return state, taps, y if y.stride(2) == 1 else y.contiguous()
 
@@ -156,13 +161,13 @@ def _of_outputs(call: FusedCall, x: Tensor, of_outputs: tuple[Tensor | None, ...
 class _Loop(nn.Module):
     """The loop as a module that has the cell, so that it can be called with other weights."""
 
-    def __init__(self, cell: Cell):
+    def __init__(self, cell: Cell, draws: Draws):
         super().__init__()
-        self.cell = cell
+        self.cell, self.draws = cell, draws
 
     def forward(self, span: Span) -> tuple[Tensor, States, Record]:
         with record() as values:
-            return *Loop().unroll(self.cell, span), values
+            return *Loop().unroll(self.cell, span, self.draws), values
 
 
 def _differentiable(
@@ -176,7 +181,7 @@ def _differentiable(
     parameters = {names[id(key)]: value for key, value in zip(weights.parameters, own[1:count], strict=True)}
     initial = tuple(own[count + states :]) or span.initial
     span = replace(span, x=own[0], state=tuple(own[count : count + states]), initial=initial)
-    y, last, values = functional_call(_Loop(call.cell), parameters, (span,))
+    y, last, values = functional_call(_Loop(call.cell, call.draws), parameters, (span,))
     taps = [values[span.prefix + name].transpose(0, 1) for name in weights.program.names]
     pairs = zip((y, *last, *taps), of_outputs, strict=True)
     pairs = [(value, g.to(value.dtype)) for value, g in pairs if g is not None and value.requires_grad]

@@ -16,11 +16,11 @@ ROWS = 1024  # of steps that one product covers, about
 
 
 class Step(NamedTuple):
-    """What the backward pass of a step leaves: x (1, B, I), stored (STORED, 1, B, H), columns (1, B, COLUMNS, H), sums
-    (SUMS, H)."""
+    """What the backward pass of a step leaves: x (1, B, I), each stored value (1, B, size), columns (1, B, COLUMNS),
+    sums (SUMS)."""
 
     x: Tensor
-    stored: Tensor
+    stored: Sequence[Tensor]
     columns: Tensor
     sums: Tensor
 
@@ -73,7 +73,8 @@ class _Pass:
 
     def _multiply(self) -> None:
         x, columns = (torch.cat([getattr(step, name) for step in self.steps]) for name in ("x", "columns"))
-        stored, sums = torch.cat([step.stored for step in self.steps], 1), sum(step.sums for step in self.steps)
+        values = [torch.cat(parts).flatten() for parts in zip(*(step.stored for step in self.steps), strict=True)]
+        stored, sums = torch.cat(values) if values else x.new_empty(0), sum(step.sums for step in self.steps)
         self.steps.clear()
         parts = self.weights.parts(x.shape[1])
         gradients = WeightGradients(self.weights, parts[0], x.shape[2])

@@ -62,18 +62,20 @@ class Recurrent(nn.Module):
         self.directions = 2 if bidirectional else 1
         self.dropout, self.residual, self.backend = dropout, residual, backend
         self.name = name and f"{name}."
-        inputs = [input_size] + [self.directions * hidden_size] * (layers - 1)
-        self.cells = nn.ModuleList(make(cell, size, hidden_size) for size in inputs for _ in range(self.directions))
+        self.cells = nn.ModuleList()
+        for _ in range(layers):
+            size = self.output_size if len(self.cells) else input_size
+            self.cells.extend(make(cell, size, hidden_size) for _ in range(self.directions))
         self.states = len(self._cell(0).states)
         self.learned = nn.ParameterList(
-            nn.Parameter(torch.zeros(self.states, hidden_size))
+            nn.Parameter(torch.zeros(sum(self._cell(0).state_sizes)))
             for _ in range(len(self.cells) if learn_initial_state else 0)
         )
 
     @property
     def output_size(self) -> int:
-        """D H, the size of an output."""
-        return self.directions * self.hidden_size
+        """The size of an output: D H, for most cells."""
+        return self.directions * self._cell(0).output_size
 
     @property
     def cell_name(self) -> str:
@@ -88,10 +90,13 @@ class Recurrent(nn.Module):
 
     def initial(self, batch_size: int) -> tuple[States, ...]:
         """The state before the first step, learned or 0."""
+        sizes = self._cell(0).state_sizes
         if len(self.learned):
-            return tuple(tuple(row.expand(batch_size, -1) for row in learned) for learned in self.learned)
-        zero = self._cell(0).W.new_zeros(batch_size, self.hidden_size)
-        return tuple(tuple(zero for _ in self._cell(0).states) for _ in self.cells)
+            return tuple(
+                tuple(part.expand(batch_size, -1) for part in learned.split(sizes)) for learned in self.learned
+            )
+        zeros = {size: self._cell(0).W.new_zeros(batch_size, size) for size in sizes}
+        return tuple(tuple(zeros[size] for size in sizes) for _ in self.cells)
 
     def reset_state(self, state: State, mask: Tensor) -> State:
         """The state with the rows where the mask (B,) bool is True reset to the initial state."""
@@ -194,11 +199,12 @@ class Recurrent(nn.Module):
 
     def check_state(self, state: State, rows: int) -> None:
         """Raises UserError for a state of other sizes, which would be broadcast, or crash a kernel."""
-        count, parts, right = self.layers * self.directions, self.states, (rows, self.hidden_size)
-        if len(state) != count or any(len(of) != parts or any(v.shape != right for v in of) for of in state):
+        count, right = self.layers * self.directions, [(rows, size) for size in self._cell(0).state_sizes]
+        if len(state) != count or any([v.shape for v in of] != right for of in state):
             raise UserError(
-                f"the state must be a tuple of {count}, one for each layer and direction, of {parts} tensors "
-                f"{right} ({', '.join(self._cell(0).states)}), not {over(state, lambda value: tuple(value.shape))}"
+                f"the state must be a tuple of {count}, one for each layer and direction, of {len(right)} tensors "
+                f"{', '.join(map(str, dict.fromkeys(right)))} ({', '.join(self._cell(0).states)}), not "
+                f"{over(state, lambda value: tuple(value.shape))}"
             )
 
     def _check_holds(self) -> None:

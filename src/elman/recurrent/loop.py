@@ -1,5 +1,6 @@
 """The reference backend: a Python loop over plain PyTorch. It runs every cell, on every device, and refuses nothing."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.cells.cell import Cell
+from elman.cells.draws import Draws, drawing
 from elman.cells.tap import Observer, Record, holding, observed, observing, recording, tap
 from elman.cells.trace import NotTraceable, trace
 from elman.recurrent.backend import Span, States, StepFunction
@@ -22,36 +24,39 @@ class Loop:
     def refuses(self, cell: Cell, span: Span) -> str | None:
         return None
 
-    def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
-        projected = cell.project(span.x).unbind(1)
+    def unroll(self, cell: Cell, span: Span, draws: Draws | None = None) -> tuple[Tensor, States]:
+        inputs, projected = span.x.unbind(1), cell.input_projection(span.x).unbind(1)
         order = range(len(projected))
         times = order[::-1] if span.reverse else order
         inside = None if span.lengths is None else ~padding_mask(span.lengths, len(projected))[..., None]
         reset = reset_steps(span)
         step, state, outputs = _step(cell), span.state, dict[int, Tensor]()
-        with StepRecorder(span.prefix, observed()) as recorder:
+        draws = Draws() if draws is None else draws
+        with StepRecorder(span.prefix, observed()) as recorder, drawing(draws):
             for t in times:
+                draws.begin(t)
                 if reset is not None:
                     here = reset[:, t, None]
                     state = tuple(torch.where(here, a, b) for a, b in zip(span.initial, state, strict=True))
-                new = step(cell.split(cell.gates, projected[t]), *state)
+                output, new = cell.result(step(cell.inputs(inputs[t], projected[t]), *state))
                 if inside is None:
-                    state, outputs[t] = new, new[0]
+                    state, outputs[t] = new, output
                 else:
                     state = tuple(torch.where(inside[:, t], a, b) for a, b in zip(new, state, strict=True))
-                    outputs[t] = torch.where(inside[:, t], new[0], 0.0)
+                    outputs[t] = torch.where(inside[:, t], output, 0.0)
                 recorder.end_step(t, None if inside is None else inside[:, t])
         # under autocast a cell may compute in bfloat16; the state that is carried has the dtype of the weights
         return torch.stack([outputs[t] for t in order], 1), tuple(value.to(cell.W.dtype) for value in state)
 
     def step_function(self, cell: Cell, prefix: str) -> StepFunction:
-        step = _step(cell)
+        step, draws, steps = _step(cell), Draws(), itertools.count()
 
-        def advance(x: Tensor, state: States) -> States:
-            with StepRecorder(prefix, observed()) as recorder:
-                state = step(cell.split(cell.gates, cell.project(x)), *state)
+        def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
+            with StepRecorder(prefix, observed()) as recorder, drawing(draws):
+                draws.begin(next(steps))
+                output, state = cell.result(step(cell.inputs(x), *state))
                 recorder.end_step(0)
-            return state
+            return output, state
 
         return advance
 
@@ -79,8 +84,9 @@ def _step(cell: Cell) -> Callable[..., States]:
 
 
 def _tap_states(cell: Cell, new: States) -> States:
-    """The new states of a step that could not be traced, tapped once it is over."""
-    return tuple(tap(name, value) for name, value in zip(cell.states, new, strict=True))
+    """The results of a step that could not be traced, tapped once it is over."""
+    names = (*((cell.output,) if cell.output else ()), *cell.states)
+    return tuple(tap(name, value) for name, value in zip(names, new, strict=True))
 
 
 class StepRecorder:

@@ -76,9 +76,10 @@ class Native:
         kernel, weights = getattr(torch, f"{_kernel(cell)}_cell"), _weights(cell)
         hidden = (lambda state: state) if len(cell.states) > 1 else (lambda state: state[0])
 
-        def advance(x: Tensor, state: States) -> States:
+        def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
             new = kernel(x, hidden(state), *weights)
-            return new if isinstance(new, tuple) else (new,)
+            new = new if isinstance(new, tuple) else (new,)
+            return new[0], new
 
         return advance
 

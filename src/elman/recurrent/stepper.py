@@ -65,9 +65,9 @@ class LayerStepper(Stepper):
         layer, after = self.layer, []
         layer.check_state(state, len(x))
         for number, function in enumerate(self._functions(layer)):
-            new = function(x, state[number])
+            output, new = function(x, state[number])
             after.append(new)
-            x = layer.between(number, x, new[0])
+            x = layer.between(number, x, output)
         return x, tuple(after)
 
     def _functions(self, layer: Steppable) -> list[StepFunction]:

@@ -14,25 +14,32 @@ void each_product(const Call& c, const Worker& w, int64_t t, int64_t n, Work wor
 
 // inputs = x of the steps t ... t + n - 1 times W, the worker's rows and units
 void project(const Call& c, const Worker& w, int64_t t, int64_t n) {
-  const int64_t H = c.H, N = GATES * H;
+  const int64_t N = sum_of(c, GATE_SIZES, GATES);
   each_product(c, w, t, n, [&](int64_t at, int64_t rows) {
-    for (int64_t block = 0; block < N; block += H)
-      for (int64_t j = w.j0; j < w.j1; j += PANEL) {
-        const int64_t width = min64(PANEL, H - j);
+    int64_t block = 0;
+    for (int64_t gate = 0; gate < GATES; gate++) {
+      const int64_t size = value(c, GATE_SIZES[gate]);
+      const Range units = units_of(c, w, GATE_SIZES[gate]);
+      for (int64_t j = units.begin; j < units.end; j += PANEL) {
+        const int64_t width = min64(PANEL, size - j);
         times(rows, width, c.I, c.I, width, N, false, c.x + (at * c.B + w.r0) * c.I, c.W + (block + j) * c.I,
               c.inputs + ((at - t) * c.B + w.r0) * N + block + j);
       }
+      block += size;
+    }
   });
 }
 
-// The input's gradient at the steps t ... t + n - 1: the columns of the gates times W.
+// The input's gradient at the steps t ... t + n - 1: the columns of the gates times W, added to what a step that reads x
+// has left there.
 void project_back(const Call& c, const Worker& w, int64_t t, int64_t n) {
-  const int64_t K = GATES * c.H, ld = COLUMNS * c.H;
+  const int64_t K = sum_of(c, GATE_SIZES, GATES), ld = sum_of(c, COLUMN_SIZES, COLUMNS);
   synchronize(w);
+  if (!K) return;
   each_product(c, w, t, n, [&](int64_t at, int64_t rows) {
     for (int64_t i = w.i0; i < w.i1; i += PANEL) {
       const int64_t width = min64(PANEL, c.I - i);
-      times(rows, width, K, ld, width, c.I, false, c.columns + (at * c.B + w.r0) * ld, c.W + i * K,
+      times(rows, width, K, ld, width, c.I, READS_INPUT, c.columns + (at * c.B + w.r0) * ld, c.W + i * K,
             c.input_gradient + (at * c.B + w.r0) * c.I + i);
     }
   });
@@ -42,34 +49,37 @@ void project_back(const Call& c, const Worker& w, int64_t t, int64_t n) {
 // while they are in the cache.
 void accumulate(const Call& c, const Worker& w, int64_t t, int64_t n, bool first, std::vector<S>& left,
                 std::vector<S>& right) {
-  const int64_t H = c.H, rows = w.r1 - w.r0, count = n * rows, K = (count + PAIR - 1) / PAIR * PAIR;
+  const int64_t rows = w.r1 - w.r0, count = n * rows, K = (count + PAIR - 1) / PAIR * PAIR;
+  const int64_t ld = sum_of(c, COLUMN_SIZES, COLUMNS);
   std::vector<int64_t> row(K, 0);  // the index of each row; for bfloat16 an odd last one is 0
   for (int64_t k = 0; k < count; k++) row[k] = (t + k / rows) * c.B + w.r0 + k % rows;
 
   int64_t size = 0, width_of_all = 0;
   for (const Factor& f : FACTORS) {
-    const int64_t M = f.left < 0 ? c.I : H;
-    size += M * f.length * H;
+    const int64_t M = value(c, f.size);
+    size += M * sum_of(c, COLUMN_SIZES, f.length, f.first);
     width_of_all += M;
   }
   right.resize(PANEL * K);
   left.resize(width_of_all * K);
   S* transposed = left.data();
   for (const Factor& f : FACTORS) {
-    const int64_t M = f.left < 0 ? c.I : H;
-    const S* from = f.left < 0 ? c.x : c.stored + f.left * c.slots * c.B * H;
+    const int64_t M = value(c, f.size);
+    const S* from = f.left < 0 ? c.x : c.stored + sum_of(c, STORED_SIZES, f.left) * c.slots * c.B;
     for (int64_t k = 0; k < count; k += rows) transpose(from + row[k] * M, M, rows, M, transposed + k, K);
     if (K > count)
       for (int64_t m = 0; m < M; m++) transposed[m * K + count] = S(0);
     transposed += M * K;
   }
-  for (int64_t column = 0; column < COLUMNS; column++)
-    for (int64_t j = w.j0; j < w.j1; j += PANEL) {
-      const int64_t width = min64(PANEL, H - j);
+  for (int64_t column = 0; column < COLUMNS; column++) {
+    const int64_t begin = sum_of(c, COLUMN_SIZES, column), size_of_column = value(c, COLUMN_SIZES[column]);
+    const Range units = units_of(c, w, COLUMN_SIZES[column]);
+    for (int64_t j = units.begin; j < units.end; j += PANEL) {
+      const int64_t width = min64(PANEL, size_of_column - j);
       S* to = right.data();
       for (int64_t k = 0; k < K; k += PAIR, to += width * PAIR) {
-        const S* upper = c.columns + (row[k] * COLUMNS + column) * H + j;
-        const S* lower = c.columns + (row[k + PAIR - 1] * COLUMNS + column) * H + j;
+        const S* upper = c.columns + row[k] * ld + begin + j;
+        const S* lower = c.columns + row[k + PAIR - 1] * ld + begin + j;
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
           to[i * PAIR] = upper[i];
@@ -79,22 +89,24 @@ void accumulate(const Call& c, const Worker& w, int64_t t, int64_t n, bool first
       const S* with = left.data();
       F* out = c.products + w.part * size;
       for (const Factor& f : FACTORS) {
-        const int64_t M = f.left < 0 ? c.I : H, N = f.length * H;
+        const int64_t M = value(c, f.size), N = sum_of(c, COLUMN_SIZES, f.length, f.first);
         if (f.first <= column && column < f.first + f.length)
-          times(M, width, K, K, width, N, !first, with, right.data(), out + (column - f.first) * H + j);
+          times(M, width, K, K, width, N, !first, with, right.data(),
+                out + sum_of(c, COLUMN_SIZES, column - f.first, f.first) + j);
         with += M * K;
         out += M * N;
       }
     }
+  }
 }
 
 // The weights' gradients: the sum over the row parts, transposed.
 void reduce_gradients(const Call& c) {
   parallel(c.row_parts * c.unit_parts, [&](int64_t thread, int64_t threads) {
     int64_t size = 0, at = 0;
-    for (const Factor& f : FACTORS) size += (f.left < 0 ? c.I : c.H) * f.length * c.H;
+    for (const Factor& f : FACTORS) size += value(c, f.size) * sum_of(c, COLUMN_SIZES, f.length, f.first);
     for (const Factor& f : FACTORS) {
-      const int64_t M = f.left < 0 ? c.I : c.H, N = f.length * c.H;
+      const int64_t M = value(c, f.size), N = sum_of(c, COLUMN_SIZES, f.length, f.first);
       for (int64_t n0 = thread * 16; n0 < N; n0 += threads * 16)
         for (int64_t m0 = 0; m0 < M; m0 += 16) {
           const int64_t across = min64(16, M - m0), down = min64(16, N - n0);

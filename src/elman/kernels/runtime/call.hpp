@@ -1,4 +1,5 @@
-// ---- a call: the arguments of a kernel, the fields of `Call` in kernel.py. Arrays are contiguous, the last axis innermost
+// ---- a call: the arguments of a kernel, the fields of `Call` in kernel.py. Arrays are contiguous, the last axis innermost.
+// An axis of values of different sizes has them one after another: (GATES) below stands for the sum of the gates' sizes
 
 struct Call {
   int64_t T, B, H, I;
@@ -6,28 +7,29 @@ struct Call {
   int64_t reverse;                // from the last step to the first
   int64_t slots;                  // of `stored`: T, or 2 used alternately where no backward pass follows
   int64_t y_step, y_row;          // strides of y
+  int64_t seed, first_step;       // of random numbers: the step t has the number first_step + t
   const int64_t* lengths;         // (B,) or null
   const uint8_t* reset;           // (T, B) or null: the row is reset to the initial state before the step
   const S* x;                     // (T, B, I)
   const S* W;                     // the input matrix, packed
-  const F* bias;                  // (GATES, H)
-  F* inputs;                      // (steps of one product, B, GATES, H): W x
+  const F* bias;                  // (GATES)
+  F* inputs;                      // (steps of one product, B, GATES): W x
   F* input_gradient;              // (T, B, I) or null
   S* y;                           // the output; backward its gradient
-  F* state;                       // (2, STATES, B, H): read and written alternately; backward their gradient
-  F* initial;                     // (STATES, B, H): the state of a row that is reset; backward its gradient
-  S* stored;                      // (STORED, slots, B, H): from the forward to the backward pass
+  F* state;                       // (2, STATES, each (B, size)): read and written alternately; backward their gradient
+  F* initial;                     // (STATES, each (B, size)): the state of a row that is reset; backward its gradient
+  S* stored;                      // (STORED, each (slots, B, size)): from the forward to the backward pass
   F* row_stored;                  // (ROW_STORED, slots, B)
-  F* temporaries;                 // (TEMPORARIES, B, H): from one segment of a step to a later one
+  F* temporaries;                 // (TEMPORARIES, each (B, size)): from one segment of a step to a later one
   F* row_temporaries;             // (ROW_TEMPORARIES, B)
-  F* results;                     // (BLOCKS B H): of each product (B, its blocks, H)
+  F* results;                     // of each product (B, its blocks, size)
   const S* const* matrices;       // the recurrent matrices, packed
-  const F* vectors;               // (VECTORS, H)
-  S* columns;                     // (T, B, COLUMNS, H): gradients, the right factors of the weights' gradients
-  F* sums;                        // (row_parts, SUMS, H): gradients of bias and vectors
-  F* taps;                        // (TAPS, T, B, H): recorded values; backward their gradients
-  F* products;                    // (row_parts, of each of FACTORS (width of left, length H)) or null
-  F* gradients;                   // of each of FACTORS (length H, width of left): their sum, transposed
+  const F* vectors;               // (VECTORS)
+  S* columns;                     // (T, B, COLUMNS): gradients, the right factors of the weights' gradients
+  F* sums;                        // (row_parts, SUMS): gradients of bias and vectors
+  F* taps;                        // (TAPS, each (T, B, size)): recorded values; backward their gradients
+  F* products;                    // (row_parts, of each of FACTORS (left, columns)) or null
+  F* gradients;                   // of each of FACTORS (columns, left): their sum, transposed
 };
 
 // Tokens sampled one after another by layers of this cell; the fields of `DecodeCall` in decoder.py.
@@ -42,6 +44,16 @@ struct DecodeCall {
   F temperature;
 };
 
+// ---- sizes
+
+inline int64_t value(const Call& c, Size s) { return (s.of == 0 ? 1 : s.of == 1 ? c.H : c.I) * s.times / s.over; }
+template <size_t N>
+int64_t sum_of(const Call& c, const Size (&sizes)[N], int64_t count, int64_t first = 0) {
+  int64_t sum = 0;
+  for (int64_t k = first; k < first + count; k++) sum += value(c, sizes[k]);
+  return sum;
+}
+
 // ---- workers: each owns some rows and some of their units
 
 struct Barrier {
@@ -55,6 +67,14 @@ struct Worker {
   int64_t weight, all;           // unit parts that it does, of how many
   Barrier* barrier;
 };
+
+// The worker's units of values of a size: its own of H and of I, all of any other.
+struct Range { int64_t begin, end; };
+inline Range units_of(const Call& c, const Worker& w, Size s) {
+  if (s.of == 1 && s.times == 1 && s.over == 1) return {w.j0, w.j1};
+  if (s.of == 2 && s.times == 1 && s.over == 1) return {w.i0, w.i1};
+  return {0, value(c, s)};
+}
 
 // The step; its slot in `stored` and its index in `inputs`; the half of `state` that is read.
 struct At { int64_t t, slot, input, now; };

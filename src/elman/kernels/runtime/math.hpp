@@ -1,7 +1,8 @@
 // The part of every kernel that does not depend on the cell. The printed head of a kernel defines F, the type of the
-// computation (float, double); S, the type of what is stored (F, or bfloat16 as uint16_t); STATES, GATES and COLUMNS; and
-// FACTORS, the products of the weights' gradients: the stored value `left` (-1: x), transposed, times `length` columns from
-// `first`. The printed forward_step and backward_step follow.
+// computation (float, double); S, the type of what is stored (F, or bfloat16 as uint16_t); STATES, GATES and COLUMNS and
+// their sizes; OUTPUT_SIZE; READS_INPUT, whether a step reads x itself; and FACTORS, the products of the weights'
+// gradients: the stored value `left` (-1: x) of a size, transposed, times `length` columns from `first`. The printed
+// forward_step and backward_step follow.
 
 #include <atomic>
 #include <cmath>

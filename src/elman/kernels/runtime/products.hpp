@@ -45,25 +45,27 @@ inline void times(int64_t M, int64_t N, int64_t K, int64_t ld_a, int64_t ld_b, i
     }
 }
 
-// out (B, blocks, H) = of (B, H) times the matrix (H, blocks H), the worker's rows and units
-inline void product(const Call& c, const Worker& w, const S* of, const S* matrix, F* out, int64_t blocks) {
-  const int64_t H = c.H, N = blocks * H;
-  for (int64_t block = 0; block < N; block += H)
-    for (int64_t j = w.j0; j < w.j1; j += PANEL) {
-      const int64_t width = min64(PANEL, H - j);
-      times(w.r1 - w.r0, width, H, H, width, N, false, of + w.r0 * H, matrix + (block + j) * H,
+// out (B, blocks, n) = of (B, K) times the matrix (K, blocks n), the worker's rows and units
+inline void product(const Call& c, const Worker& w, const S* of, const S* matrix, F* out, int64_t blocks, int64_t K,
+                    Size size) {
+  const int64_t n = value(c, size), N = blocks * n;
+  const Range units = units_of(c, w, size);
+  for (int64_t block = 0; block < N; block += n)
+    for (int64_t j = units.begin; j < units.end; j += PANEL) {
+      const int64_t width = min64(PANEL, n - j);
+      times(w.r1 - w.r0, width, K, K, width, N, false, of + w.r0 * K, matrix + (block + j) * K,
             out + w.r0 * N + block + j);
     }
 }
 
-// out (B, H) = columns first ... first + length of this step times the matrix (length H, H)
-inline void back(const Call& c, const Worker& w, const S* columns, int64_t count, int64_t first, int64_t length,
+// out (B, n) = the K values from `first` of each row (ld) of columns of this step times the matrix (K, n)
+inline void back(const Call& c, const Worker& w, const S* columns, int64_t ld, int64_t first, int64_t K, Size size,
                  const S* matrix, F* out, bool add) {
-  const int64_t H = c.H, K = length * H;
-  for (int64_t j = w.j0; j < w.j1; j += PANEL) {
-    const int64_t width = min64(PANEL, H - j);
-    times(w.r1 - w.r0, width, K, count * H, width, H, add, columns + (w.r0 * count + first) * H, matrix + j * K,
-          out + w.r0 * H + j);
+  const int64_t n = value(c, size);
+  const Range units = units_of(c, w, size);
+  for (int64_t j = units.begin; j < units.end; j += PANEL) {
+    const int64_t width = min64(PANEL, n - j);
+    times(w.r1 - w.r0, width, K, ld, width, n, add, columns + w.r0 * ld + first, matrix + j * K, out + w.r0 * n + j);
   }
 }
 

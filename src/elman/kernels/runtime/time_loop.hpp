@@ -3,17 +3,28 @@
 void forward_step(const Call& c, const Worker& w, At at);
 void backward_step(const Call& c, const Worker& w, At at);
 
-// to[k, r] = from[k, r] for every row where `chosen`, the worker's units
+// work(i) for the index i in (STATES) of every unit of the worker in row r
+template <class Work>
+void each_state(const Call& c, const Worker& w, int64_t r, Work work) {
+  int64_t before = 0;
+  for (const Size* size = STATE_SIZES; size < STATE_SIZES + STATES; size++) {
+    const int64_t n = value(c, *size);
+    const Range units = units_of(c, w, *size);
+    for (int64_t j = units.begin; j < units.end; j++) work(before * c.B + r * n + j);
+    before += n;
+  }
+}
+
+// to = from in every row where `chosen`, the worker's units
 template <class Chosen>
 void copy(const Call& c, const Worker& w, F* to, const F* from, Chosen chosen) {
   for (int64_t r = w.r0; r < w.r1; r++)
-    if (chosen(r))
-      for (int64_t k = 0; k < STATES; k++)
-        for (int64_t j = w.j0; j < w.j1; j++) to[(k * c.B + r) * c.H + j] = from[(k * c.B + r) * c.H + j];
+    if (chosen(r)) each_state(c, w, r, [&](int64_t i) { to[i] = from[i]; });
 }
 
 void forward_rows(const Call& c, const Worker& w) {
-  const int64_t half = STATES * c.B * c.H, steps = steps_per_product(c, w.r1 - w.r0, 32);
+  const int64_t half = sum_of(c, STATE_SIZES, STATES) * c.B, steps = steps_per_product(c, w.r1 - w.r0, 32);
+  const Range outputs = units_of(c, w, OUTPUT_SIZE);
   for (int64_t s = 0; s < c.T; s++) {
     const int64_t ahead = min64(steps, c.T - s / steps * steps), k = s % steps;
     const int64_t t = c.reverse ? c.T - 1 - s : s, input = c.reverse ? ahead - 1 - k : k;
@@ -28,13 +39,13 @@ void forward_rows(const Call& c, const Worker& w) {
       copy(c, w, after, before, ended);
       for (int64_t r = w.r0; r < w.r1; r++)
         if (ended(r))
-          for (int64_t j = w.j0; j < w.j1; j++) store(c.y[at.t * c.y_step + r * c.y_row + j], F(0));
+          for (int64_t j = outputs.begin; j < outputs.end; j++) store(c.y[at.t * c.y_step + r * c.y_row + j], F(0));
     }
   }
 }
 
 void backward_rows(const Call& c, const Worker& w) {
-  const int64_t half = STATES * c.B * c.H, steps = steps_per_product(c, w.r1 - w.r0, 1024);
+  const int64_t half = sum_of(c, STATE_SIZES, STATES) * c.B, steps = steps_per_product(c, w.r1 - w.r0, 1024);
   std::vector<S> left, right;
   for (int64_t s = 0; s < c.T; s++) {
     const int64_t t = c.reverse ? s : c.T - 1 - s;
@@ -46,12 +57,10 @@ void backward_rows(const Call& c, const Worker& w) {
     if (c.reset)
       for (int64_t r = w.r0; r < w.r1; r++)
         if (c.reset[at.t * c.B + r])
-          for (int64_t k = 0; k < STATES; k++)
-            for (int64_t j = w.j0; j < w.j1; j++) {
-              const int64_t i = (k * c.B + r) * c.H + j;
-              c.initial[i] += before[i];
-              before[i] = 0;
-            }
+          each_state(c, w, r, [&](int64_t i) {
+            c.initial[i] += before[i];
+            before[i] = 0;
+          });
     const int64_t done = s % steps + 1;
     if (done < steps && s + 1 < c.T) continue;
     const int64_t from = c.reverse ? t - done + 1 : t;
