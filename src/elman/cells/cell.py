@@ -85,11 +85,15 @@ class Cell(nn.Module):
         self.input_size, self.hidden_size = input_size, hidden_size
         for option, value in self._options(options).items():
             setattr(self, option, value)
-        self.weight_names = ["W", "b"]
         self._check_names()
-        self.W = nn.Parameter(torch.empty(sum(self.gate_sizes), input_size))
-        self.b = nn.Parameter(torch.empty(sum(map(self.size_of, self.biased))))
+        self.weight_names = list[str]()
+        if self.gates:
+            self._declare_parameter("W", sum(self.gate_sizes), input_size)
+        if self.biased:
+            self._declare_parameter("b", sum(map(self.size_of, self.biased)))
         self._declare()
+        if not self.weight_names:
+            raise UserError(f"the cell {self.name} has no gate, matrix or vector: nothing to train")
         self.reset_parameters()
 
     def step(self, x: Any, *state: Any, **_: Any) -> tuple[Tensor, ...]:
@@ -137,7 +141,7 @@ class Cell(nn.Module):
 
     def input_projection(self, x: Tensor) -> Tensor:
         """`W x + b`: (..., I) to (..., G H)."""
-        return F.linear(x, self.W, self.full_bias)
+        return F.linear(x, self.W, self.full_bias) if self.gates else x[..., :0]
 
     def inputs(self, x: Tensor, projected: Tensor | None = None) -> Any:
         """The first argument of `step` for an input (B, I), whose projection may be given."""
@@ -152,10 +156,16 @@ class Cell(nn.Module):
     @property
     def full_bias(self) -> Tensor | None:
         """The bias of all gates, 0 for those without; None where no gate has one."""
-        if self.biased == self.gates or not self.biased:
-            return self.b if self.biased else None
-        parts = dict(zip(self.biased, self.b.split([self.size_of(gate) for gate in self.biased]), strict=True))
+        if not self.biased:
+            return None
+        if self.biased == self.gates:
+            return self.b
+        parts = self._biases()
         return torch.cat([parts.get(gate, self.b.new_zeros(self.size_of(gate))) for gate in self.gates])
+
+    def _biases(self) -> dict[str, Tensor]:
+        sizes = [self.size_of(gate) for gate in self.biased]
+        return dict(zip(self.biased, self.b.split(sizes), strict=True)) if sizes else {}
 
     def size_of(self, name: str) -> int:
         """The size of a gate, a state or a vector."""
@@ -178,7 +188,7 @@ class Cell(nn.Module):
 
     def zero_state(self, rows: int) -> tuple[Tensor, ...]:
         """States of zeros."""
-        return tuple(self.b.new_zeros(rows, size) for size in self.state_sizes)
+        return tuple(torch.zeros(rows, size, dtype=self.dtype, device=self.device) for size in self.state_sizes)
 
     def result(self, new: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The output and the new states, from what `step` returned."""
@@ -232,6 +242,10 @@ class Cell(nn.Module):
         if not set(self.biased) <= set(self.gates):
             raise unknown(f"gate in {self.name}.bias", (set(self.biased) - set(self.gates)).pop(), self.gates)
         for name, size in self.sizes.items():
+            if name == "raw" and size == self.input_size:
+                continue
+            if name == "raw":
+                raise UserError(f"the cell {self.name} needs input_size={size}, not {self.input_size}")
             known = (*self.gates, *self.states, self.output)
             if name not in known and not name.startswith("p_"):
                 raise unknown(f"gate or state in {self.name}.sizes", name, [*known, "p_..."])
@@ -277,15 +291,28 @@ class Cell(nn.Module):
 
     def _parameter(self, name: str, *shape: int) -> Tensor:
         if "_declaring" in self.__dict__ and name not in self._parameters:
-            self._parameters[name] = nn.Parameter(torch.zeros(shape))
-            self.weight_names.append(name)
+            self._declare_parameter(name, *shape)
         return getattr(self, name)
+
+    def _declare_parameter(self, name: str, *shape: int) -> None:
+        self._parameters[name] = nn.Parameter(torch.zeros(shape))
+        self.weight_names.append(name)
 
     def __getattr__(self, name: str) -> Any:
         # nn.Module calls this for parameters; while the step is declared, a missing vector is created
         if name.startswith("p_") and "_declaring" in self.__dict__ and name not in self._parameters:
             return self._parameter(name, self.size_of(name))
         return super().__getattr__(name)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the weights."""
+        return getattr(self, self.weight_names[0]).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """That of the weights."""
+        return getattr(self, self.weight_names[0]).device
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -308,9 +335,9 @@ class Cell(nn.Module):
         if not known >= start.keys():
             raise unknown(f"entry of {self.name}.start", (start.keys() - known).pop(), known)
         with torch.no_grad():
-            for rows in self.W.split(self.gate_sizes):
+            for rows in self.W.split(self.gate_sizes) if self.gates else ():
                 _fill(rows, start.get("W", _glorot))
-            for gate, rows in zip(self.biased, self.b.split([*map(self.size_of, self.biased)]), strict=True):
+            for gate, rows in self._biases().items():
                 _fill(rows, start.get(gate, 0.0))
             for name, matrix in self.matrices().items():
                 _, *gates = name.split("_")

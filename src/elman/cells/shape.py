@@ -34,8 +34,8 @@ class Mismatch(ValueError):
 
 
 def shape_of(op: Op, inputs: Sequence[Shape], sizes: Mapping[str, Size]) -> Shape:
-    """The shape of the value of an operation. sizes: of the gates, states and vectors other than `hidden`. Raises
-    Mismatch."""
+    """The shape of the value of an operation. sizes: of the gates, states and vectors other than `hidden`, and of the
+    input where it must be of another size than `input`. Raises Mismatch."""
     if op.kind == "block":
         return Shape(True, inputs[0].size)
     if any(shape.product for shape in inputs):
@@ -125,7 +125,7 @@ def _traced(size: Size | None) -> int:
 
 _SHAPES = {
     "input": lambda op, inputs, sizes: Shape(True, sizes.get(op.detail, HIDDEN)),
-    "raw": lambda op, inputs, sizes: Shape(True, INPUT),
+    "raw": lambda op, inputs, sizes: Shape(True, sizes.get("raw", INPUT)),
     "state": lambda op, inputs, sizes: Shape(True, sizes.get(op.detail, HIDDEN)),
     "vector": lambda op, inputs, sizes: Shape(False, sizes.get(op.detail, HIDDEN)),
     "constant": lambda op, inputs, sizes: NUMBER,

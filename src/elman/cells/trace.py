@@ -24,7 +24,7 @@ import torch
 from elman.cells.cell import Cell
 from elman.cells.graph import Graph, ModeGraphs
 from elman.cells.op import SOURCES
-from elman.cells.size import TRACED_HIDDEN, TRACED_INPUT, relative
+from elman.cells.size import HIDDEN, TRACED_HIDDEN, TRACED_INPUT, Size, relative
 from elman.cells.symbolic import NotTraceable, Recorder, SymbolicParameters, SymbolicValue, symbolic_inputs
 from elman.cells.tap import Observer, observing
 from elman.errors import UserError
@@ -153,21 +153,21 @@ def _draws(function: Any) -> bool:
 
 def _traced(cell: Cell) -> Graph:
     try:
-        return _traced_at(cell, TRACED_HIDDEN, TRACED_INPUT)
+        return _traced_with(cell, TRACED_INPUT, {})
     except NotTraceable:
         if cell.input_size != cell.hidden_size:
             raise
-        return _traced_at(cell, TRACED_HIDDEN, TRACED_HIDDEN)  # x.raw may be added to a state
+        return _traced_with(cell, TRACED_HIDDEN, {"raw": HIDDEN})  # x.raw may be added to a state
 
 
-def _traced_at(cell: Cell, hidden: int, inputs: int) -> Graph:
+def _traced_with(cell: Cell, inputs: int, sizes: dict[str, Size]) -> Graph:
     recorder = Recorder()
     symbolic = object.__new__(type("Symbolic", (SymbolicParameters, type(cell)), {}))
-    symbolic.__dict__.update(cell.__dict__, _recorder=recorder, hidden_size=hidden, input_size=inputs)
+    symbolic.__dict__.update(cell.__dict__, _recorder=recorder, hidden_size=TRACED_HIDDEN, input_size=inputs)
     x = symbolic_inputs(recorder, cell.gates)
     state = [recorder.value("state", detail=name) for name in cell.states]
     try:
-        sizes = {name: relative(size) for name, size in symbolic.sizes.items()}
+        sizes = sizes | {name: relative(size) for name, size in symbolic.sizes.items()}
         new, local = _call(symbolic.step, x, *state)
     except NotTraceable:
         raise
@@ -198,7 +198,8 @@ def value_names(cell: Cell) -> list[str]:
     except NotTraceable:
         observer = Observer({})
         with observing(observer), torch.no_grad():
-            cell.step(cell.inputs(cell.W.new_zeros(1, cell.input_size)), *cell.zero_state(1))
+            zero = torch.zeros(1, cell.input_size, dtype=cell.dtype, device=cell.device)
+            cell.step(cell.inputs(zero), *cell.zero_state(1))
         return [*observer.values, *cell.states]
 
 

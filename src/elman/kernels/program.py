@@ -150,7 +150,7 @@ class Program:
             case "constant" | "reciprocal" | "sum" | "amax" | "peak":
                 return None
             case "raw":
-                return INPUT
+                return graph.sizes.get("raw", INPUT)
             case "input" | "state" | "vector":
                 return graph.sizes.get(op.detail, HIDDEN)
             case "uniform":

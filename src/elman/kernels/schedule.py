@@ -142,9 +142,10 @@ class Schedule:
         gates, states, vectors = (
             [graph.sizes.get(name, HIDDEN) for name in names] for names in (graph.gates, graph.states, program.vectors)
         )
+        raw: list[Size] = [graph.sizes.get("raw", INPUT)]
         self.layout: dict[str, list[Size]] = {
-            "input": gates, "bias": gates, "state": states, "new_state": states, "vector": vectors, "raw": [INPUT],
-            "input_gradient": [INPUT], "output": [self._size(program.output)], "temporary": self.temporaries,
+            "input": gates, "bias": gates, "state": states, "new_state": states, "vector": vectors, "raw": raw,
+            "input_gradient": raw, "output": [self._size(program.output)], "temporary": self.temporaries,
             "tap": [self._size(i) for i in program.names.values()], "stored": [self._size(i) for i in self.stored],
             "column": program.column_sizes, "sum": gates + vectors,
             "result": [self._size(p) for p in program.products for _ in program.blocks[p]],

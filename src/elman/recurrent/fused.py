@@ -35,8 +35,8 @@ class Fused:
     name = "fused"
 
     def refuses(self, cell: Cell, span: Span) -> str | None:
-        if cell.W.device.type != "cpu":
-            return f"it runs on the CPU, not on {cell.W.device.type}"
+        if cell.device.type != "cpu":
+            return f"it runs on the CPU, not on {cell.device.type}"
         if _dtype(cell) not in (torch.float32, torch.float64, torch.bfloat16):
             return f"it has no {str(_dtype(cell)).removeprefix('torch.')}"
         if holding():
@@ -67,9 +67,10 @@ class Fused:
 
     def decoder(self, cells: list[Cell], embedding: Tensor, head: nn.Linear, residual: bool) -> Decoder | None:
         kernels = [_compiled(cell) for cell in cells]
-        table = len(embedding) * len(cells[0].b)
-        same = all(kernel is kernels[0] for kernel in kernels) and not kernels[0].schedule.other_sizes
-        if recording() is not None or not same or kernels[0].dtype != torch.float32 or table > LARGEST_TABLE:
+        table = len(embedding) * sum(cells[0].gate_sizes)
+        same = all(kernel is kernels[0] for kernel in kernels) 
+        plain = not kernels[0].schedule.other_sizes and not kernels[0].program.graph.reads_input
+        if recording() is not None or not (same and plain) or kernels[0].dtype != torch.float32 or table > LARGEST_TABLE:
             return None
         weights = [PackedWeights(cell, kernel) for cell, kernel in zip(cells, kernels, strict=True)]
         return Decoder(weights, embedding, head, residual)
@@ -81,14 +82,14 @@ _by_graph: dict[Any, Kernel | str] = {}
 
 def _dtype(cell: Cell) -> torch.dtype:
     """The dtype in which the cell is computed."""
-    autocast = cell.W.dtype == torch.float32 and torch.is_autocast_enabled("cpu")
-    return torch.get_autocast_dtype("cpu") if autocast else cell.W.dtype
+    autocast = cell.dtype == torch.float32 and torch.is_autocast_enabled("cpu")
+    return torch.get_autocast_dtype("cpu") if autocast else cell.dtype
 
 
 def _kernel(cell: Cell) -> Kernel | str:
     """The kernel for this cell as it is called now, in its present mode, or the reason why there is none."""
     dtype = _dtype(cell)
-    if dtype == torch.bfloat16 and (_has_odd_size(cell) or not bfloat16_hardware(cell.W.device)):
+    if dtype == torch.bfloat16 and (_has_odd_size(cell) or not bfloat16_hardware(cell.device)):
         dtype = torch.float32  # brgemm takes the rows of bfloat16 in pairs
     key = (dtype, recording() is not None, signature(cell))
     known = _kernels.setdefault(cell, {})

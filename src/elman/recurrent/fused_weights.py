@@ -23,12 +23,12 @@ class PackedWeights:
         self.padding = cell.input_size % 2 if kernel.dtype == torch.bfloat16 else 0  # brgemm takes bfloat16 in pairs
         with torch.no_grad():
             bias = cell.full_bias
-            bias = cell.W.new_zeros(len(cell.W)) if bias is None else bias
+            bias = torch.zeros(sum(cell.gate_sizes)) if bias is None else bias
             self.b = bias.to(kernel.computed).contiguous()
             vectors = [self.named[name].to(kernel.computed) for name in self.program.vectors]
             self.vectors = torch.cat(vectors) if vectors else None
-            rows = self._padded(cell.W).split(self.sizes("input"))
-            self.W = torch.cat([kernel.packed(gate, len(gate)) for gate in rows]) if rows else cell.W
+            rows = self._padded(cell.W).split(self.sizes("input")) if cell.gates else []
+            self.W = torch.cat([kernel.packed(gate, len(gate)) for gate in rows]) if rows else torch.empty(0)
             self.dense = {
                 self.name(product): _dense(self.named[self.name(product)].detach(), *self._parts(product))
                 for product in self.program.products
@@ -44,8 +44,8 @@ class PackedWeights:
         """W, and the blocks of a matrix of each of the program's runs, for the backward pass."""
         pieces = [self.rows(product, block, length) for product, block, _, length in self.program.runs]
         pieces = [self.dense[name][rows] for name, rows in pieces]
-        W = self._padded(self.named["W"])
-        return self.kernel.packed(W) if len(W) else W, [self.kernel.packed(piece) for piece in pieces]
+        W = self.kernel.packed(self._padded(self.named["W"])) if "W" in self.named else self.W
+        return W, [self.kernel.packed(piece) for piece in pieces]
 
     def resolve(self, size: int | str | None) -> int:
         """A size in this layer."""

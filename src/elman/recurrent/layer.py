@@ -95,8 +95,8 @@ class Recurrent(nn.Module):
             return tuple(
                 tuple(part.expand(batch_size, -1) for part in learned.split(sizes)) for learned in self.learned
             )
-        zeros = {size: self._cell(0).W.new_zeros(batch_size, size) for size in sizes}
-        return tuple(tuple(zeros[size] for size in sizes) for _ in self.cells)
+        zeros = self._cell(0).zero_state(batch_size)
+        return tuple(zeros for _ in self.cells)
 
     def reset_state(self, state: State, mask: Tensor) -> State:
         """The state with the rows where the mask (B,) bool is True reset to the initial state."""
@@ -162,7 +162,7 @@ class Recurrent(nn.Module):
         cell = self._cell(index)
         if holding():
             self._check_holds()
-        return choose(self.backend, cell, span or Span(cell.W.new_zeros(1, 1, cell.input_size), (), ()), BACKENDS)
+        return choose(self.backend, cell, span or Span(torch.zeros(1, 1, cell.input_size, device=cell.device), (), ()), BACKENDS)
 
     def _cell(self, index: int) -> Cell:
         cell = self.cells[index]

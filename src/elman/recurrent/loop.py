@@ -46,7 +46,7 @@ class Loop:
                     outputs[t] = torch.where(inside[:, t], output, 0.0)
                 recorder.end_step(t, None if inside is None else inside[:, t])
         # under autocast a cell may compute in bfloat16; the state that is carried has the dtype of the weights
-        return torch.stack([outputs[t] for t in order], 1), tuple(value.to(cell.W.dtype) for value in state)
+        return torch.stack([outputs[t] for t in order], 1), tuple(value.to(cell.dtype) for value in state)
 
     def step_function(self, cell: Cell, prefix: str) -> StepFunction:
         step, draws, steps = _step(cell), Draws(), itertools.count()

@@ -110,7 +110,7 @@ def _hidden(state: States) -> Any:
 
 
 def _states(state: list[Tensor], cell: Cell) -> States:
-    return tuple(value.squeeze(0).to(cell.W.dtype) for value in state)
+    return tuple(value.squeeze(0).to(cell.dtype) for value in state)
 
 
 def _flip(span: Span) -> Callable[[Tensor], Tensor]:
