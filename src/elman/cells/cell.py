@@ -19,7 +19,9 @@ import functools
 import keyword
 import math
 from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 import torch
@@ -86,7 +88,7 @@ class Cell(nn.Module):
         for option, value in self._options(options).items():
             setattr(self, option, value)
         self._check_names()
-        self.weight_names = list[str]()
+        self.weight_names, self.projections = list[str](), set[str]()
         if self.gates:
             self._declare_parameter("W", sum(self.gate_sizes), input_size)
         if self.biased:
@@ -120,8 +122,10 @@ class Cell(nn.Module):
         return self.split(gates, self._product((name, *gates), of, self.hidden_size if size is None else size, heads))
 
     def project(self, *gates: str, of: Any, name: str = "W", size: int | None = None, heads: int = 1) -> Any:
-        """`recur` for what is computed from the input, `of=x.raw * q`: the matrix starts as those of the input do."""
-        return self.recur(*gates, of=of, name=name, size=size, heads=heads)
+        """`recur` for what is computed from the input, `of=x.raw * q`: a matrix that starts as those of the input do,
+        and is not one of the recurrent ones."""
+        self.projections.add("_".join((name, *gates)))
+        return Cell.recur(self, *gates, of=of, name=name, size=size, heads=heads)
 
     def rand_like(self, value: Any, per: Period = "step") -> Any:
         """Uniform random numbers in [0, 1) of the size of `value`, new ones in each step, or the same in all steps of a
@@ -141,7 +145,7 @@ class Cell(nn.Module):
 
     def input_projection(self, x: Tensor) -> Tensor:
         """`W x + b`: (..., I) to (..., G H)."""
-        return F.linear(x, self.W, self.full_bias) if self.gates else x[..., :0]
+        return F.linear(x, self._weight("W"), self.full_bias) if self.gates else x[..., :0]
 
     def inputs(self, x: Tensor, projected: Tensor | None = None) -> Any:
         """The first argument of `step` for an input (B, I), whose projection may be given."""
@@ -159,13 +163,14 @@ class Cell(nn.Module):
         if not self.biased:
             return None
         if self.biased == self.gates:
-            return self.b
+            return self._weight("b")
         parts = self._biases()
-        return torch.cat([parts.get(gate, self.b.new_zeros(self.size_of(gate))) for gate in self.gates])
+        zeros = {gate: torch.zeros(self.size_of(gate)).to(self._weight("b")) for gate in self.gates}
+        return torch.cat([*(zeros | parts).values()])
 
     def _biases(self) -> dict[str, Tensor]:
         sizes = [self.size_of(gate) for gate in self.biased]
-        return dict(zip(self.biased, self.b.split(sizes), strict=True)) if sizes else {}
+        return dict(zip(self.biased, self._weight("b").split(sizes), strict=True)) if sizes else {}
 
     def size_of(self, name: str) -> int:
         """The size of a gate, a state or a vector."""
@@ -292,7 +297,7 @@ class Cell(nn.Module):
     def _parameter(self, name: str, *shape: int) -> Tensor:
         if "_declaring" in self.__dict__ and name not in self._parameters:
             self._declare_parameter(name, *shape)
-        return getattr(self, name)
+        return self._weight(name)
 
     def _declare_parameter(self, name: str, *shape: int) -> None:
         self._parameters[name] = nn.Parameter(torch.zeros(shape))
@@ -317,8 +322,16 @@ class Cell(nn.Module):
     @property
     def weights(self) -> dict[str, Tensor]:
         """The weights by name: W, b, the matrices and the vectors. Parameters, or what a parametrization of torch
-        computes from some."""
-        return {name: getattr(self, name) for name in self.weight_names}
+        computes from some, or those of `weights_replaced`."""
+        return {name: self._weight(name) for name in self.weight_names}
+
+    def recurrent_matrices(self) -> dict[str, Tensor]:
+        """The matrices of `recur`, without those of `project`."""
+        return {name: value for name, value in self.matrices().items() if name not in self.projections}
+
+    def _weight(self, name: str) -> Tensor:
+        replaced = (_replaced.get() or {}).get(id(self), {})
+        return replaced[name] if name in replaced else getattr(self, name)
 
     def matrices(self) -> dict[str, Tensor]:
         """The recurrent matrices by name, each (gates H, H), and those of `project`."""
@@ -345,12 +358,33 @@ class Cell(nn.Module):
                     _fill(matrix, start[name])
                     continue
                 for rows in matrix.chunk(len(gates)):
-                    _fill(rows, start.get("W", _glorot) if name.startswith("W") else start.get("U", "orthogonal"))
+                    _fill(rows, start.get("W", _glorot) if name in self.projections else start.get("U", "orthogonal"))
             for name, vector in self.vectors().items():
                 _fill(vector, start.get(name, 0.0))
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, gates={self.gates}, states={self.states}"
+
+
+_replaced: ContextVar[Mapping[int, Mapping[str, Tensor]] | None] = ContextVar("weights", default=None)
+
+
+@contextmanager
+def weights_replaced(cell: Cell, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Within it, the cell has these weights in the place of its own of the same names."""
+    others = _replaced.get() or {}
+    token = _replaced.set({**others, id(cell): {**others.get(id(cell), {}), **weights}})
+    try:
+        yield
+    finally:
+        _replaced.reset(token)
+
+
+def subclass(kind: type[Cell], **members: Any) -> type[Cell]:
+    """A cell of the same name and options with some members of its own."""
+    made = type(kind.__name__, (kind,), {**members, "__doc__": kind.__doc__, "__module__": kind.__module__})
+    made.name = kind.name
+    return made
 
 
 _INITIALIZERS = {"orthogonal": nn.init.orthogonal_, "identity": nn.init.eye_}

@@ -33,8 +33,8 @@ def graph_cell(name: str, graphs: ModeGraphs, start: Mapping[str, Any]) -> type[
     """The class of the cell with this equation and these starting values."""
     training = graphs.training
     fields = {
-        "gates": training.gates, "states": training.states, "bias": training.bias, "output": training.output, "graphs": graphs,
-        "stored_start": dict(start),
+        "gates": training.gates, "states": training.states, "bias": training.bias, "output": training.output,
+        "graphs": graphs, "stored_start": dict(start),
     }  # fmt: skip
     made = type(name, (GraphCell,), fields)
     made.name = name

@@ -22,13 +22,22 @@ MOST_BLOCKS = 256  # (H, H) blocks of all recurrent matrices together
 class Checkable(Protocol):
     """The fields of a graph."""
 
-    gates: tuple[str, ...]
-    states: tuple[str, ...]
-    ops: tuple[Op, ...]
-    outputs: tuple[int, ...]
-    output: str
-    names: Mapping[str, int]
-    sizes: Mapping[str, Size]
+    @property
+    def gates(self) -> tuple[str, ...]: ...
+    @property
+    def states(self) -> tuple[str, ...]: ...
+    @property
+    def ops(self) -> tuple[Op, ...]: ...
+    @property
+    def outputs(self) -> tuple[int, ...]: ...
+    @property
+    def output(self) -> str: ...
+    @property
+    def names(self) -> Mapping[str, int]: ...
+    @property
+    def sizes(self) -> Mapping[str, Size]: ...
+    @property
+    def bias(self) -> tuple[str, ...]: ...
 
 
 def check_graph(graph: Checkable, where: str) -> None:
@@ -132,12 +141,12 @@ def _matrix(detail: Any, where: str) -> None:
 
 
 def _parameters(ops: Sequence[Op], shapes: Sequence[Shape], where: str) -> None:
-    products = {(*op.detail, shapes[op.inputs[0]].size) for op in ops if op.kind == "product"}
+    products = {(op.detail, shapes[op.inputs[0]].size) for op in ops if op.kind == "product"}
     vectors = {op.detail for op in ops if op.kind == "vector"}
-    joined = ["_".join(matrix[2:-1]) for matrix in products]
+    joined = ["_".join(detail[2:]) for detail, _ in products]
     for what, count, most in (
         ("vectors", len(vectors), MOST), ("recurrent matrices", len(products), MOST),
-        ("blocks of recurrent matrices", sum(len(matrix) - 4 for matrix in products), MOST_BLOCKS),
+        ("blocks of recurrent matrices", sum(len(detail) - 3 for detail, _ in products), MOST_BLOCKS),
     ):  # fmt: skip
         if count > most:
             raise UserError(f"{where}.ops has {count} {what}: at most {most}")

@@ -25,7 +25,9 @@ class LSTMP(Cell, name="lstmp"):
     @property
     def sizes(self):
         if self.projection < 0 or (not self.projection and self.hidden_size % 2):
-            raise UserError(f"lstmp:projection={self.projection} must be above 0, or the hidden size even, for half of it")
+            raise UserError(
+                f"lstmp:projection={self.projection} must be above 0; without it the hidden size must be even"
+            )
         return {"h": self.projection or self.hidden_size // 2}
 
     def step(self, x, h: Tensor, c: Tensor):

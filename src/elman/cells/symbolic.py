@@ -131,10 +131,10 @@ class SymbolicValue:
     def __ge__(self, other: Any):
         return self.made("ge", self, other)
 
-    def __eq__(self, other: Any):
+    def __eq__(self, other: Any):  # type: ignore[override]
         return self.made("eq", self, other)
 
-    def __ne__(self, other: Any):
+    def __ne__(self, other: Any):  # type: ignore[override]
         return self.made("ne", self, other)
 
     __hash__ = None  # type: ignore[assignment]

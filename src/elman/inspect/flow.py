@@ -67,7 +67,7 @@ def flow(layer: Recurrent, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Flow:
     for number, cell in enumerate(cells):
         deltas = next(grads)  # (B, K, G H)
         size = torch.sqrt(inputs[number].detach().square().sum(-1) + 1)  # of the input, with the 1 of the bias
-        for name, delta in zip(cell.gates, deltas.chunk(len(cell.gates), -1), strict=True):
+        for name, delta in zip(cell.gates, deltas.split(cell.gate_sizes, -1), strict=True):
             of_steps = (delta.norm(dim=-1) * size).sum(0).flip(0)
             weights[f"{number + 1}.{name}"] = (of_steps / of_steps.sum().clamp_min(1e-38)).cpu().numpy()
     return Flow(norms_of, weights)
@@ -78,13 +78,15 @@ def _run(cells: Sequence[Cell], x: Tensor, state: Any, residual: bool) -> tuple[
     respect to both; and the inputs (B, K, I) of each layer, followed by the output of the last."""
     states, projections, inputs = [], [], [x.detach()]
     for number, cell in enumerate(cells):
-        projected, now, after = cell.project(inputs[-1]), state[number], []
+        projected, now = cell.input_projection(inputs[-1]), state[number]
+        after, outputs = list[Any](), list[Tensor]()
         if not projected.requires_grad:
             projected.requires_grad_()
-        for each in projected.unbind(1):
-            now = cell.step(cell.split(cell.gates, each), *now)
+        for each, of_each in zip(inputs[-1].unbind(1), projected.unbind(1), strict=True):
+            output, now = cell.result(cell.step(cell.inputs(each, of_each), *now))
             after.append(now)
-        output = torch.stack([each[0] for each in after], 1)
+            outputs.append(output)
+        output = torch.stack(outputs, 1)
         inputs.append(inputs[-1] + output if residual and number else output)
         states.append(after)
         projections.append(projected)
@@ -93,10 +95,10 @@ def _run(cells: Sequence[Cell], x: Tensor, state: Any, residual: bool) -> tuple[
 
 def jacobian(cell: Cell, x: Tensor, state: Sequence[Tensor]) -> Tensor:
     """d new state / d state of one step, (n H, n H), for an input x (I,) and n states (H,), concatenated."""
-    size, projected = cell.hidden_size, cell.project(x).detach()
+    x = cell.inputs(x[None])
 
     def step(flat: Tensor) -> Tensor:
-        new = cell.step(cell.split(cell.gates, projected[None]), *(part[None] for part in flat.split(size)))
+        _, new = cell.result(cell.step(x, *(part[None] for part in flat.split(cell.state_sizes))))
         return torch.cat(new, -1)[0]
 
     return torch.func.jacrev(step)(torch.cat(list(state)))
@@ -117,13 +119,14 @@ class Spectrum:
 
 
 def matrices(layer: Recurrent) -> dict[str, Spectrum]:
-    """The spectrum of every gate's recurrent matrix, by address: `1.U.f`."""
+    """The spectrum of every gate's recurrent matrix, by address: `1.U.f`. Only a square one has a spectrum."""
     found = {}
     for index, cell in enumerate(layer.cells):
         assert isinstance(cell, Cell)
-        for name, matrix in cell.matrices().items():
+        for name, matrix in cell.recurrent_matrices().items():
             kind, *gates = name.split("_")
-            for gate, block in zip(gates, matrix.split(cell.hidden_size), strict=True):
+            blocks = zip(gates, matrix.chunk(len(gates)), strict=True)
+            for gate, block in ((gate, block) for gate, block in blocks if block.shape[0] == block.shape[1]):
                 found[f"{layer.prefix(index)}{kind}.{gate}"] = Spectrum.of(block)
     return found
 

@@ -43,8 +43,10 @@ ADDRESSES = {
     "result": "c.results + {before} * B + {r} * {blocks} * {size} + {k} * {size}",
     "back": "c.results + {before} * B + {r} * {size}",
 }  # fmt: skip
-RANGES = {HIDDEN: ("w.j0", "w.j1"), INPUT: ("w.i0", "w.i1")}  # a worker's units of these sizes; of others it has all
-SIZE_OF = "Size{}"
+RANGES: dict[Size, tuple[str, str]] = {
+    HIDDEN: ("w.j0", "w.j1"),
+    INPUT: ("w.i0", "w.i1"),
+}  # a worker's units; of others it has all
 SIZES = "  [[maybe_unused]] const int64_t B = c.B, H = c.H, I = c.I;\n"
 
 
@@ -58,14 +60,15 @@ def print_kernel(schedule: Schedule, dtype: str) -> str:
 
 def _head(schedule: Schedule, computed: str, stored: str) -> str:
     layout = schedule.layout
-    arrays = {"STATE": layout["state"], "GATE": layout["input"], "COLUMN": layout["column"], "STORED": layout["stored"]}
-    factors = ", ".join(f"{{{left}, {_size(size)}, {first}, {length}}}" for left, size, first, length in schedule.factors)
+    arrays = {f"{name.upper()}_SIZES": layout[name] for name in ("state", "input", "column", "stored")}
+    counts = {"STATES": len(layout["state"]), "GATES": len(layout["input"]), "COLUMNS": len(layout["column"])}
+    factors = ", ".join(f"{{{left}, {_size(of)}, {first}, {length}}}" for left, of, first, length in schedule.factors)
     return (
         f"#include <cstdint>\nusing F = {computed};\nusing S = {stored};\n"
         "struct Size { int64_t of, times, over; };  // of: 0 a number, 1 of H, 2 of I\n"
         "struct Factor { int64_t left; Size size; int64_t first, length; };\n"
-        + "".join(f"constexpr int64_t {name}S = {len(sizes)};\n" for name, sizes in arrays.items() if name != "STORED")
-        + "".join(f"constexpr Size {name}_SIZES[] = {_list(sizes)};\n" for name, sizes in arrays.items())
+        + "".join(f"constexpr int64_t {name} = {count};\n" for name, count in counts.items())
+        + "".join(f"constexpr Size {name}[] = {_list(sizes)};\n" for name, sizes in arrays.items())
         + f"constexpr Size OUTPUT_SIZE = {_size(layout['output'][0])};\n"
         f"constexpr bool READS_INPUT = {str(schedule.program.graph.reads_input).lower()};\n"
         f"constexpr Factor FACTORS[] = {{{factors}}};\n"
@@ -161,12 +164,13 @@ class _Printer:
     def _product(self, product: ForwardProduct | BackwardProduct) -> str:
         matrix, result = f"c.matrices[{product.matrix}]", self._address(product.result, "0")
         if isinstance(product, ForwardProduct):
-            sizes = f"{expression(product.inputs)}, {SIZE_OF.format(_size(product.size))}"
-            return f"product(c, w, {self._address(product.operand, '0')}, {matrix}, {result}, {product.blocks}, {sizes});"
+            operand, size = self._address(product.operand, "0"), f"Size{_size(product.size)}"
+            sizes = f"{product.blocks}, {expression(product.inputs)}, {size}"
+            return f"product(c, w, {operand}, {matrix}, {result}, {sizes});"
         columns, first, length = self.schedule.layout["column"], product.first_column, product.length
         sizes = [total(columns), total(columns[:first]), total(columns[first : first + length])]
         at = f"c.columns + at.t * B * {sizes[0]}"
-        sizes += [SIZE_OF.format(_size(product.size))]
+        sizes += [f"Size{_size(product.size)}"]
         return f"back(c, w, {at}, {', '.join(sizes)}, {matrix}, {result}, {str(product.add).lower()});"
 
     def _address(self, slot: Slot, row: str = "r") -> str:

@@ -153,7 +153,7 @@ class Schedule:
         }  # fmt: skip
         self.forward = self._segments(self._forward_writes(all_stored), {})
         self.backward = self._segments(self._backward_writes(), {i: self._stored_slot(i) for i in all_stored})
-        self.factors = [(-1, INPUT, 0, len(gates))]
+        self.factors: list[tuple[int, Size, int, int]] = [(-1, INPUT, 0, len(gates))]
         for product, _, first, length in program.runs:
             operand = self.ops[product].inputs[0]
             self.factors.append((self.stored.index(operand), self._size(operand), first, length))

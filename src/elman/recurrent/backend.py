@@ -50,8 +50,8 @@ class Backend(Protocol):
         ...
 
     def step_function(self, cell: Cell, prefix: str) -> StepFunction:
-        """A function of x (B, I) and the states that takes one step, to the output and the new states. What is the same at every step is prepared once,
-        so a step function is invalid after the weights have changed."""
+        """A function of x (B, I) and the states that takes one step, to the output and the new states. What is the same
+        at every step is prepared once, so a step function is invalid after the weights have changed."""
         ...
 
     def decoder(self, cells: list[Cell], embedding: Tensor, head: nn.Linear, residual: bool) -> Decoder | None:

@@ -68,9 +68,10 @@ class Fused:
     def decoder(self, cells: list[Cell], embedding: Tensor, head: nn.Linear, residual: bool) -> Decoder | None:
         kernels = [_compiled(cell) for cell in cells]
         table = len(embedding) * sum(cells[0].gate_sizes)
-        same = all(kernel is kernels[0] for kernel in kernels) 
-        plain = not kernels[0].schedule.other_sizes and not kernels[0].program.graph.reads_input
-        if recording() is not None or not (same and plain) or kernels[0].dtype != torch.float32 or table > LARGEST_TABLE:
+        first = kernels[0]
+        plain = not first.schedule.other_sizes and not first.program.graph.reads_input
+        right = plain and first.dtype == torch.float32 and all(kernel is first for kernel in kernels)
+        if recording() is not None or not right or table > LARGEST_TABLE:
             return None
         weights = [PackedWeights(cell, kernel) for cell, kernel in zip(cells, kernels, strict=True)]
         return Decoder(weights, embedding, head, residual)
@@ -101,7 +102,9 @@ def _kernel(cell: Cell) -> Kernel | str:
 def _has_odd_size(cell: Cell) -> bool:
     """Whether a value has an odd size: of a gate, a state, or the factors of a product."""
     sizes = [*cell.gate_sizes, *cell.state_sizes, cell.hidden_size]
-    products = [size for name, matrix in cell.matrices().items() for size in (len(matrix) // name.count("_"), matrix.shape[1])]
+    products = [
+        size for name, matrix in cell.matrices().items() for size in (len(matrix) // name.count("_"), matrix.shape[1])
+    ]
     return any(size % 2 for size in sizes + products)
 
 

@@ -4,12 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
-from elman.cells.cell import Cell
+from elman.cells.cell import Cell, weights_replaced
 from elman.cells.draws import Draws
-from elman.cells.tap import Record, record, recording
+from elman.cells.tap import record, recording
 from elman.recurrent.backend import Span, States
 from elman.recurrent.fused_steps import Step, StepGradients, StepWeights
 from elman.recurrent.fused_weights import PackedWeights, WeightGradients
@@ -158,18 +157,6 @@ def _of_outputs(call: FusedCall, x: Tensor, of_outputs: tuple[Tensor | None, ...
     return state, taps, y if y.stride(2) == 1 else y.contiguous()
 
 
-class _Loop(nn.Module):
-    """The loop as a module that has the cell, so that it can be called with other weights."""
-
-    def __init__(self, cell: Cell, draws: Draws):
-        super().__init__()
-        self.cell, self.draws = cell, draws
-
-    def forward(self, span: Span) -> tuple[Tensor, States, Record]:
-        with record() as values:
-            return *Loop().unroll(self.cell, span, self.draws), values
-
-
 def _differentiable(
     call: FusedCall, inputs: tuple[Tensor, ...], of_outputs: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
@@ -177,11 +164,10 @@ def _differentiable(
     weights, span = call.weights, call.span
     own = [value.view_as(value) for value in inputs]  # an input may be computed from another: that is not part of this
     count, states = 1 + len(weights.parameters), len(span.state)
-    names = {id(parameter): f"cell.{name}" for name, parameter in call.cell.named_parameters()}
-    parameters = {names[id(key)]: value for key, value in zip(weights.parameters, own[1:count], strict=True)}
     initial = tuple(own[count + states :]) or span.initial
     span = replace(span, x=own[0], state=tuple(own[count : count + states]), initial=initial)
-    y, last, values = functional_call(_Loop(call.cell, call.draws), parameters, (span,))
+    with weights_replaced(call.cell, dict(zip(weights.named, own[1:count], strict=True))), record() as values:
+        y, last = Loop().unroll(call.cell, span, call.draws)
     taps = [values[span.prefix + name].transpose(0, 1) for name in weights.program.names]
     pairs = zip((y, *last, *taps), of_outputs, strict=True)
     pairs = [(value, g.to(value.dtype)) for value, g in pairs if g is not None and value.requires_grad]

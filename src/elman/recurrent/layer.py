@@ -5,10 +5,12 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from elman.cells.cell import Cell
-from elman.cells.registry import CellSpec, make
+from elman.cells.cell import Cell, weights_replaced
+from elman.cells.registry import CellSpec, find
 from elman.cells.tap import holding
 from elman.cells.trace import value_names
+from elman.cells.variational_dropout import with_variational_dropout
+from elman.cells.zoneout import with_zoneout
 from elman.errors import UserError, unknown
 from elman.recurrent.backend import Backend, Choice, Span, States, StepFunction, choose
 from elman.recurrent.decoder import Decoder
@@ -35,6 +37,12 @@ class Recurrent(nn.Module):
     - learn_initial_state: the state before the first step is a parameter; otherwise it is 0
     - backend: `auto` takes the fastest that does not refuse; a named one that refuses is a UserError
     - name: prefix of the addresses of its values, `encoder.1.h`, in a model of several layers
+    - zoneout: probability with which a unit of a state keeps its value (Krueger et al. 2017)
+    - variational_dropout: dropout of the input of each layer and of what the recurrent matrices are multiplied by, with
+      one mask for all steps of a call (Gal & Ghahramani 2016)
+    - weight_drop: dropout of the recurrent matrices themselves, once a call (Merity et al. 2018)
+
+    The last three, too, apply in training alone.
     """
 
     def __init__(
@@ -49,23 +57,35 @@ class Recurrent(nn.Module):
         backend: str = "auto",
         learn_initial_state: bool = False,
         name: str = "",
+        zoneout: float = 0.0,
+        variational_dropout: float = 0.0,
+        weight_drop: float = 0.0,
     ):
         super().__init__()
-        if min(input_size, hidden_size, layers) < 1 or not 0 <= dropout < 1:
+        if min(input_size, hidden_size, layers) < 1:
             raise UserError(
-                f"sizes and layers must be above 0 and dropout in [0, 1), not input_size={input_size}, "
-                f"hidden_size={hidden_size}, layers={layers}, dropout={dropout}"
+                f"sizes and layers must be above 0, not input_size={input_size}, hidden_size={hidden_size}, "
+                f"layers={layers}"
             )
+        probabilities = {"dropout": dropout, "zoneout": zoneout, "variational_dropout": variational_dropout,
+                         "weight_drop": weight_drop}  # fmt: skip
+        for option, p in probabilities.items():
+            if not 0 <= p < 1:
+                raise UserError(f"{option} must be in [0, 1), not {p}")
         if backend not in ("auto", *(known.name for known in BACKENDS)):
             raise unknown("backend", backend, ["auto", *(known.name for known in BACKENDS)])
         self.input_size, self.hidden_size, self.layers = input_size, hidden_size, layers
         self.directions = 2 if bidirectional else 1
         self.dropout, self.residual, self.backend = dropout, residual, backend
+        self.variational_dropout, self.weight_drop = variational_dropout, weight_drop
         self.name = name and f"{name}."
+        kind, options = find(cell)
+        kind = with_zoneout(kind, zoneout) if zoneout else kind
+        kind = with_variational_dropout(kind, variational_dropout) if variational_dropout else kind
         self.cells = nn.ModuleList()
         for _ in range(layers):
             size = self.output_size if len(self.cells) else input_size
-            self.cells.extend(make(cell, size, hidden_size) for _ in range(self.directions))
+            self.cells.extend(kind(size, hidden_size, **options) for _ in range(self.directions))
         self.states = len(self._cell(0).states)
         self.learned = nn.ParameterList(
             nn.Parameter(torch.zeros(sum(self._cell(0).state_sizes)))
@@ -123,11 +143,12 @@ class Recurrent(nn.Module):
         state = initial if state is None else state
         after: list[States] = []
         for layer in range(self.layers):
-            outputs = []
+            outputs, given = [], x * self.input_mask(x[:, :1])
             for direction in range(self.directions):
                 index = len(after)
-                span = Span(x, state[index], initial[index], lengths, reset, direction == 1, self.prefix(index))
-                y, new = self.choose(index, span).backend.unroll(self._cell(index), span)
+                span = Span(given, state[index], initial[index], lengths, reset, direction == 1, self.prefix(index))
+                with weights_replaced(self._cell(index), self.dropped_weights(index)):
+                    y, new = self.choose(index, span).backend.unroll(self._cell(index), span)
                 outputs.append(y)
                 after.append(new)
             y = outputs[0] if self.directions == 1 else torch.cat(outputs, -1)
@@ -146,8 +167,31 @@ class Recurrent(nn.Module):
 
     def step_functions(self) -> list[StepFunction]:
         """The step of each layer by its backend, as it is now; see `LayerStepper`."""
-        cells = enumerate(self._cell(index) for index in range(self.layers))
-        return [self.choose(index).backend.step_function(cell, self.prefix(index)) for index, cell in cells]
+        return [self._step_function(index) for index in range(self.layers)]
+
+    def _step_function(self, index: int) -> StepFunction:
+        cell, weights, masks = self._cell(index), self.dropped_weights(index), list[Tensor | float]()
+        with weights_replaced(cell, weights):
+            step = self.choose(index).backend.step_function(cell, self.prefix(index))
+
+        def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
+            if not masks:
+                masks.append(self.input_mask(x))  # the same in all steps
+            with weights_replaced(cell, weights):
+                return step(x * masks[0], state)
+
+        return advance if self.training and (self.variational_dropout or weights) else step
+
+    def input_mask(self, x: Tensor) -> Tensor | float:
+        """What the input of a layer is multiplied by in all steps, of the size of x; 1 without variational dropout."""
+        return dropout(torch.ones_like(x), self.variational_dropout, self.training) if self.variational_dropout else 1.0
+
+    def dropped_weights(self, index: int) -> dict[str, Tensor]:
+        """The recurrent matrices of a cell with some entries set to 0; none without weight dropout."""
+        if not self.weight_drop or not self.training:
+            return {}
+        matrices = self._cell(index).recurrent_matrices()
+        return {name: dropout(matrix, self.weight_drop, True) for name, matrix in matrices.items()}
 
     def decoder(self, embedding: Tensor, head: nn.Linear) -> Decoder | None:
         """A decoder that samples blocks of tokens, for an embedding (V, I) and a head (H to V); None where the backend
@@ -162,7 +206,9 @@ class Recurrent(nn.Module):
         cell = self._cell(index)
         if holding():
             self._check_holds()
-        return choose(self.backend, cell, span or Span(torch.zeros(1, 1, cell.input_size, device=cell.device), (), ()), BACKENDS)
+        return choose(
+            self.backend, cell, span or Span(torch.zeros(1, 1, cell.input_size, device=cell.device), (), ()), BACKENDS
+        )
 
     def _cell(self, index: int) -> Cell:
         cell = self.cells[index]

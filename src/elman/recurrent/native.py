@@ -90,17 +90,18 @@ class Native:
 def _kernel(cell: Cell) -> str | None:
     """The name of torch's kernel for this cell's equation, if there is one."""
     find = KERNELS.get(type(cell).step)
-    return find(cell) if find and not redefines(cell) else None
+    own = redefines(cell) or type(cell).recur is not Cell.recur
+    return find(cell) if find and not own else None
 
 
 def _weights(cell: Cell) -> list[Tensor]:
     """The weights as torch has them: W_ih, W_hh, b_ih, b_hh. The second bias is 0 except for the gru, whose vector p_n
     is its last block."""
     (matrix,) = cell.matrices().values()
-    second = torch.zeros_like(cell.b)
+    second = torch.zeros_like(cell.weights["b"])
     for vector in cell.vectors().values():
         second = torch.cat((second[: -len(vector)], vector))
-    return [cell.W, matrix, cell.b, second]
+    return [cell.weights["W"], matrix, cell.weights["b"], second]
 
 
 def _hidden(state: States) -> Any:

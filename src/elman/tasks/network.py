@@ -22,6 +22,12 @@ class NetworkOptions:
     """Recurrent layers on top of each other."""
     dropout: Annotated[float | None, Share] = None
     """Dropout probability: between layers, before the head, and where a task adds it."""
+    zoneout: Annotated[float, Share] = 0.0
+    """Probability with which a unit of a state keeps its value of the step before (Krueger et al. 2017)."""
+    variational_dropout: Annotated[float, Share] = 0.0
+    """Dropout of the input and the state of each layer with the same mask in all steps (Gal & Ghahramani 2016)."""
+    weight_drop: Annotated[float, Share] = 0.0
+    """Dropout of the recurrent matrices, once a sequence (Merity et al. 2018)."""
     residual: Annotated[bool, NotWith("layers", 1)] = False
     """From the second layer on, add a layer's input to its output."""
     backend: str = "auto"
@@ -35,7 +41,10 @@ class NetworkOptions:
 
     def recurrent(self, input_size: int, hidden: int, dropout: float = 0.0, **options: Any) -> Recurrent:
         """A `Recurrent` with the cell, depth, residual connections and backend of these options."""
-        options = {"layers": self.layers, "residual": self.residual} | options
+        options = {
+            "layers": self.layers, "residual": self.residual, "zoneout": self.zoneout,
+            "variational_dropout": self.variational_dropout, "weight_drop": self.weight_drop,
+        } | options  # fmt: skip
         return Recurrent(input_size, hidden, self.cell, dropout=dropout, backend=self.backend, **options)
 
 

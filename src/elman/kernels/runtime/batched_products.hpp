@@ -14,12 +14,12 @@ void each_product(const Call& c, const Worker& w, int64_t t, int64_t n, Work wor
 
 // inputs = x of the steps t ... t + n - 1 times W, the worker's rows and units
 void project(const Call& c, const Worker& w, int64_t t, int64_t n) {
-  const int64_t N = sum_of(c, GATE_SIZES, GATES);
+  const int64_t N = sum_of(c, INPUT_SIZES, GATES);
   each_product(c, w, t, n, [&](int64_t at, int64_t rows) {
     int64_t block = 0;
     for (int64_t gate = 0; gate < GATES; gate++) {
-      const int64_t size = value(c, GATE_SIZES[gate]);
-      const Range units = units_of(c, w, GATE_SIZES[gate]);
+      const int64_t size = value(c, INPUT_SIZES[gate]);
+      const Range units = units_of(c, w, INPUT_SIZES[gate]);
       for (int64_t j = units.begin; j < units.end; j += PANEL) {
         const int64_t width = min64(PANEL, size - j);
         times(rows, width, c.I, c.I, width, N, false, c.x + (at * c.B + w.r0) * c.I, c.W + (block + j) * c.I,
@@ -33,7 +33,7 @@ void project(const Call& c, const Worker& w, int64_t t, int64_t n) {
 // The input's gradient at the steps t ... t + n - 1: the columns of the gates times W, added to what a step that reads x
 // has left there.
 void project_back(const Call& c, const Worker& w, int64_t t, int64_t n) {
-  const int64_t K = sum_of(c, GATE_SIZES, GATES), ld = sum_of(c, COLUMN_SIZES, COLUMNS);
+  const int64_t K = sum_of(c, INPUT_SIZES, GATES), ld = sum_of(c, COLUMN_SIZES, COLUMNS);
   synchronize(w);
   if (!K) return;
   each_product(c, w, t, n, [&](int64_t at, int64_t rows) {

@@ -19,7 +19,7 @@ int64_t sample_token(const DecodeCall& call, F* logits, F uniform) {
 // One worker does all: two would synchronize at every product, of a few microseconds. S is F here: the output of a layer
 // is the x of the next.
 void decode_tokens(const Call* layers, const DecodeCall& call, const Worker& w) {
-  const int64_t B = layers[0].B, H = layers[0].H, N = sum_of(layers[0], GATE_SIZES, GATES);
+  const int64_t B = layers[0].B, H = layers[0].H, N = sum_of(layers[0], INPUT_SIZES, GATES);
   const Call& last = layers[call.layers - 1];
   for (int64_t s = 0; s < call.steps; s++) {
     const At at{0, s & 1, 0, s & 1};
