@@ -122,7 +122,7 @@ def _check_op(op: Op, before: Sequence[Shape], graph: Checkable, where: str) -> 
             as_integer(draw, f"{where}: the number of a draw", 0, MOST_OPS)
             if per not in ("step", "sequence"):
                 raise UserError(f"{where}: random numbers must be of a step or a sequence, not {shown(per)}")
-        case "outer" | "matvec" | "repeat_interleave":
+        case "outer" | "matvec" | "repeat_interleave" | "sum_groups":
             as_size(op.detail, f"{where}: the detail of {op.kind}")
         case _ if op.detail is not None:
             raise UserError(f"{where}: {op.kind} has no detail, not {shown(op.detail)}")
