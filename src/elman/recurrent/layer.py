@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from elman.cells.cell import Cell, weights_replaced
 from elman.cells.registry import CellSpec, find
 from elman.cells.tap import holding
-from elman.cells.trace import value_names
+from elman.cells.trace import value_sizes
 from elman.cells.variational_dropout import with_variational_dropout
 from elman.cells.zoneout import with_zoneout
 from elman.errors import UserError, unknown
@@ -98,6 +98,11 @@ class Recurrent(nn.Module):
         return self.directions * self._cell(0).output_size
 
     @property
+    def state_sizes(self) -> list[int]:
+        """The sizes of the states of a layer in one direction."""
+        return self._cell(0).state_sizes
+
+    @property
     def cell_name(self) -> str:
         """The name of its cells."""
         return self._cell(0).name
@@ -117,6 +122,14 @@ class Recurrent(nn.Module):
             )
         zeros = self._cell(0).zero_state(batch_size)
         return tuple(zeros for _ in self.cells)
+
+    def initial_output(self, batch_size: int) -> Tensor:
+        """What stands for the output before the first step: the last layer's first state, or 0 where the output is no
+        state."""
+        cell = self._cell(0)
+        if not cell.output:
+            return self.initial(batch_size)[-1][0]
+        return torch.zeros(batch_size, cell.output_size, dtype=cell.dtype, device=cell.device)
 
     def reset_state(self, state: State, mask: Tensor) -> State:
         """The state with the rows where the mask (B,) bool is True reset to the initial state."""
@@ -254,15 +267,15 @@ class Recurrent(nn.Module):
             )
 
     def _check_holds(self) -> None:
-        names = {}
+        names = dict[str, int]()
         for index in range(len(self.cells)):
-            names |= {self.prefix(index) + name: None for name in value_names(self._cell(index))}
+            names |= {self.prefix(index) + name: size for name, size in value_sizes(self._cell(index)).items()}
         for key in holding():
             address, _, unit = key.rpartition(".")
             if address not in names:
                 raise unknown("named value", address, names)
-            if int(unit) >= self.hidden_size:
-                raise UserError(f"there is no unit {unit}: {address} has the units 0 to {self.hidden_size - 1}")
+            if int(unit) >= names[address]:
+                raise UserError(f"there is no unit {unit}: {address} has the units 0 to {names[address] - 1}")
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, layers={self.layers}, directions={self.directions}"
