@@ -84,7 +84,7 @@ RULES = [
     ),
     Rule(
         words("floor"), "unigram entropy",
-        ((r"(?:math|torch|np|numpy|std)(?:\.|::)floor|\.floor\(|floor\w*\(|floor division", "the function"),),
+        ((r"(?:math|torch|np|numpy|std)(?:\.|::)floor|\.floor\(|floor\w*\(|floor division|\"floor\":", "the function"),),
     ),
     Rule(
         words("merged"), "deduplicated",

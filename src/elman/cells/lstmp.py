@@ -24,9 +24,12 @@ class LSTMP(Cell, name="lstmp"):
 
     @property
     def sizes(self):
-        if self.projection < 0 or (not self.projection and self.hidden_size % 2):
+        if self.projection < 0:
+            raise UserError(f"lstmp:projection={self.projection} must be above 0")
+        if not self.projection and self.hidden_size % 2:
             raise UserError(
-                f"lstmp:projection={self.projection} must be above 0; without it the hidden size must be even"
+                f"lstmp has a state of half the hidden size, which must be even, not {self.hidden_size}; or give "
+                "lstmp:projection=..."
             )
         return {"h": self.projection or self.hidden_size // 2}
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elman.cells import ops
+from elman.cells.cell import Cell
 from elman.cells.draws import rand_like
 from elman.cells.size import Size, resolve
 
@@ -66,8 +67,8 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "vector": lambda cell, x, state, detail: getattr(cell, detail),
     "constant": lambda cell, x, state, detail: detail,
     "uniform": lambda cell, x, state, detail, like: rand_like(like, detail[1], detail[0]),
-    "product": lambda cell, x, state, detail, of: cell.recur(
-        *detail[3:], of=of, name=detail[2], size=_number(cell, detail[0]), heads=_number(cell, detail[1])
+    "product": lambda cell, x, state, detail, of: Cell.recur(
+        cell, *detail[3:], of=of, name=detail[2], size=_number(cell, detail[0]), heads=_number(cell, detail[1])
     ),
     "block": lambda cell, x, state, detail, product: product[detail],
 }

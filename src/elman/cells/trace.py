@@ -24,7 +24,7 @@ import torch
 from elman.cells.cell import Cell
 from elman.cells.graph import Graph, ModeGraphs
 from elman.cells.op import SOURCES
-from elman.cells.size import HIDDEN, TRACED_HIDDEN, TRACED_INPUT, Size, relative
+from elman.cells.size import HIDDEN, TRACED_HIDDEN, TRACED_INPUT, Size, relative, resolve
 from elman.cells.symbolic import NotTraceable, Recorder, SymbolicParameters, SymbolicValue, symbolic_inputs
 from elman.cells.tap import Observer, observing
 from elman.errors import UserError
@@ -197,16 +197,20 @@ def _traced_with(cell: Cell, inputs: int, sizes: dict[str, Size]) -> Graph:
     return replace(graph, names=names)
 
 
-def value_names(cell: Cell) -> list[str]:
-    """The names of the values of a step; of a step that cannot be traced those that it taps, and its states."""
+def value_sizes(cell: Cell) -> dict[str, int]:
+    """The sizes of the values of a step by their names; of a step that cannot be traced those that it taps, and its
+    results."""
     try:
-        return list(trace(cell).names)
+        graph = trace(cell)
     except NotTraceable:
         observer = Observer({})
         with observing(observer), torch.no_grad():
             zero = torch.zeros(1, cell.input_size, dtype=cell.dtype, device=cell.device)
             cell.step(cell.inputs(zero), *cell.zero_state(1))
-        return [*observer.values, *cell.states]
+        found = {name: value.shape[-1] for name, value in observer.values.items()}
+        return found | {name: cell.size_of(name) for name in (*cell.states, cell.output) if name}
+    sizes = {name: graph.shapes[number].size for name, number in graph.names.items()}
+    return {name: resolve(size, cell.hidden_size, cell.input_size) for name, size in sizes.items() if size is not None}
 
 
 def _call(step: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, SymbolicValue]]:

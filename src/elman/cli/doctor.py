@@ -61,7 +61,7 @@ def _backends(console: Console) -> Table:
     table = Table("cell", "backend", "why no faster backend", box=None)
     with console.status("compiling kernels"), ThreadPoolExecutor(os.cpu_count()) as pool:
         choices = pool.map(
-            lambda name: Recurrent(1, 1, name).choose(), shipped()
+            lambda name: Recurrent(2, 2, name).choose(), shipped()
         )  # the compiler runs outside of Python
     for name, choice in zip(shipped(), choices, strict=True):
         why = "; ".join(f"{other}: {reason}" for other, reason in choice.refusals.items())

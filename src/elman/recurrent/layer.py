@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from elman.cells.cell import Cell, weights_replaced
 from elman.cells.registry import CellSpec, find
 from elman.cells.tap import holding
-from elman.cells.trace import value_names
+from elman.cells.trace import value_sizes
 from elman.cells.variational_dropout import with_variational_dropout
 from elman.cells.zoneout import with_zoneout
 from elman.errors import UserError, unknown
@@ -254,15 +254,15 @@ class Recurrent(nn.Module):
             )
 
     def _check_holds(self) -> None:
-        names = {}
+        sizes: dict[str, int] = {}
         for index in range(len(self.cells)):
-            names |= {self.prefix(index) + name: None for name in value_names(self._cell(index))}
+            sizes |= {self.prefix(index) + name: size for name, size in value_sizes(self._cell(index)).items()}
         for key in holding():
             address, _, unit = key.rpartition(".")
-            if address not in names:
-                raise unknown("named value", address, names)
-            if int(unit) >= self.hidden_size:
-                raise UserError(f"there is no unit {unit}: {address} has the units 0 to {self.hidden_size - 1}")
+            if address not in sizes:
+                raise unknown("named value", address, sizes)
+            if int(unit) >= sizes[address]:
+                raise UserError(f"there is no unit {unit}: {address} has the units 0 to {sizes[address] - 1}")
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, layers={self.layers}, directions={self.directions}"
