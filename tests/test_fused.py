@@ -325,8 +325,9 @@ def same_kinds(found: Tensor, wanted: Tensor, where: str) -> None:
 def test_nan_and_infinity_come_out_where_the_loop_has_them(cell, number):
     for steps, where in itertools.product((1, 3), ("x", "state", "W", "b", "U", "p")):
         ours, span = random_case(cell, steps, 4, 5)
-        tensors = {"x": [span.x], "state": [*span.state], "W": [v for v in [ours.weights.get("W")] if v is not None],
-                   "b": [v for v in [ours.weights.get("b")] if v is not None], "U": [*ours.matrices().values()], "p": [*ours.vectors().values()]}  # fmt: skip
+        tensors = {"x": [span.x], "state": [*span.state], "U": [*ours.matrices().values()],
+                   "p": [*ours.vectors().values()]}  # fmt: skip
+        tensors |= {name: [ours.weights[name]] if name in ours.weights else [] for name in "Wb"}
         for which, tensor in enumerate(tensors[where]):
             before = tensor.detach().clone()
             with torch.no_grad():
@@ -886,7 +887,13 @@ CORNERS = {
 }  # fmt: skip
 
 
-OFTEN = ("every operation", "the same matrix twice", "an unused block", "at a kink", "normalised before a product")  # fmt: skip
+OFTEN = (
+    "every operation",
+    "the same matrix twice",
+    "an unused block",
+    "at a kink",
+    "normalised before a product",
+)
 
 
 @pytest.mark.parametrize(

@@ -489,7 +489,8 @@ def test_native_and_the_loop_agree_on_the_device(device):
      ({"backend": "nativ"}, "unknown backend 'nativ': did you mean 'native'"), ({"hidden_size": 0}, "hidden_size=0"),
      ({"layers": 0}, "layers=0"), ({"dropout": 1}, r"dropout must be in \[0, 1\)"),
      ({"zoneout": 1}, r"zoneout must be in \[0, 1\)"), ({"weight_drop": -0.1}, r"weight_drop must be in \[0, 1\)"),
-     ({"variational_dropout": 2}, r"variational_dropout must be in \[0, 1\)"), ({"bidirectional": True}, "has no steps")],
+     ({"variational_dropout": 2}, r"variational_dropout must be in \[0, 1\)"),
+     ({"bidirectional": True}, "has no steps")],
 )  # fmt: skip
 def test_wrong_arguments_are_an_error_of_one_line(given_to, match):
     inputs = {name: value for name, value in given_to.items() if name in ("x", "lengths", "reset")}

@@ -154,7 +154,8 @@ BROKEN = {
     "100 gates": (lambda g, _: g["gates"].extend(f"g{n}" for n in range(100)), "64"),
     "100 vectors": (lambda g, _: g["ops"].extend(["vector", [], f"p_{n}"] for n in range(100)), "vectors: at most 64"),
     "100 matrices": (
-        lambda g, _: g["ops"].extend(["product", [0], ["hidden", 1, f"V{n}", "f"]] for n in range(100)), "recurrent matrices"
+        lambda g, _: g["ops"].extend(["product", [0], ["hidden", 1, f"V{n}", "f"]] for n in range(100)),
+        "recurrent matrices",
     ),
     "300 blocks": (
         lambda g, _: g["ops"].extend(
@@ -263,7 +264,8 @@ BROKEN = {
     "an output that is not named": (lambda g, _: g.update(output="y"), "output: 'y' is no named value"),
     "an output that is a state": (lambda g, _: g.update(output="h"), "the name of a gate or a state"),
     "an output of another size": (
-        lambda g, _: (g.update(output="y"), g["names"].update(y=0), g["sizes"].update(y="hidden/2")), "is no named value"
+        lambda g, _: (g.update(output="y"), g["names"].update(y=0), g["sizes"].update(y="hidden/2")),
+        "is no named value",
     ),
     "an output that is no name": (lambda g, _: g.update(output="a b"), "cell.graph.output"),
     "a bias of no gate": (lambda g, _: g["bias"].append("q"), "bias has a name that is no gate"),

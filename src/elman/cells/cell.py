@@ -263,13 +263,14 @@ class Cell(nn.Module):
         x = self.inputs(torch.zeros(1, self.input_size), torch.zeros(1, sum(self.gate_sizes)))
         self.__dict__["_declaring"] = True
         try:
-            with torch.no_grad():
+            with torch.no_grad(), draws.drawing(draws.Draws(0)):  # torch's generator is that of the weights
                 new = self.step(x, *state)
         except UserError:
             raise
         except Exception as error:
             raise UserError(f"the cell {self.name} cannot take a step: {type(error).__name__}: {error}; its gates are "
-                            f"{', '.join(self.gates) or 'none'}, its states {', '.join(self.states)}") from error  # fmt: skip
+                            f"{', '.join(self.gates) or 'none'}, its states "
+                            f"{', '.join(self.states)}") from error  # fmt: skip
         finally:
             del self.__dict__["_declaring"]
         expected = [(self.output, self.output_size)] if self.output else []
@@ -280,8 +281,9 @@ class Cell(nn.Module):
             for value, (_, size) in zip(new, expected, strict=True)
         ):
             names = ", ".join(f"{name} (B, {size})" for name, size in expected)
-            raise UserError(f"the step of the cell {self.name} must return a tuple of {len(expected)} "
-                            f"tensor{'s' if len(expected) > 1 else ''}, {'the output and ' if self.output else ''}the new states: {names}")  # fmt: skip
+            tensors = f"{len(expected)} tensor{'s' if len(expected) > 1 else ''}"
+            raise UserError(f"the step of the cell {self.name} must return a tuple of {tensors}, "
+                            f"{'the output and ' if self.output else ''}the new states: {names}")  # fmt: skip
 
     def _product(self, names: tuple[str, ...], of: Tensor, size: int, heads: int) -> Tensor:
         """The matrix of this name and these gates, made at the first call, times `of`."""

@@ -17,7 +17,7 @@ class GraphCell(Cell):
     stored_start: ClassVar[Start] = {}
 
     def step(self, x: Any, *state: Tensor) -> tuple[Tensor, ...]:
-        return self.graphs.of(self.training).run(self, x, *state)
+        return self.graphs.of(self.training).run(self, x, *state, recur=self.recur)
 
     @property
     def sizes(self) -> Mapping[str, int]:

@@ -125,6 +125,8 @@ def _check_op(op: Op, before: Sequence[Shape], graph: Checkable, where: str) -> 
         case "uniform":
             draw, per = op.detail if isinstance(op.detail, tuple) and len(op.detail) == 2 else (None, None)
             as_integer(draw, f"{where}: the number of a draw", 0, MOST_OPS)
+            if draw != sum(other.kind == "uniform" for other in graph.ops[: len(before)]):
+                raise UserError(f"{where}: draws must be numbered in their order from 0, not {draw}")
             if per not in ("step", "sequence"):
                 raise UserError(f"{where}: random numbers must be of a step or a sequence, not {shown(per)}")
         case "outer" | "matvec" | "repeat_interleave":
@@ -164,9 +166,11 @@ def _parameters(graph: Checkable, shapes: Sequence[Shape], where: str) -> None:
 def _memory(graph: Checkable, shapes: Sequence[Shape], where: str) -> None:
     """As much as a graph of the most operations on values of `hidden` needs."""
     sizes = [shape.size for shape in shapes if shape.size is not None] + _sizes(graph, graph.states)
-    if sum(map(_large, sizes)) > (MOST_OPS + MOST) * LARGE:
-        raise UserError(f"{where}.ops computes {sum(map(_large, sizes)):,.0f} values a row in a layer of {LARGE} units: "
-                        f"at most {(MOST_OPS + MOST) * LARGE:,}")  # fmt: skip
+    values, most = sum(map(_large, sizes)), (MOST_OPS + MOST) * LARGE
+    if values > most:
+        raise UserError(
+            f"{where}.ops computes {values:,.0f} values a row in a layer of {LARGE} units: at most {most:,}"
+        )
 
 
 def _sizes(graph: Checkable, names: Sequence[str]) -> list[Size]:

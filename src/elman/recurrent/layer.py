@@ -170,15 +170,15 @@ class Recurrent(nn.Module):
         return [self._step_function(index) for index in range(self.layers)]
 
     def _step_function(self, index: int) -> StepFunction:
-        cell, weights, masks = self._cell(index), self.dropped_weights(index), list[Tensor | float]()
+        cell, weights, masks = self._cell(index), self.dropped_weights(index), dict[int, Tensor | float]()
         with weights_replaced(cell, weights):
             step = self.choose(index).backend.step_function(cell, self.prefix(index))
 
         def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
-            if not masks:
-                masks.append(self.input_mask(x))  # the same in all steps
+            if len(x) not in masks:
+                masks[len(x)] = self.input_mask(x)  # the same in all steps
             with weights_replaced(cell, weights):
-                return step(x * masks[0], state)
+                return step(x * masks[len(x)], state)
 
         return advance if self.training and (self.variational_dropout or weights) else step
 
