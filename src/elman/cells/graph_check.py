@@ -129,7 +129,7 @@ def _check_op(op: Op, before: Sequence[Shape], graph: Checkable, where: str) -> 
                 raise UserError(f"{where}: draws must be numbered in their order from 0, not {draw}")
             if per not in ("step", "sequence"):
                 raise UserError(f"{where}: random numbers must be of a step or a sequence, not {shown(per)}")
-        case "outer" | "matvec" | "repeat_interleave":
+        case "outer" | "matvec" | "repeat_interleave" | "sum_groups":
             as_size(op.detail, f"{where}: the detail of {op.kind}")
         case _ if op.detail is not None:
             raise UserError(f"{where}: {op.kind} has no detail, not {shown(op.detail)}")

@@ -25,12 +25,9 @@ class LSTMP(Cell, name="lstmp"):
     @property
     def sizes(self):
         if self.projection < 0:
-            raise UserError(f"lstmp:projection={self.projection} must be above 0")
+            raise UserError(f"lstmp:projection={self.projection} must be above 0, or 0 for half of the hidden size")
         if not self.projection and self.hidden_size % 2:
-            raise UserError(
-                f"lstmp has a state of half the hidden size, which must be even, not {self.hidden_size}; or give "
-                "lstmp:projection=..."
-            )
+            raise UserError(f"lstmp without a projection needs an even hidden size, not {self.hidden_size}")
         return {"h": self.projection or self.hidden_size // 2}
 
     def step(self, x, h: Tensor, c: Tensor):

@@ -48,6 +48,7 @@ class Op:
     block                index                           one gate's block of the product inputs[0]
     outer, matvec        heads                           see ops.py
     repeat_interleave    count                           every unit so many times
+    sum_groups           size                            the sum over every so many units
     sigmoid, add, ...                                    see UNARY, REDUCTIONS, BINARY, COMPARISONS; where
     """
 
@@ -75,11 +76,11 @@ SOURCES: dict[str, Callable[..., Any]] = {
 # of values of other sizes than that of the result; detail: a number
 SIZED: dict[str, Callable[..., Any]] = {
     "outer": ops.outer, "matvec": ops.matvec,
-    "repeat_interleave": lambda v, count: v.repeat_interleave(count, -1),
+    "repeat_interleave": lambda v, count: v.repeat_interleave(count, -1), "sum_groups": ops.sum_groups,
 }  # fmt: skip
 OPERANDS = {
     **dict.fromkeys(("input", "raw", "state", "vector", "constant"), 0),
-    **dict.fromkeys(("uniform", "product", "block", "repeat_interleave", *UNARY, *REDUCTIONS), 1),
+    **dict.fromkeys(("uniform", "product", "block", "repeat_interleave", "sum_groups", *UNARY, *REDUCTIONS), 1),
     **dict.fromkeys(("outer", "matvec", *BINARY, *COMPARISONS), 2), "where": 3,
 }  # fmt: skip
 
