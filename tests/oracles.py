@@ -443,6 +443,26 @@ def on_lstm(weights, x, h, c, chunk=1) -> Values:
     return {**named, "c": c_new, "h": o * tanh(c_new)}
 
 
+def mlstm(weights, x, C, n, m, head_size=16) -> Values:
+    """Beck et al. 2024, equations 19 to 27 with the stabiliser of 15 to 17, head by head: C is the matrix of each head,
+    row by row."""
+    W, b = weights["W"], weights["b"]
+    d, heads = head_size, len(m)
+    q, v, k = (W[gate] @ x + b[gate] for gate in "qvk")
+    o, i_bar, f_bar = sigmoid(W["o"] @ x + b["o"]), W["i"] @ x + b["i"], W["f"] @ x + b["f"]
+    C_new, n_new, m_new, h = [], [], [], []
+    for head in range(heads):
+        part = slice(head * d, (head + 1) * d)
+        key, before = k[part] / np.sqrt(d), C.reshape(heads, d, d)[head]
+        m_new.append(max(log(sigmoid(f_bar[head])) + m[head], i_bar[head]))
+        i, f = exp(i_bar[head] - m_new[-1]), exp(log(sigmoid(f_bar[head])) + m[head] - m_new[-1])
+        C_new.append(f * before + i * np.outer(v[part], key))
+        n_new.append(f * n[part] + i * key)
+        h.append(o[part] * (C_new[-1] @ q[part]) / max(abs(n_new[-1] @ q[part]), exp(-m_new[-1])))
+    joined = {"C": np.concatenate(C_new).ravel(), "n": np.concatenate(n_new), "m": np.array(m_new)}
+    return {**joined, "h": np.concatenate(h)}
+
+
 ORACLES: dict[str, Callable[..., Values]] = {
     "cifg": cifg,
     "fgr": fgr,
@@ -477,12 +497,14 @@ ORACLES: dict[str, Callable[..., Values]] = {
     "mogrifier_lstm": mogrifier_lstm,
     "lstmp": lstmp,
     "on_lstm": on_lstm,
+    "mlstm": mlstm,
 }
 
 # the options that change an equation; the oracle takes them under the same names
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "irnn": [{"activation": "tanh"}, {"activation": "sigmoid"}, {"activation": "relu"}, {"activation": "linear"}],
     "lstmp": [{"projection": 1}, {"projection": 3}, {"projection": 9}],
+    "mlstm": [{"head_size": 1}, {"head_size": 2}, {"head_size": 4}],
     "mogrifier_lstm": [{"rounds": rounds} for rounds in range(5)],
     "on_lstm": [{"chunk": 2}, {"chunk": 4}],
     "rhn": [{"depth": 1}, {"depth": 2}, {"depth": 3}],

@@ -9,6 +9,7 @@ from elman.cells.shipped import shipped
 from elman.inspect.cells import compare, stacks
 from elman.inspect.flow import Flow, Spectrum, flow, jacobian, matrices, reach, summary
 from elman.recurrent.layer import Recurrent
+from fitting import fitting
 
 
 def linear(singular: float, hidden: int = 12) -> Recurrent:
@@ -48,15 +49,16 @@ def test_singular_value_and_spectral_radius_differ():
     assert found.singular > 3
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "mut3", "rhn", "slstm", "lstmp", "mogrifier_lstm", "on_lstm"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "mut3", "rhn", "slstm", "lstmp", "mogrifier_lstm", "on_lstm", "mlstm"])
 def test_the_jacobian_is_that_of_finite_differences(name):
     torch.manual_seed(0)
-    cell = Recurrent(3, 4, name).double().cells[0]
+    cell = Recurrent(3, 4, fitting(name, 4)).double().cells[0]
     x = torch.randn(3, dtype=torch.double)
     state = torch.cat([torch.rand(size, dtype=torch.double) + 0.5 for size in cell.state_sizes])
 
     def step(flat):
-        return torch.cat(cell.step(cell.inputs(x[None]), *(part[None] for part in flat.split(cell.state_sizes))), -1)[0]
+        new = cell.step(cell.inputs(x[None]), *(part[None] for part in flat.split(cell.state_sizes)))
+        return torch.cat(new[len(new) - len(cell.states) :], -1)[0]
 
     columns = []
     for number in range(len(state)):
@@ -70,7 +72,7 @@ def test_the_jacobian_is_that_of_finite_differences(name):
 @pytest.mark.parametrize("name", shipped())
 def test_every_cell_has_a_flow_that_ends_in_the_last_step(name):
     torch.manual_seed(0)
-    layer = Recurrent(5, 8, name, layers=2)
+    layer = Recurrent(5, 8, fitting(name, 8), layers=2)
     found = flow(layer, torch.randn(2, 12, 5), lambda h: h.square().sum(-1))
     assert all(norms[0] == pytest.approx(1, rel=1e-3) or not norms.any() for norms in found.states.values())
     assert all(each.sum() == pytest.approx(1, rel=1e-3) or not each.any() for each in found.weights.values())

@@ -31,6 +31,7 @@ from elman.recurrent.fused import Fused
 from elman.recurrent.fused_steps import StepGradients
 from elman.recurrent.loop import Loop
 from elman.recurrent.state import flatten, over
+from fitting import fitting
 
 ROOT = Path(__file__).parent.parent
 LEAKY = f"{ROOT}/examples/leaky_gru.py:LeakyGRU"  # a user's own cell
@@ -107,11 +108,6 @@ def all_cores(request, tmp_path_factory) -> None:
 
 
 # ---- helpers
-
-
-def fitting(spec, hidden: int):
-    """A cell that can have so many units: half of an odd number would be the size of a projection."""
-    return "lstmp:projection=3" if spec == "lstmp" and hidden % 2 else spec
 
 
 def randomize(module: nn.Module, hidden: int, std: float = 0.5) -> None:

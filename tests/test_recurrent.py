@@ -20,6 +20,7 @@ from elman.recurrent.fused import Fused
 from elman.recurrent.native import Native
 from elman.recurrent.state import detach, flatten, over, unflatten
 from elman.recurrent.token_stepper import RecurrentTokenStepper
+from fitting import fitting
 
 I, H, B, T = 3, 4, 4, 6
 UNSORTED, FULL, NONE = [0, 3, 6, 1], [T] * B, [0] * B
@@ -49,7 +50,7 @@ def case(cell="lstm", sizes=(I, H), dtype=torch.float64, **options):
     """A layer, an input and a state. No two parameters are alike, so none can be lost or exchanged unseen; the state is
     above 0, as the slstm's normaliser must be."""
     torch.manual_seed(0)
-    model = Recurrent(*sizes, cell, **options).to(dtype)
+    model = Recurrent(*sizes, fitting(cell, sizes[1]), **options).to(dtype)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
     x = torch.randn(B, T, sizes[0], dtype=dtype, requires_grad=True)
@@ -316,11 +317,12 @@ def test_recorded_states_are_those_of_the_step_repeated(cell):
         y, after = model(x, (state,))
     steps, only = [], model.cells[0]
     for t in range(T):
-        state = only.step(only.inputs(x[:, t]), *state)
+        output, state = only.result(only.step(only.inputs(x[:, t]), *state))
         steps.append(state)
     for number, name in enumerate(only.states):
         assert_close(recorded[f"1.{name}"], torch.stack([step[number] for step in steps], 1))
-    assert_close((y, after), (recorded[f"1.{only.states[0]}"], (state,)))
+    assert_close((y, after), (recorded[f"1.{only.output or only.states[0]}"], (state,)))
+    assert_close(y[:, -1], output)
 
 
 def test_calls_and_single_steps_append_to_the_record():

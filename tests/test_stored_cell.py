@@ -294,6 +294,41 @@ def test_a_graph_that_breaks_a_rule_is_refused_with_the_rule(case):
     refused(edited(change), words)
 
 
+class Started(Cell):
+    """Whose start has a tensor and a function, and that has a matrix of what is computed from the input."""
+
+    gates = ("z", "n")
+
+    def step(self, x, h):
+        z = torch.sigmoid(x.z + self.recur("z", of=h).z)
+        n = torch.tanh(x.n + self.p_u * h + self.project("q", of=x.raw * x.raw).q)
+        return (z * h + (1 - z) * n,)
+
+    @property
+    def start(self):
+        return {"z": torch.full((self.hidden_size,), 3.0), "p_u": lambda u: u.fill_(5.0), "W": 0.0, "n": 2.0}
+
+
+def test_a_stored_cell_starts_as_the_class_that_it_was_made_from():
+    cell = make(stored(Started), 3, 4)
+    assert cell.b.tolist() == [3.0] * 4 + [2.0] * 4
+    assert cell.p_u.eq(5).all()
+    assert cell.W.eq(0).all()
+    assert cell.W_q.eq(0).all()
+    cell.reset_parameters()
+    assert cell.p_u.eq(5).all()
+
+
+def test_a_stored_cell_knows_which_matrices_are_those_of_the_input():
+    value = json.loads(json.dumps(stored(Started).to_json()))
+    assert value["projections"] == ["W_q"]
+    for again in (make(stored(Started), 3, 4), make(StoredCell.from_json(value), 3, 4)):
+        assert set(again.recurrent_matrices()) == {"U_z"}
+        assert again.W_q.eq(0).all()
+    for wrong in (["U_r"], [3], [[]], "W_q", ["W_q"] * 9, {}):
+        refused(value | {"projections": wrong}, "cell.projections")
+
+
 # ---- random graphs
 
 JSON = st.recursive(
