@@ -31,6 +31,7 @@ from elman.inspect.report_options import ReportOptions
 from elman.tasks.task import Reading
 from elman.tokenizers.byte import ByteTokenizer
 from elman.tokenizers.char import CharTokenizer
+from fitting import fitting
 from outline import Outline
 
 PROGRAM = '''
@@ -169,7 +170,7 @@ def test_a_held_unit_changes_the_generated_text(model):
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_gate_of_a_shipped_cell_names_its_effect(name):
-    found = gates(elman.Recurrent(2, 3, name).cells[0])
+    found = gates(elman.Recurrent(2, 4, fitting(name, 4)).cells[0])
     assert all(effect != "open" or gate.startswith("t") for gate, effect in found.items())  # rhn: any number of t
 
 

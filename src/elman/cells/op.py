@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elman.cells import ops
-from elman.cells.draws import rand_like
+from elman.cells.cell import Cell
 from elman.cells.size import Size, resolve
 
 UNARY: dict[str, Callable[[Any], Any]] = {
@@ -42,7 +42,8 @@ class Op:
     state                state                           the state before the step
     vector               parameter (p_i)                 a vector parameter
     constant             number                          a number
-    uniform              (draw, step or sequence)        random numbers in [0, 1) of the size of inputs[0]
+    uniform              (draw, step or sequence)        random numbers in [0, 1) of the size of inputs[0],
+                                                         the draws numbered in their order
     product              (size, heads, name, gate, ...)  a matrix times inputs[0]
     block                index                           one gate's block of the product inputs[0]
     outer, matvec        heads                           see ops.py
@@ -66,9 +67,9 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "state": lambda cell, x, state, detail: state[detail],
     "vector": lambda cell, x, state, detail: getattr(cell, detail),
     "constant": lambda cell, x, state, detail: detail,
-    "uniform": lambda cell, x, state, detail, like: rand_like(like, detail[1], detail[0]),
-    "product": lambda cell, x, state, detail, of: cell.recur(
-        *detail[3:], of=of, name=detail[2], size=_number(cell, detail[0]), heads=_number(cell, detail[1])
+    "uniform": lambda cell, x, state, detail, like: cell.rand_like(like, detail[1]),
+    "product": lambda cell, x, state, detail, of: Cell.recur(
+        cell, *detail[3:], of=of, name=detail[2], size=_number(cell, detail[0]), heads=_number(cell, detail[1])
     ),
     "block": lambda cell, x, state, detail, product: product[detail],
 }
@@ -100,7 +101,8 @@ def apply(kind: str, *inputs: Any) -> Any:
 def _bounded(choose: Callable[..., Tensor]) -> Callable[[Any, Any], Tensor]:
     def with_number(left: Any, right: Any) -> Tensor:
         tensor, number = (left, right) if isinstance(left, Tensor) else (right, left)
-        return choose(tensor, torch.full_like(tensor, number))
+        # a symbolic value takes the number itself
+        return choose(tensor, torch.full_like(tensor, number)) if isinstance(tensor, Tensor) else choose(left, right)
 
     return with_number
 

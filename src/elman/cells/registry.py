@@ -74,10 +74,10 @@ def stored(spec: CellSpec) -> StoredCell:
         graphs = trace_modes(cell)
     except NotTraceable:
         return UntraceableCell(name, (kind, options))
-    # tensors and functions are left out: a run has the weights
+    # tensors and functions are not stored: a run has the weights
     start = {key: value if isinstance(value, str) else float(value)
              for key, value in cell.start.items() if isinstance(value, str | int | float)}  # fmt: skip
-    return TracedCell(name, graphs, start)
+    return TracedCell(name, graphs, start, tuple(sorted(cell.projections)), (kind, options))
 
 
 def resolve(of_run: StoredCell, given: CellSpec | None) -> StoredCell:

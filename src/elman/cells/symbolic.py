@@ -117,6 +117,9 @@ class SymbolicValue:
             return lambda *others: self.made(name, self, *others)
         raise NotTraceable(f"the operation {name}")
 
+    def __getitem__(self, index: Any) -> "SymbolicValue":
+        raise NotTraceable("an index into a value")
+
     def __bool__(self) -> bool:
         raise NotTraceable("a branch on a value")
 

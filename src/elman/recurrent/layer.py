@@ -183,15 +183,15 @@ class Recurrent(nn.Module):
         return [self._step_function(index) for index in range(self.layers)]
 
     def _step_function(self, index: int) -> StepFunction:
-        cell, weights, masks = self._cell(index), self.dropped_weights(index), list[Tensor | float]()
+        cell, weights, masks = self._cell(index), self.dropped_weights(index), dict[int, Tensor | float]()
         with weights_replaced(cell, weights):
             step = self.choose(index).backend.step_function(cell, self.prefix(index))
 
         def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
-            if not masks:
-                masks.append(self.input_mask(x))  # the same in all steps
+            if len(x) not in masks:
+                masks[len(x)] = self.input_mask(x)  # the same in all steps
             with weights_replaced(cell, weights):
-                return step(x * masks[0], state)
+                return step(x * masks[len(x)], state)
 
         return advance if self.training and (self.variational_dropout or weights) else step
 
@@ -267,15 +267,15 @@ class Recurrent(nn.Module):
             )
 
     def _check_holds(self) -> None:
-        names = dict[str, int]()
+        sizes: dict[str, int] = {}
         for index in range(len(self.cells)):
-            names |= {self.prefix(index) + name: size for name, size in value_sizes(self._cell(index)).items()}
+            sizes |= {self.prefix(index) + name: size for name, size in value_sizes(self._cell(index)).items()}
         for key in holding():
             address, _, unit = key.rpartition(".")
-            if address not in names:
-                raise unknown("named value", address, names)
-            if int(unit) >= names[address]:
-                raise UserError(f"there is no unit {unit}: {address} has the units 0 to {names[address] - 1}")
+            if address not in sizes:
+                raise unknown("named value", address, sizes)
+            if int(unit) >= sizes[address]:
+                raise UserError(f"there is no unit {unit}: {address} has the units 0 to {sizes[address] - 1}")
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, layers={self.layers}, directions={self.directions}"
