@@ -98,6 +98,11 @@ class Cell(nn.Module):
             raise UserError(f"the cell {self.name} has no gate, matrix or vector: nothing to train")
         self.reset_parameters()
 
+    def forward(self, x: Tensor, state: tuple[Tensor, ...], unroll: Callable[..., Any]) -> Any:
+        """`unroll(x, state)`. A layer calls its cells, so that the hooks of PyTorch run, as those of
+        `torch.nn.utils.weight_norm`."""
+        return unroll(x, state)
+
     def step(self, x: Any, *state: Any, **_: Any) -> tuple[Tensor, ...]:
         """The equation. `x.i` is gate i's block of the input projection, `W_i x + b_i`, (B, H), and `x.raw` the input
         (B, I); every state is (B, H). Returns the new states in the order of `states`, before them the output where it
@@ -145,7 +150,7 @@ class Cell(nn.Module):
 
     def input_projection(self, x: Tensor) -> Tensor:
         """`W x + b`: (..., I) to (..., G H)."""
-        return F.linear(x, self._weight("W"), self.full_bias) if self.gates else x[..., :0]
+        return F.linear(x, self.weight("W"), self.full_bias) if self.gates else x[..., :0]
 
     def inputs(self, x: Tensor, projected: Tensor | None = None) -> Any:
         """The first argument of `step` for an input (B, I), whose projection may be given."""
@@ -163,14 +168,14 @@ class Cell(nn.Module):
         if not self.biased:
             return None
         if self.biased == self.gates:
-            return self._weight("b")
+            return self.weight("b")
         parts = self._biases()
-        zeros = {gate: torch.zeros(self.size_of(gate)).to(self._weight("b")) for gate in self.gates}
+        zeros = {gate: torch.zeros(self.size_of(gate)).to(self.weight("b")) for gate in self.gates}
         return torch.cat([*(zeros | parts).values()])
 
     def _biases(self) -> dict[str, Tensor]:
         sizes = [self.size_of(gate) for gate in self.biased]
-        return dict(zip(self.biased, self._weight("b").split(sizes), strict=True)) if sizes else {}
+        return dict(zip(self.biased, self.weight("b").split(sizes), strict=True)) if sizes else {}
 
     def size_of(self, name: str) -> int:
         """The size of a gate, a state or a vector."""
@@ -297,7 +302,7 @@ class Cell(nn.Module):
     def _parameter(self, name: str, *shape: int) -> Tensor:
         if "_declaring" in self.__dict__ and name not in self._parameters:
             self._declare_parameter(name, *shape)
-        return self._weight(name)
+        return self.weight(name)
 
     def _declare_parameter(self, name: str, *shape: int) -> None:
         self._parameters[name] = nn.Parameter(torch.zeros(shape))
@@ -305,32 +310,43 @@ class Cell(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         # nn.Module calls this for parameters; while the step is declared, a missing vector is created
-        if name.startswith("p_") and "_declaring" in self.__dict__ and name not in self._parameters:
-            return self._parameter(name, self.size_of(name))
+        if name.startswith("p_"):
+            if "_declaring" in self.__dict__ and name not in self._parameters:
+                return self._parameter(name, self.size_of(name))
+            if name in (replaced := _replacements(self)):
+                return replaced[name]
         return super().__getattr__(name)
 
     @property
     def dtype(self) -> torch.dtype:
         """That of the weights."""
-        return getattr(self, self.weight_names[0]).dtype
+        return self._any_weight().dtype
 
     @property
     def device(self) -> torch.device:
         """That of the weights."""
-        return getattr(self, self.weight_names[0]).device
+        return self._any_weight().device
+
+    def _any_weight(self) -> Tensor:
+        replaced = _replacements(self)
+        for name in self.weight_names:
+            if name in replaced or name in self._parameters:  # any other may have to be computed
+                return self.weight(name)
+        return self.weight(self.weight_names[0])
 
     @property
     def weights(self) -> dict[str, Tensor]:
         """The weights by name: W, b, the matrices and the vectors. Parameters, or what a parametrization of torch
         computes from some, or those of `weights_replaced`."""
-        return {name: self._weight(name) for name in self.weight_names}
+        return {name: self.weight(name) for name in self.weight_names}
 
     def recurrent_matrices(self) -> dict[str, Tensor]:
         """The matrices of `recur`, without those of `project`."""
         return {name: value for name, value in self.matrices().items() if name not in self.projections}
 
-    def _weight(self, name: str) -> Tensor:
-        replaced = (_replaced.get() or {}).get(id(self), {})
+    def weight(self, name: str) -> Tensor:
+        """A weight by its name; see `weights`."""
+        replaced = _replacements(self)
         return replaced[name] if name in replaced else getattr(self, name)
 
     def matrices(self) -> dict[str, Tensor]:
@@ -367,6 +383,10 @@ class Cell(nn.Module):
 
 
 _replaced: ContextVar[Mapping[int, Mapping[str, Tensor]] | None] = ContextVar("weights", default=None)
+
+
+def _replacements(cell: Cell) -> Mapping[str, Tensor]:
+    return (_replaced.get() or {}).get(id(cell), {})
 
 
 @contextmanager

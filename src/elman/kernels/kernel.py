@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elman.cells.graph import Graph
-from elman.cells.size import resolve
+from elman.cells.size import HIDDEN, resolve
 from elman.kernels.compiler import NoKernel, load
 from elman.kernels.printer import print_kernel
 from elman.kernels.program import Program
@@ -48,6 +48,11 @@ class Kernel:
     def sizes(self, array: str, hidden: int, inputs: int) -> list[int]:
         """The sizes of the values of an array of the schedule's layout, in a layer with so many units and inputs."""
         return [resolve(size, hidden, inputs) for size in self.schedule.layout[array]]
+
+    def output_size(self, hidden: int, inputs: int) -> int:
+        """The size of an output, in a layer with so many units and inputs."""
+        graph = self.program.graph
+        return resolve(graph.sizes.get(graph.output or graph.states[0], HIDDEN), hidden, inputs)
 
     def packed(self, matrix: Tensor, block: int | None = None) -> Tensor:
         """A right factor (rows, columns) in the order in which a product reads it; with `block` its transpose, in

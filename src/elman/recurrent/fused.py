@@ -18,8 +18,10 @@ from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent.backend import Span, States, StepFunction
 from elman.recurrent.decoder import Decoder
 from elman.recurrent.fused_autograd import run_fused
+from elman.recurrent.fused_operator import kernel_text, run_operator
 from elman.recurrent.fused_steps import for_steps
 from elman.recurrent.fused_weights import PackedWeights
+from elman.recurrent.transforms import dispatched, transform
 
 LARGEST_TABLE = 1 << 26  # numbers: of W x of all tokens, which a decoder holds
 
@@ -39,6 +41,8 @@ class Fused:
             return f"it runs on the CPU, not on {cell.device.type}"
         if _dtype(cell) not in (torch.float32, torch.float64, torch.bfloat16):
             return f"it has no {str(_dtype(cell)).removeprefix('torch.')}"
+        if known := transform([*span.tensors, *cell.weights.values()]):
+            return f"a kernel has no rule for {known}"
         if holding():
             return "a held unit would change the equation"
         if not torch._C._get_mkldnn_enabled():
@@ -47,10 +51,18 @@ class Fused:
         return kernel if isinstance(kernel, str) else None
 
     def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
-        return run_fused(cell, PackedWeights(cell, _compiled(cell)), span)
+        if dispatched() and recording() is None:
+            text, random = self.operator(cell)
+            return run_operator(text, [*cell.weights.values()], span, random)
+        return run_fused(cell, _packed(cell), span)
+
+    def operator(self, cell: Cell) -> tuple[str, bool]:
+        """The kernel of `run_operator`, and whether the step draws random numbers."""
+        kernel = _compiled(cell)
+        return kernel_text(kernel, cell.weight_names, cell.input_size, cell.hidden_size), kernel.program.graph.draws
 
     def step_function(self, cell: Cell, prefix: str) -> StepFunction:
-        weights = PackedWeights(cell, _compiled(cell))
+        weights = _packed(cell)
         common = functools.cache(lambda: for_steps(weights))
         single = functools.cache(lambda rows, dtype: _SingleStep(weights, rows, dtype))
         draws, steps = Draws(), itertools.count()
@@ -73,8 +85,7 @@ class Fused:
         right = plain and first.dtype == torch.float32 and all(kernel is first for kernel in kernels)
         if recording() is not None or not right or table > LARGEST_TABLE:
             return None
-        weights = [PackedWeights(cell, kernel) for cell, kernel in zip(cells, kernels, strict=True)]
-        return Decoder(weights, embedding, head, residual)
+        return Decoder([*map(_packed, cells)], embedding, head, residual)
 
 
 _kernels: WeakKeyDictionary[Cell, dict[Any, Kernel | str]] = WeakKeyDictionary()
@@ -126,6 +137,10 @@ def _compiled(cell: Cell) -> Kernel:
     kernel = _kernel(cell)
     assert isinstance(kernel, Kernel)
     return kernel
+
+
+def _packed(cell: Cell) -> PackedWeights:
+    return PackedWeights(_compiled(cell), cell.weights, cell.input_size, cell.hidden_size)
 
 
 class _SingleStep:

@@ -1,0 +1,31 @@
+"""What PyTorch does with the operations of a call, where it is more than to run them."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def transform(tensors: Iterable[Tensor | None]) -> str | None:
+    """The transformation that this call, with these tensors, is part of: it needs operations that it knows. None where
+    there is none."""
+    given = [value for value in tensors if value is not None]
+    if torch._C._functorch.maybe_current_level() is not None:
+        return "torch.func"
+    if any(map(torch._C._functorch.is_legacy_batchedtensor, given)):
+        return "is_grads_batched"
+    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(value).tangent is not None for value in given):
+        return "forward-mode differentiation"
+    return None
+
+
+def half_autocast() -> bool:
+    """Whether the CPU computes in float16."""
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16
+
+
+def dispatched() -> bool:
+    """Whether the operations of a call are recorded as a program (torch.compile, torch.export, torch.jit.trace, make_fx)
+    or pass through a TorchDispatchMode: what is no operation of torch would be missing there."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack() > 0
