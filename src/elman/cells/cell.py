@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from elman.cells import draws
 from elman.errors import UserError, unknown
 
-Start = Mapping[str, "float | str | Tensor | Callable[[Tensor], Any]"]
+Start = Mapping[str, float | str | Tensor | Callable[[Tensor], Any]]
 Period = Literal["step", "sequence"]
 
 
@@ -386,6 +386,8 @@ _replaced: ContextVar[Mapping[int, Mapping[str, Tensor]] | None] = ContextVar("w
 
 
 def _replacements(cell: Cell) -> Mapping[str, Tensor]:
+    if torch.compiler.is_dynamo_compiling():  # which knows no ContextVar; weights are arguments there
+        return {}
     return (_replaced.get() or {}).get(id(cell), {})
 
 

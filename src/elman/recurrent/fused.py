@@ -21,7 +21,7 @@ from elman.recurrent.fused_autograd import run_fused
 from elman.recurrent.fused_operator import kernel_text, run_operator
 from elman.recurrent.fused_steps import for_steps
 from elman.recurrent.fused_weights import PackedWeights
-from elman.recurrent.transforms import dispatched, transform
+from elman.recurrent.transforms import dispatched, transform, undispatched
 
 LARGEST_TABLE = 1 << 26  # numbers: of W x of all tokens, which a decoder holds
 
@@ -45,7 +45,7 @@ class Fused:
             return f"a kernel has no rule for {known}"
         if holding():
             return "a held unit would change the equation"
-        if not torch._C._get_mkldnn_enabled():
+        if not torch._C._get_mkldnn_enabled() and not torch.compiler.is_exporting():  # which switches it off
             return "its products are oneDNN's, and mkldnn is switched off"
         kernel = _kernel(cell)
         return kernel if isinstance(kernel, str) else None
@@ -106,7 +106,8 @@ def _kernel(cell: Cell) -> Kernel | str:
     key = (dtype, recording() is not None, signature(cell))
     known = _kernels.setdefault(cell, {})
     if key not in known:
-        known[key] = _compile(cell, dtype, recording() is not None)
+        with undispatched():
+            known[key] = _compile(cell, dtype, recording() is not None)
     return known[key]
 
 

@@ -53,6 +53,7 @@ def run_operator(kernel: str, weights: Sequence[Tensor], span: Span, random: boo
     initial = () if reset is None else span.initial
     inputs = [span.x, *weights, *span.state, *initial]
     backward = torch.is_grad_enabled() and any([value.requires_grad for value in inputs])
+    backward = backward or torch.jit.is_tracing()  # which compares a second trace, without gradients
     seed = torch.randint(1 << 62, (1,)) if random else None
     y, *rest = torch.ops.elman.unroll(
         kernel,
@@ -154,6 +155,8 @@ def _call(
     lengths: Tensor | None, reset: Tensor | None, seed: Tensor | None, reverse: bool, backward: bool,
 ) -> FusedCall:  # fmt: skip
     of, (B, T) = _read(kernel), x.shape[:2]
+    if not torch._C._get_mkldnn_enabled():
+        raise UserError("the operator elman::unroll needs oneDNN, and mkldnn is switched off")
     if lengths is not None and B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T:
         raise UserError(f"lengths must be from 0 to {T}, not {lengths.min()} to {lengths.max()}")
     packed = PackedWeights(of.kernel, dict(zip(of.names, weights, strict=True)), of.inputs, of.hidden)

@@ -179,7 +179,7 @@ class Recurrent(nn.Module):
         state = initial if state is None else state
         after: list[States] = []
         for layer in range(self.layers):
-            outputs, given = [], x * self.input_mask(x[:, :1])
+            outputs, given = [], x * self.input_mask(x[:, :1]) if self.variational_dropout else x
             for direction in range(self.directions):
                 index = len(after)
                 span = Span(given, state[index], initial[index], lengths, reset, direction == 1, self.prefix(index))
@@ -298,9 +298,8 @@ class Recurrent(nn.Module):
             self.check_state(state, x.shape[0])
         if lengths is not None:
             if lengths.shape != x.shape[:1] or lengths.is_floating_point():
-                raise UserError(
-                    f"lengths must be {x.shape[0]} integers, one for each row, not {lengths.dtype} {tuple(lengths.shape)}"
-                )
+                given = f"{lengths.dtype} {tuple(lengths.shape)}"
+                raise UserError(f"lengths must be {x.shape[0]} integers, one for each row, not {given}")
             # only on the CPU: reading them back from another device would wait for it
             known = lengths.device.type == "cpu" and not dispatched() and len(x) > 0
             if known and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:

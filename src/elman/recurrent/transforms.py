@@ -1,10 +1,13 @@
 """What PyTorch does with the operations of a call, where it is more than to run them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.overrides import _pop_mode_temporarily
+from torch.utils._python_dispatch import _disable_current_modes
 
 
 def transform(tensors: Iterable[Tensor | None]) -> str | None:
@@ -26,6 +29,16 @@ def half_autocast() -> bool:
 
 
 def dispatched() -> bool:
-    """Whether the operations of a call are recorded as a program (torch.compile, torch.export, torch.jit.trace, make_fx)
-    or pass through a TorchDispatchMode: what is no operation of torch would be missing there."""
+    """Whether the operations of a call are recorded as a program (torch.compile, torch.export, torch.jit.trace,
+    make_fx) or pass through a TorchDispatchMode: what is no operation of torch would be missing there."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack() > 0
+
+
+@contextmanager
+def undispatched() -> Iterator[None]:
+    """Within it, no mode of torch records what is done."""
+    with ExitStack() as stack:
+        while torch._C._len_torch_function_stack():
+            stack.enter_context(_pop_mode_temporarily())
+        stack.enter_context(_disable_current_modes())
+        yield
