@@ -15,6 +15,7 @@ All is of size H unless a size is given: of a gate, a state or a vector by the p
 `size=`. `x.raw` is the input itself, (B, I).
 """
 
+import copy
 import functools
 import keyword
 import math
@@ -68,6 +69,7 @@ class Cell(nn.Module):
     at_one: ClassVar[Mapping[str, str]] = {}  # the effect of a gate in [0, 1] at 1, in a word: {"f": "keep"}
     registered: ClassVar[dict[str, type["Cell"]]] = {}
     name: ClassVar[str] = ""
+    made_by: ClassVar[tuple[Any, ...]]  # the function that has made this class at run time, with its arguments
 
     def __init_subclass__(cls, name: str = "", **keywords):
         super().__init_subclass__(**keywords)
@@ -378,6 +380,14 @@ class Cell(nn.Module):
             for name, vector in self.vectors().items():
                 _fill(vector, start.get(name, 0.0))
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _new, (_ClassOf(type(self)),), self.__getstate__()  # type: ignore[attr-defined]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Cell":
+        memo[id(self)] = copied = _new(type(self))
+        copied.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return copied
+
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, gates={self.gates}, states={self.states}"
 
@@ -402,11 +412,36 @@ def weights_replaced(cell: Cell, weights: Mapping[str, Tensor]) -> Iterator[None
         _replaced.reset(token)
 
 
-def subclass(kind: type[Cell], **members: Any) -> type[Cell]:
-    """A cell of the same name and options with some members of its own."""
-    made = type(kind.__name__, (kind,), {**members, "__doc__": kind.__doc__, "__module__": kind.__module__})
+def subclass(kind: type[Cell], made_by: tuple[Any, ...], **members: Any) -> type[Cell]:
+    """A cell of the same name and options with some members of its own. made_by: the function that makes this class
+    with its arguments, for pickle."""
+    own = {**members, "__doc__": kind.__doc__, "__module__": kind.__module__, "made_by": made_by}
+    made = type(kind.__name__, (kind,), own)
     made.name = kind.name
     return made
+
+
+class _ClassOf:
+    """Pickled in place of the class of a cell, which may have been made at run time."""
+
+    def __init__(self, kind: type[Cell]):
+        self.kind = kind
+
+    def __reduce__(self) -> Any:
+        made_by = vars(self.kind).get("made_by")
+        if made_by is None:
+            return _itself, (self.kind,)
+        function, *arguments = made_by
+        return function, tuple(_ClassOf(value) if isinstance(value, type) else value for value in arguments)
+
+
+def _itself(kind: type[Cell]) -> type[Cell]:
+    return kind
+
+
+def _new(kind: type[Cell] | _ClassOf) -> Cell:
+    kind = kind.kind if isinstance(kind, _ClassOf) else kind  # of copy.copy, which pickles nothing
+    return kind.__new__(kind)
 
 
 _INITIALIZERS = {"orthogonal": nn.init.orthogonal_, "identity": nn.init.eye_}

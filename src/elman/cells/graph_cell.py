@@ -34,7 +34,7 @@ def graph_cell(name: str, graphs: ModeGraphs, start: Mapping[str, Any]) -> type[
     training = graphs.training
     fields = {
         "gates": training.gates, "states": training.states, "bias": training.bias, "output": training.output,
-        "graphs": graphs, "stored_start": dict(start),
+        "graphs": graphs, "stored_start": dict(start), "made_by": (graph_cell, name, graphs, dict(start)),
     }  # fmt: skip
     made = type(name, (GraphCell,), fields)
     made.name = name

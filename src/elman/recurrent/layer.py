@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from elman.recurrent.loop import Loop
 from elman.recurrent.native import Native
 from elman.recurrent.state import State, over
 from elman.recurrent.stepper import LayerStepper
+from elman.recurrent.torch_modules import from_torch, to_torch
 from elman.recurrent.transforms import dispatched
 
 BACKENDS: tuple[Backend, ...] = (Fused(), Native(), Loop())  # fastest first
@@ -211,6 +212,43 @@ class Recurrent(nn.Module):
         layer has it, so that what is compiled depends on it."""
         choice, cell = self.choose(index), self._cell(index)
         return choice.backend.operator(cell) if isinstance(choice.backend, Fused) else ("", False)
+
+    def load_torch_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Copies the weights of an `nn.RNN`, `nn.LSTM` or `nn.GRU` with the same sizes, layers and directions.
+
+        The two biases of a gate are added, except those of a GRU's new gate, the second of which is `p_n`.
+
+        Args:
+            state_dict: the module's `state_dict()`
+
+        Raises:
+            UserError: if the cell is not that of the module, or a weight is missing, unknown or of another shape.
+
+        Example::
+
+            >>> lstm = nn.LSTM(10, 20, num_layers=2, bidirectional=True)
+            >>> layer = Recurrent(10, 20, "lstm", layers=2, bidirectional=True)
+            >>> layer.load_torch_state_dict(lstm.state_dict())
+        """
+        weights = from_torch(state_dict, [*self.cells], self.directions)  # type: ignore[list-item]
+        own = {f"cells.{index}.{name}": value for index, of in enumerate(weights) for name, value in of.items()}
+        self.load_state_dict(self.state_dict() | own)
+
+    def torch_state_dict(self) -> dict[str, Tensor]:
+        """The weights by the names of `nn.RNN`, `nn.LSTM` or `nn.GRU`; the inverse of :meth:`load_torch_state_dict`.
+
+        `bias_hh` is 0 except for the new gate of a GRU, since the two biases of any other gate are only ever added.
+
+        Raises:
+            UserError: if torch has no module with the equation of the cell.
+
+        Example::
+
+            >>> layer = Recurrent(10, 20, "gru")
+            >>> gru = nn.GRU(10, 20, batch_first=True)
+            >>> gru.load_state_dict(layer.torch_state_dict())
+        """
+        return to_torch([*self.cells], self.directions)  # type: ignore[list-item]
 
     def step(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         """One step: x (B, I) gives the output (B, H) and the state. For many steps take `stepper`."""

@@ -31,7 +31,7 @@ class Native:
     name = "native"
 
     def refuses(self, cell: Cell, span: Span) -> str | None:
-        if _kernel(cell) is None:
+        if kernel_name(cell) is None:
             return "torch has no kernel for its equation"
         if span.reset is not None:
             return "torch's kernels cannot reset a row in the middle"
@@ -46,7 +46,7 @@ class Native:
     def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
         if span.reverse:
             return self._reversed(cell, span)
-        kernel = getattr(torch, str(_kernel(cell)))
+        kernel = getattr(torch, str(kernel_name(cell)))
         # train: stores what the backward pass needs; dropout is not applied here
         options = (True, 1, 0.0, torch.is_grad_enabled(), False)
         if span.lengths is None:
@@ -78,7 +78,7 @@ class Native:
         return flip(y), state
 
     def step_function(self, cell: Cell, prefix: str) -> StepFunction:
-        kernel, weights = getattr(torch, f"{_kernel(cell)}_cell"), torch_weights(cell)
+        kernel, weights = getattr(torch, f"{kernel_name(cell)}_cell"), torch_weights(cell)
         hidden = (lambda state: state) if len(cell.states) > 1 else (lambda state: state[0])
 
         def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
@@ -92,11 +92,11 @@ class Native:
         return None
 
 
-def _kernel(cell: Cell) -> str | None:
+def kernel_name(cell: Cell) -> str | None:
     """The name of torch's kernel for this cell's equation, if there is one."""
     find = KERNELS.get(type(cell).step)
     own = redefines(cell) or type(cell).recur is not Cell.recur
-    return find(cell) if find and not own else None
+    return find(cell) if find and not own and cell.biased == cell.gates else None
 
 
 def torch_weights(cell: Cell) -> list[Tensor]:
