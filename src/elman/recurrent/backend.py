@@ -35,11 +35,6 @@ class Span:
     reverse: bool = False
     prefix: str = "1."
 
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """The tensors that may have a gradient."""
-        return self.x, *self.state, *self.initial
-
 
 class Backend(Protocol):
     """Runs cells. Past its length a row keeps its state, and its output is 0."""

@@ -12,6 +12,7 @@ from elman.cells.cell import Cell
 from elman.cells.draws import Draws
 from elman.cells.tap import holding, recording
 from elman.cells.trace import NotTraceable, signature, trace
+from elman.errors import UserError
 from elman.kernels.compiler import NoKernel
 from elman.kernels.kernel import Kernel
 from elman.kernels.processor import bfloat16_hardware
@@ -41,8 +42,10 @@ class Fused:
             return f"it runs on the CPU, not on {cell.device.type}"
         if _dtype(cell) not in (torch.float32, torch.float64, torch.bfloat16):
             return f"it has no {str(_dtype(cell)).removeprefix('torch.')}"
-        if known := transform([*span.tensors, *cell.weights.values()]):
+        if known := transform():
             return f"a kernel has no rule for {known}"
+        if dispatched() and recording() is not None:
+            return "a program that torch records has no recorded values"
         if holding():
             return "a held unit would change the equation"
         if not torch._C._get_mkldnn_enabled() and not torch.compiler.is_exporting():  # which switches it off
@@ -51,7 +54,7 @@ class Fused:
         return kernel if isinstance(kernel, str) else None
 
     def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
-        if dispatched() and recording() is None:
+        if dispatched():
             text, random = self.operator(cell)
             return run_operator(text, [*cell.weights.values()], span, random)
         return run_fused(cell, _packed(cell), span)
@@ -62,18 +65,25 @@ class Fused:
         return kernel_text(kernel, cell.weight_names, cell.input_size, cell.hidden_size), kernel.program.graph.draws
 
     def step_function(self, cell: Cell, prefix: str) -> StepFunction:
-        weights = _packed(cell)
-        common = functools.cache(lambda: for_steps(weights))
-        single = functools.cache(lambda rows, dtype: _SingleStep(weights, rows, dtype))
+        graph = _compiled(cell).program.graph
+        weights = functools.cache(lambda: _packed(cell))
+        common = functools.cache(lambda: for_steps(weights()))
+        single = functools.cache(lambda rows, dtype: _SingleStep(weights(), rows, dtype))
         draws, steps = Draws(), itertools.count()
 
         def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
-            if torch.is_grad_enabled() or recording() is not None or weights.program.graph.draws:
-                span = Span(x[:, None], state, state, prefix=prefix)
-                now = draws.at(next(steps)) if weights.program.graph.draws else None
-                y, new = run_fused(cell, weights, span, common() if torch.is_grad_enabled() else None, now)
-                return y[:, 0] if weights.program.graph.output else new[0], new
-            return single(len(x), state[0].dtype)(x, state)
+            recorded = dispatched()
+            if not (recorded or torch.is_grad_enabled() or recording() is not None or graph.draws):
+                return single(len(x), state[0].dtype)(x, state)
+            span = Span(x[:, None], state, state, prefix=prefix)
+            if recorded and graph.draws:
+                raise UserError("a program of single steps has no random numbers: call eval() first")
+            if recorded:
+                y, new = self.unroll(cell, span)
+            else:
+                now = draws.at(next(steps)) if graph.draws else None
+                y, new = run_fused(cell, weights(), span, common() if torch.is_grad_enabled() else None, now)
+            return y[:, 0] if graph.output else new[0], new
 
         return advance
 

@@ -15,7 +15,7 @@ from elman.recurrent.backend import Span, States
 from elman.recurrent.fused_steps import Step, StepGradients, StepWeights
 from elman.recurrent.fused_weights import PackedWeights, WeightGradients
 from elman.recurrent.loop import Loop, reset_steps
-from elman.recurrent.transforms import transform
+from elman.recurrent.transforms import batched, transform
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class _Unroll(torch.autograd.Function):
     def backward(ctx: Any, *of_outputs: Tensor | None) -> Any:  # type: ignore[override]
         call, origin, saved = ctx.call, ctx.origin, ctx.saved_tensors  # raises if a weight was changed since
         kept, inputs = Kept(*saved[:3]), saved[3:]
-        if torch.is_grad_enabled() or transform(of_outputs):  # create_graph=True, is_grads_batched=True
+        if torch.is_grad_enabled() or transform() or batched(of_outputs):  # create_graph=True, jacrev
             return None, None, None, *_differentiable(call, origin, inputs, of_outputs)
         steps, wanted = origin.steps, ctx.needs_input_grad[3:]
         of_weights = steps is None and any(wanted[1 : 1 + len(call.weights.parameters)])

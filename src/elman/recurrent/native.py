@@ -15,7 +15,7 @@ from elman.cells.tap import observed
 from elman.cells.trace import redefines
 from elman.recurrent.backend import Span, States, StepFunction
 from elman.recurrent.decoder import Decoder
-from elman.recurrent.transforms import half_autocast, transform
+from elman.recurrent.transforms import dispatched, half_autocast, transform
 
 # by equation, not by class: a subclass that overrides `step` is another cell, one that overrides `start` is not
 KERNELS: dict[Any, Callable[[Any], str | None]] = {
@@ -37,7 +37,9 @@ class Native:
             return "torch's kernels cannot reset a row in the middle"
         if observed():
             return "torch's kernels do not expose the values inside"
-        if known := transform([*span.tensors, *cell.weights.values()]):
+        if dispatched() and span.lengths is not None:
+            return "torch packs by the values of the lengths, which a recorded program does not have"
+        if known := transform():
             return f"torch's kernels have no rule for {known}"
         if span.x.device.type == "cpu" and half_autocast():
             return "torch's kernels on the CPU have no autocast to float16"
@@ -48,7 +50,8 @@ class Native:
             return self._reversed(cell, span)
         kernel = getattr(torch, str(kernel_name(cell)))
         # train: stores what the backward pass needs; dropout is not applied here
-        options = (True, 1, 0.0, torch.is_grad_enabled(), False)
+        train = torch.is_grad_enabled() or torch.jit.is_tracing()  # which compares a trace without gradients
+        options = (True, 1, 0.0, train, False)
         if span.lengths is None:
             output, *state = kernel(span.x, _hidden(span.state), torch_weights(cell), *options, True)
             return output, _states(state, cell)
@@ -82,7 +85,7 @@ class Native:
         hidden = (lambda state: state) if len(cell.states) > 1 else (lambda state: state[0])
 
         def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
-            new = kernel(x, hidden(state), *weights)
+            new = kernel(x, hidden(state), *(torch_weights(cell) if dispatched() else weights))
             new = new if isinstance(new, tuple) else (new,)
             return new[0], new
 

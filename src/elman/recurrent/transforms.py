@@ -10,17 +10,16 @@ from torch.overrides import _pop_mode_temporarily
 from torch.utils._python_dispatch import _disable_current_modes
 
 
-def transform(tensors: Iterable[Tensor | None]) -> str | None:
-    """The transformation that this call, with these tensors, is part of: it needs operations that it knows. None where
-    there is none."""
-    given = [value for value in tensors if value is not None]
+def transform() -> str | None:
+    """The transformation that a call is part of, which needs operations that it knows; None where there is none."""
     if torch._C._functorch.maybe_current_level() is not None:
         return "torch.func"
-    if any(map(torch._C._functorch.is_legacy_batchedtensor, given)):
-        return "is_grads_batched"
-    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(value).tangent is not None for value in given):
-        return "forward-mode differentiation"
-    return None
+    return "forward-mode differentiation" if forward_ad._current_level >= 0 else None
+
+
+def batched(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether one of these gradients stands for many: `is_grads_batched=True`, `jacobian(vectorize=True)`."""
+    return any(torch._C._functorch.is_legacy_batchedtensor(value) for value in tensors if value is not None)
 
 
 def half_autocast() -> bool:
