@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import os
+import threading
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -100,6 +102,15 @@ class Fused:
 
 _kernels: WeakKeyDictionary[Cell, dict[Any, Kernel | str]] = WeakKeyDictionary()
 _by_graph: dict[Any, Kernel | str] = {}
+_compiling = threading.RLock()
+
+
+def _unlock() -> None:
+    global _compiling
+    _compiling = threading.RLock()  # a thread that held it does not survive a fork
+
+
+os.register_at_fork(after_in_child=_unlock)
 
 
 def _dtype(cell: Cell) -> torch.dtype:
@@ -116,8 +127,8 @@ def _kernel(cell: Cell) -> Kernel | str:
     key = (dtype, recording() is not None, signature(cell))
     known = _kernels.setdefault(cell, {})
     if key not in known:
-        with undispatched():
-            known[key] = _compile(cell, dtype, recording() is not None)
+        with _compiling, undispatched():
+            known[key] = known.get(key) or _compile(cell, dtype, recording() is not None)
     return known[key]
 
 
