@@ -75,9 +75,9 @@ def flow(layer: Recurrent, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Flow:
 
 
 def _run(cells: Sequence[Cell], x: Tensor, state: Any, residual: bool) -> tuple[list[Any], list[Tensor], list[Tensor]]:
-    """The states of every step and layer, and the projected inputs (B, K, G H) of each layer, of a cell without gates
-    its inputs, to differentiate with respect to both; and the inputs (B, K, I) of each layer, followed by the output of the
-    last."""
+    """The states of every step and layer; the projected inputs (B, K, G H) of each layer, or its inputs where its cell has
+    no gates, to differentiate with respect to both; and the inputs (B, K, I) of each layer, followed by the output of
+    the last."""
     states, projections, inputs = [], [], [x.detach().requires_grad_()]
     for number, cell in enumerate(cells):
         projected, now = cell.input_projection(inputs[-1]), state[number]
