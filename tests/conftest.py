@@ -105,7 +105,7 @@ def elman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return call
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elman]:
     """`elman WORDS`, in a process of its own."""
     made = Elman(tmp_path_factory.mktemp("elman"))

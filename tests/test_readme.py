@@ -92,8 +92,8 @@ def videos(home: Path) -> None:
 
 
 def run(elman: Elman, line: str) -> None:
-    """Runs a line in this Python, for seconds instead of minutes; one without other programs in a forked process."""
-    line = re.sub(r"--for \S+", "--for 1s", line)
+    """Runs a line in this Python, for a moment instead of minutes; one without other programs in a forked process."""
+    line = re.sub(r"--for \S+", "--for 0.2s", line)
     line = re.sub(r"builtin:(scene\w+|clip\w+)", r"\g<0>:count=100", line)
     if "train" in line or "compare" in line:
         line += " --no-preview" if "--resume" not in line else ""
@@ -151,22 +151,22 @@ def test_the_python_of_the_readme_runs(forked: Elman, folder: Path) -> None:
     setup += "reset = torch.zeros(3, 7, dtype=torch.bool)\n"
     session = session.replace('for_="60s"', "steps=3, hidden=16, out='runs/lm-mine'")
     code = setup + session + "\nassert recorded['1.f'].shape == (1, 100, 16)\nassert y.shape == (3, 7, 512)\n"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = forked(program=code, cwd=folder)
+    assert done.code == 0, done.err
 
 
 def test_the_python_of_the_page_on_tables_runs(forked: Elman, folder: Path) -> None:
     [code] = blocks(ROOT / "docs" / "tables.md", "python")
     code = code.replace('for_="30s"', "steps=3, hidden=8")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = forked(program=code, cwd=folder)
+    assert done.code == 0, done.err
 
 
 def test_the_example_of_python_runs(forked: Elman, folder: Path) -> None:
     code = (ROOT / "examples" / "train.py").read_text().replace('for_="30s"', "steps=3")
-    done = subprocess.run([sys.executable, "-c", code, "mine.txt"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "forget gate" in done.stdout
+    done = forked("mine.txt", program=code, cwd=folder)
+    assert done.code == 0, done.err
+    assert "forget gate" in done.out
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -181,7 +181,8 @@ def test_the_changelog_has_the_version() -> None:
     assert f"## {elman.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_the_reference_of_the_options_is_the_one_of_the_source() -> None:
+def test_the_reference_of_the_options_is_the_one_of_the_source(forked: Elman) -> None:
     # in a process of its own: this one may have imported a task of a test
-    done = subprocess.run([sys.executable, "-m", "elman.cli.reference"], capture_output=True, check=True)
-    assert (ROOT / "docs" / "options.md").read_bytes() == done.stdout, "make reference writes it"
+    done = forked(module="elman.cli.reference", cwd=ROOT)
+    assert done.code == 0, done.err
+    assert (ROOT / "docs" / "options.md").read_text("utf-8") == done.out, "make reference writes it"
