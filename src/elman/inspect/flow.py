@@ -14,7 +14,7 @@ from torch import Tensor
 
 from elman.cells.cell import Cell
 from elman.inspect.blocks import Chart, Table
-from elman.inspect.chart import axes, styled
+from elman.inspect.chart import axes, label_plainly, styled
 from elman.inspect.panel import Panel
 from elman.recurrent.layer import Recurrent
 
@@ -134,6 +134,7 @@ def chart(flows: dict[str, np.ndarray]) -> Any:
     figure, axis = axes()
     for name, norms in flows.items():
         axis.semilogy(np.where(norms > SMALLEST, norms, np.nan), label=name)
+    label_plainly(axis.yaxis)
     axis.axhline(1, color="#80808080", linewidth=0.8)
     axis.set_xlabel("k, steps back")
     axis.set_ylabel("norm of d loss at T / d state at T - k\nrelative to k = 0")
