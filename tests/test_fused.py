@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -54,26 +54,20 @@ ROUGH_SHAPES = [
     {"steps": 2, "rows": 1, "hidden": 7, "reset": True},  # an odd size, which has no kernel of bfloat16
 ]
 EPS = torch.finfo(torch.bfloat16).eps
-# every cell has kernels to compile, which take a second or two each: all of them are tested by `make test-all`
-each_cell = pytest.mark.parametrize(
-    "cell",
-    [pytest.param(cell, marks=[] if cell in DIFFERENT else pytest.mark.slow) for cell in CELLS],
-    ids=lambda spec: spec.rpartition(":")[2],
-)
-few_cells = pytest.mark.parametrize(
-    "cell",
-    [pytest.param(cell, marks=[] if cell in ("lstm", "rhn") else pytest.mark.slow) for cell in CELLS],
-    ids=lambda spec: spec.rpartition(":")[2],
-)
-double_cells = pytest.mark.parametrize(
-    "cell",
-    [
-        pytest.param(cell, marks=[] if cell in ("lstm", "rhn", "layer_norm_lstm") else pytest.mark.slow)
-        for cell in CELLS
-    ],
-    ids=lambda spec: spec.rpartition(":")[2],
-)
-different_cells = pytest.mark.parametrize("cell", DIFFERENT, ids=lambda spec: spec.rpartition(":")[2])
+
+
+def over_cells(cells: Collection[str], fast: Collection[str]) -> pytest.MarkDecorator:
+    """Runs a test with each cell. A cell has kernels to compile, which take a second or two each: those that are not
+    `fast` are tested by `make test-all`."""
+    cases = [pytest.param(cell, marks=[] if cell in fast else pytest.mark.slow) for cell in cells]
+    return pytest.mark.parametrize("cell", cases, ids=lambda spec: spec.rpartition(":")[2])
+
+
+each_cell = over_cells(CELLS, DIFFERENT)
+few_cells = over_cells(CELLS, ["lstm", "rhn"])
+double_cells = over_cells(CELLS, ["lstm", "rhn", "layer_norm_lstm"])
+different_cells = over_cells(DIFFERENT, DIFFERENT)
+two_cells = over_cells(DIFFERENT, ["lstm", "rhn"])
 needs_bfloat16 = pytest.mark.skipif(
     not bfloat16_hardware(torch.device("cpu")), reason="this processor has no instructions for bfloat16"
 )
@@ -274,7 +268,7 @@ def test_gradients_equal_finite_differences(cell):
 
 
 @pytest.mark.parametrize(("rows", "hidden"), [(1, 130), (1, 256), (3, 128), (33, 64), (3, 1)])
-@different_cells
+@two_cells
 def test_two_threads_give_the_same_bits(cell, rows, hidden, two_threads):
     ours, span = random_case(cell, 3, rows, hidden, lengths=rows > 1, reset=True, reverse=rows == 3)
     two = everything(FUSED, ours, span)
@@ -322,7 +316,7 @@ def same_kinds(found: Tensor, wanted: Tensor, where: str) -> None:
     assert_close(found[plain], wanted[plain], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, pytest.param(-torch.inf, marks=pytest.mark.slow)])
 @each_cell
 def test_nan_and_infinity_come_out_where_the_loop_has_them(cell, number):
     for steps, where in itertools.product((1, 3), ("x", "state", "W", "b", "U", "p")):

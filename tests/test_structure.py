@@ -36,8 +36,9 @@ def parsed(*packages: str) -> Iterator[tuple[str, ast.AST]]:
     """Every node of the modules, of some packages where they are named, with `file:line`."""
     for path in MODULES:
         if not packages or path.relative_to(SOURCE).parts[0] in packages:
+            file = name(path)
             for node in nodes(path):
-                yield f"{name(path)}:{getattr(node, 'lineno', 0)}", node
+                yield f"{file}:{getattr(node, 'lineno', 0)}", node
 
 
 def test_no_module_imports_itself_through_others() -> None:
