@@ -468,7 +468,9 @@ def test_options_are_taken():
     assert rows("anbn:count=6,max_length=1,letters=3")[-1] == {"text": "aabbcc", "split": "test"}
 
 
-@pytest.mark.parametrize("name", datasets())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "clips")) for name in datasets()]
+)
 def test_every_data_is_described(name):
     data = datasets()[name]
     assert data.name == name

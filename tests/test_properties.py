@@ -837,7 +837,7 @@ def whole(name):
     return every(source(name), "python")
 
 
-@some
+@settings(some, max_examples=25)
 @example("doctest", 0.8544922087681288, 5_000)  # it begins with an empty line
 @given(st.sampled_from(MODULES), st.floats(0, 1), st.integers(5_000, 20_000))
 def test_a_cut_of_a_module_says_what_the_whole_says(module, where, length):

@@ -165,7 +165,7 @@ MODE_CELLS = (
 
 
 @pytest.mark.parametrize("name", ["InMode", "Dropping"])
-@pytest.mark.parametrize("backend", ["auto", "loop"])
+@pytest.mark.parametrize("backend", ["auto", pytest.param("loop", marks=pytest.mark.slow)])
 def test_a_cell_that_depends_on_the_mode_has_one_validation_loss(name, backend, tmp_path):
     (tmp_path / "cells.py").write_text(MODE_CELLS)
     (tmp_path / "text.txt").write_text(TEXT)
