@@ -151,7 +151,7 @@ def _numpy_numbers_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        drawn = repr(np.random.get_state()) != repr(before)  # noqa: NPY002
+        drawn = any(np.any(now != then) for now, then in zip(np.random.get_state(), before, strict=True))  # noqa: NPY002
         if drawn:
             np.random.set_state(before)  # noqa: NPY002
     if drawn:

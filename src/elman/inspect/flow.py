@@ -14,7 +14,7 @@ from torch import Tensor
 
 from elman.cells.cell import Cell
 from elman.inspect.blocks import Chart, Table
-from elman.inspect.chart import axes, styled
+from elman.inspect.chart import axes, label_plainly, styled
 from elman.inspect.panel import Panel
 from elman.recurrent.layer import Recurrent
 
@@ -75,9 +75,9 @@ def flow(layer: Recurrent, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Flow:
 
 
 def _run(cells: Sequence[Cell], x: Tensor, state: Any, residual: bool) -> tuple[list[Any], list[Tensor], list[Tensor]]:
-    """The states of every step and layer; the projected inputs (B, K, G H) of each layer, or its inputs where its cell has
-    no gates, to differentiate with respect to both; and the inputs (B, K, I) of each layer, followed by the output of
-    the last."""
+    """The states of every step and layer; the projected inputs (B, K, G H) of each layer, or its inputs where its cell
+    has no gates, to differentiate with respect to both; and the inputs (B, K, I) of each layer, followed by the output
+    of the last."""
     states, projections, inputs = [], [], [x.detach().requires_grad_()]
     for number, cell in enumerate(cells):
         projected, now = cell.input_projection(inputs[-1]), state[number]
@@ -139,6 +139,7 @@ def chart(flows: dict[str, np.ndarray]) -> Any:
     figure, axis = axes()
     for name, norms in flows.items():
         axis.semilogy(np.where(norms > SMALLEST, norms, np.nan), label=name)
+    label_plainly(axis.yaxis)
     axis.axhline(1, color="#80808080", linewidth=0.8)
     axis.set_xlabel("k, steps back")
     axis.set_ylabel("norm of d loss at T / d state at T - k\nrelative to k = 0")
