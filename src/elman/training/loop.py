@@ -20,6 +20,7 @@ from elman.training.device import Precision, find_device, find_precision
 from elman.training.diagnostics import Diagnostics
 from elman.training.evaluate import Evaluation, evaluate
 from elman.training.interruption import Diverged, Interrupted, signals, unreadable
+from elman.training.memory import FreedMemory
 from elman.training.meter import Meter
 from elman.training.options import TrainOptions
 from elman.training.prefetch import Prefetch
@@ -108,7 +109,7 @@ def train(
             run.save_model(model.state_dict(), {"step": progress.step, "val_loss": loss})
         return found
 
-    meter, next_preview = Meter(task.unit, device, progress, done()), 0.0
+    meter, memory, next_preview = Meter(task.unit, device, progress, done()), FreedMemory(), 0.0
     with prefetch as source, signals() as received, unreadable(save_all, run):
         while done() < 1.0 and not (options.patience and progress.worse >= options.patience):
             started = time.perf_counter()
@@ -150,6 +151,7 @@ def train(
                 reporter.status(status)
                 for line in diagnostics.check(status) if validates else ():
                     reporter.log(line)
+                memory.release()
             if validates and options.preview and now >= next_preview:
                 _preview(model, data, Context(now, progress.step), run, reporter)
                 next_preview = now + 1 / PREVIEWS
