@@ -46,6 +46,9 @@ def name_{n}(first, second={n}):
 NASTY = "<b>&amp;</b>\x1b[31m '\" \x00 한 \ud800 \U0001f600 {{ 1 }}"
 
 
+pytestmark = pytest.mark.usefixtures("short_inspection")
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inspect")
@@ -54,18 +57,8 @@ def model(tmp_path_factory):
                        precision="float32", device="cpu", out=folder / "run")  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short():
-    """Less generated text, at fewer positions: the same code in a tenth of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("elman.inspect.interventions.LENGTH", 200)
-        patch.setattr("elman.inspect.markov.LENGTH", 100)
-        patch.setattr("elman.inspect.markov.POSITIONS", 200)
-        yield
-
-
 @pytest.fixture(scope="module")
-def report(model):
+def report(model, short_inspection):
     return elman.report(model, length=2000)
 
 

@@ -184,7 +184,8 @@ class Made:
                 case "sum_groups" if size == "hidden":
                     made, into = sum_groups(v, 2), "half"
                 case "memory" if size in ("hidden", "half"):
-                    parts = sizes[size] // (heads if size == "half" else 2 * heads)  # heads of so many units
+                    # heads of so many units: hidden/2 times 3 would be no size of a graph
+                    parts = sizes[size] // ((2 if heads == 1 else 6) if size == "half" else 2 * heads)
                     made = matvec(outer(torch.tanh(v), torch.tanh(w), parts), c, parts)
                 case "sum" | "mean" | "amax":
                     reduced = {"sum": v.sum, "mean": v.mean, "amax": v.amax}[kind](-1, keepdim=True)
@@ -349,20 +350,20 @@ def test_two_threads_give_the_same_bits(rows, threads):
 
 
 @pytest.mark.slow
-@settings(some, max_examples=60, derandomize=False)
+@settings(some, max_examples=25, derandomize=False)
 @given(plan=st.lists(operation, min_size=3, max_size=10), **any_way)
 def test_many_random_equations_of_any_size_equal_the_loop(plan, lengths, reset, reverse):
     agrees(plan, lengths, reset, reverse)
 
 
-@settings(some, max_examples=2)
+@settings(some, max_examples=1)
 @given(plan=st.lists(operation, min_size=6, max_size=8), **any_way)
 def test_a_random_equation_of_any_size_equals_the_loop(plan, lengths, reset, reverse):
     agrees(plan, lengths, reset, reverse)
 
 
 @pytest.mark.slow
-@settings(some, max_examples=20, derandomize=False)
+@settings(some, max_examples=10, derandomize=False)
 @given(plan=st.lists(operation, min_size=3, max_size=8), **any_way)
 def test_random_equations_in_float32_and_bfloat16_are_near_those_of_float64(plan, lengths, reset, reverse):
     # a step with a jump in it may be on the other side of it after rounding

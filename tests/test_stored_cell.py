@@ -1,6 +1,7 @@
 """The stored form of a cell: what it refuses, in one line, and that what it accepts runs alike in every backend."""
 
 import copy
+import functools
 import json
 import random
 
@@ -34,8 +35,19 @@ class Own(Cell):
         return {"f": 1.0, "U": "identity", "W": 0.1}
 
 
+@functools.cache
+def graph_of(spec: str) -> str:
+    """The graph of a cell, as JSON: it is traced once."""
+    return json.dumps(trace(make(spec, 2, 4)).to_json())
+
+
+@functools.cache
+def written() -> str:
+    return json.dumps(stored(Own).to_json())
+
+
 def form() -> dict:
-    return json.loads(json.dumps(stored(Own).to_json()))
+    return json.loads(written())
 
 
 def refused(value, *words):
@@ -432,7 +444,7 @@ def runs_alike(cell: StoredCell, compiled: bool) -> None:
 
 def fuzz(seed: int, spec: str, count: int, other, compiled: bool) -> None:
     pick = random.Random(seed)
-    value = {"name": "Own", "graph": trace(make(spec, 2, 4)).to_json(), "start": {}}
+    value = {"name": "Own", "graph": json.loads(graph_of(spec)), "start": {}}
     for _ in range(count):
         value = mutated(value, pick, other)
         if not isinstance(value, dict) or not value:

@@ -18,10 +18,20 @@ class _Loader(SourceFileLoader):
 
 
 def run_file(path: Path, what: str) -> ModuleType:
-    """Runs the file and returns its module. Where it fails, the UserError names the line. `what` it defines is part of
-    the message."""
+    """Runs the file and returns its module; one that is the same as before is not run again, so that its classes are
+    the same. Where it fails, the UserError names the line. `what` it defines is part of the message."""
     if not path.is_file():
         raise UserError(f"the {what} file {path} does not exist")
+    key = (path.absolute(), path.read_bytes())
+    if key not in _modules:
+        _modules[key] = _run(path, what)
+    return _modules[key]
+
+
+_modules: dict[tuple[Path, bytes], ModuleType] = {}  # by path and text
+
+
+def _run(path: Path, what: str) -> ModuleType:
     name = f"elman_user_{path.stem}"
     loader = _Loader(name, str(path.absolute()))
     spec = importlib.util.spec_from_loader(name, loader)

@@ -15,6 +15,7 @@ All is of size H unless a size is given: of a gate, a state or a vector by the p
 `size=`. `x.raw` is the input itself, (B, I).
 """
 
+import copy
 import functools
 import keyword
 import math
@@ -68,6 +69,7 @@ class Cell(nn.Module):
     at_one: ClassVar[Mapping[str, str]] = {}  # the effect of a gate in [0, 1] at 1, in a word: {"f": "keep"}
     registered: ClassVar[dict[str, type["Cell"]]] = {}
     name: ClassVar[str] = ""
+    made_by: ClassVar[tuple[Any, ...]]  # the function that has made this class at run time, with its arguments
 
     def __init_subclass__(cls, name: str = "", **keywords):
         super().__init_subclass__(**keywords)
@@ -97,6 +99,11 @@ class Cell(nn.Module):
         if not self.weight_names:
             raise UserError(f"the cell {self.name} has no gate, matrix or vector: nothing to train")
         self.reset_parameters()
+
+    def forward(self, x: Tensor, state: tuple[Tensor, ...], unroll: Callable[..., Any]) -> Any:
+        """`unroll(x, state)`. A layer calls its cells, so that the hooks of PyTorch run, as those of
+        `torch.nn.utils.weight_norm`."""
+        return unroll(x, state)
 
     def step(self, x: Any, *state: Any, **_: Any) -> tuple[Tensor, ...]:
         """The equation. `x.i` is gate i's block of the input projection, `W_i x + b_i`, (B, H), and `x.raw` the input
@@ -145,7 +152,7 @@ class Cell(nn.Module):
 
     def input_projection(self, x: Tensor) -> Tensor:
         """`W x + b`: (..., I) to (..., G H)."""
-        return F.linear(x, self._weight("W"), self.full_bias) if self.gates else x[..., :0]
+        return F.linear(x, self.weight("W"), self.full_bias) if self.gates else x[..., :0]
 
     def inputs(self, x: Tensor, projected: Tensor | None = None) -> Any:
         """The first argument of `step` for an input (B, I), whose projection may be given."""
@@ -163,14 +170,14 @@ class Cell(nn.Module):
         if not self.biased:
             return None
         if self.biased == self.gates:
-            return self._weight("b")
+            return self.weight("b")
         parts = self._biases()
-        zeros = {gate: torch.zeros(self.size_of(gate)).to(self._weight("b")) for gate in self.gates}
+        zeros = {gate: torch.zeros(self.size_of(gate)).to(self.weight("b")) for gate in self.gates}
         return torch.cat([*(zeros | parts).values()])
 
     def _biases(self) -> dict[str, Tensor]:
         sizes = [self.size_of(gate) for gate in self.biased]
-        return dict(zip(self.biased, self._weight("b").split(sizes), strict=True)) if sizes else {}
+        return dict(zip(self.biased, self.weight("b").split(sizes), strict=True)) if sizes else {}
 
     def size_of(self, name: str) -> int:
         """The size of a gate, a state or a vector."""
@@ -299,7 +306,7 @@ class Cell(nn.Module):
     def _parameter(self, name: str, *shape: int) -> Tensor:
         if "_declaring" in self.__dict__ and name not in self._parameters:
             self._declare_parameter(name, *shape)
-        return self._weight(name)
+        return self.weight(name)
 
     def _declare_parameter(self, name: str, *shape: int) -> None:
         self._parameters[name] = nn.Parameter(torch.zeros(shape))
@@ -307,32 +314,43 @@ class Cell(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         # nn.Module calls this for parameters; while the step is declared, a missing vector is created
-        if name.startswith("p_") and "_declaring" in self.__dict__ and name not in self._parameters:
-            return self._parameter(name, self.size_of(name))
+        if name.startswith("p_"):
+            if "_declaring" in self.__dict__ and name not in self._parameters:
+                return self._parameter(name, self.size_of(name))
+            if name in (replaced := _replacements(self)):
+                return replaced[name]
         return super().__getattr__(name)
 
     @property
     def dtype(self) -> torch.dtype:
         """That of the weights."""
-        return getattr(self, self.weight_names[0]).dtype
+        return self._any_weight().dtype
 
     @property
     def device(self) -> torch.device:
         """That of the weights."""
-        return getattr(self, self.weight_names[0]).device
+        return self._any_weight().device
+
+    def _any_weight(self) -> Tensor:
+        replaced = _replacements(self)
+        for name in self.weight_names:
+            if name in replaced or name in self._parameters:  # any other may have to be computed
+                return self.weight(name)
+        return self.weight(self.weight_names[0])
 
     @property
     def weights(self) -> dict[str, Tensor]:
         """The weights by name: W, b, the matrices and the vectors. Parameters, or what a parametrization of torch
         computes from some, or those of `weights_replaced`."""
-        return {name: self._weight(name) for name in self.weight_names}
+        return {name: self.weight(name) for name in self.weight_names}
 
     def recurrent_matrices(self) -> dict[str, Tensor]:
         """The matrices of `recur`, without those of `project`."""
         return {name: value for name, value in self.matrices().items() if name not in self.projections}
 
-    def _weight(self, name: str) -> Tensor:
-        replaced = (_replaced.get() or {}).get(id(self), {})
+    def weight(self, name: str) -> Tensor:
+        """A weight by its name; see `weights`."""
+        replaced = _replacements(self)
         return replaced[name] if name in replaced else getattr(self, name)
 
     def matrices(self) -> dict[str, Tensor]:
@@ -364,11 +382,25 @@ class Cell(nn.Module):
             for name, vector in self.vectors().items():
                 _fill(vector, start.get(name, 0.0))
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _new, (_ClassOf(type(self)),), self.__getstate__()  # type: ignore[attr-defined]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Cell":
+        memo[id(self)] = copied = _new(type(self))
+        copied.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return copied
+
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, gates={self.gates}, states={self.states}"
 
 
 _replaced: ContextVar[Mapping[int, Mapping[str, Tensor]] | None] = ContextVar("weights", default=None)
+
+
+def _replacements(cell: Cell) -> Mapping[str, Tensor]:
+    if torch.compiler.is_dynamo_compiling():  # which knows no ContextVar; weights are arguments there
+        return {}
+    return (_replaced.get() or {}).get(id(cell), {})
 
 
 @contextmanager
@@ -382,11 +414,36 @@ def weights_replaced(cell: Cell, weights: Mapping[str, Tensor]) -> Iterator[None
         _replaced.reset(token)
 
 
-def subclass(kind: type[Cell], **members: Any) -> type[Cell]:
-    """A cell of the same name and options with some members of its own."""
-    made = type(kind.__name__, (kind,), {**members, "__doc__": kind.__doc__, "__module__": kind.__module__})
+def subclass(kind: type[Cell], made_by: tuple[Any, ...], **members: Any) -> type[Cell]:
+    """A cell of the same name and options with some members of its own. made_by: the function that makes this class
+    with its arguments, for pickle."""
+    own = {**members, "__doc__": kind.__doc__, "__module__": kind.__module__, "made_by": made_by}
+    made = type(kind.__name__, (kind,), own)
     made.name = kind.name
     return made
+
+
+class _ClassOf:
+    """Pickled in place of the class of a cell, which may have been made at run time."""
+
+    def __init__(self, kind: type[Cell]):
+        self.kind = kind
+
+    def __reduce__(self) -> Any:
+        made_by = vars(self.kind).get("made_by")
+        if made_by is None:
+            return _itself, (self.kind,)
+        function, *arguments = made_by
+        return function, tuple(_ClassOf(value) if isinstance(value, type) else value for value in arguments)
+
+
+def _itself(kind: type[Cell]) -> type[Cell]:
+    return kind
+
+
+def _new(kind: type[Cell] | _ClassOf) -> Cell:
+    kind = kind.kind if isinstance(kind, _ClassOf) else kind  # of copy.copy, which pickles nothing
+    return kind.__new__(kind)
 
 
 _INITIALIZERS = {"orthogonal": nn.init.orthogonal_, "identity": nn.init.eye_}

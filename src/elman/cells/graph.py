@@ -72,6 +72,11 @@ class Graph:
         """The operations of what a step returns: the output where it is not the first state, and the new states."""
         return (*((self.names[self.output],) if self.output else ()), *self.outputs)
 
+    @property
+    def result_names(self) -> dict[str, int]:
+        """The names of what a step returns, without those of the values inside."""
+        return dict(zip(((self.output,) if self.output else ()) + self.states, self.results, strict=True))
+
     def run(self, cell: Cell, x: Any, *state: Tensor, recur: Callable[..., Any] | None = None) -> tuple[Tensor, ...]:
         """One step, as `cell.step(x, *state)`, that passes every named value through `tap`. recur: what computes the
         products, `Cell.recur` unless given; what a cell does in a `recur` of its own is part of the graph."""

@@ -54,6 +54,7 @@ def graph_cell(
     fields = {
         "gates": training.gates, "states": training.states, "bias": training.bias, "output": training.output,
         "graphs": graphs, "stored_start": dict(start), "stored_projections": projections, "given": given,
+        "made_by": (graph_cell, name, graphs, dict(start), projections),
     }  # fmt: skip
     made = type(name, (GraphCell,), fields)
     made.name = name

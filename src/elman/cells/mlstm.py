@@ -1,6 +1,6 @@
 """The mLSTM of the xLSTM."""
 
-from torch import Tensor, exp, maximum, sigmoid
+from torch import Tensor, exp, maximum, sigmoid, sqrt
 
 from elman.cells.cell import Cell, Start
 from elman.cells.ops import log_sigmoid, matvec, outer, sum_groups
@@ -14,7 +14,10 @@ class MLSTM(Cell, name="mlstm"):
     exponentials in range (its equations 15 to 17); i and f are one number a head.
 
     m' = max(log f + m, log i);  C' = exp(log f + m - m') C + exp(log i - m') v k^T;  n' the same with k for v k^T
-    h = o C' q / max(|n' q|, exp(-m'))
+    h = o (g LN(C' q / max(|n' q|, exp(-m'))))
+
+    LN normalizes each head, as in the block of the paper (its figure 11), without which gradients explode in a stack of
+    layers; the gain g is the vector `p_gain`.
 
     q, v = W x + b;  k = (W x + b) / sqrt(d);  o = sigmoid(W x + b);  log i = W x + b;  f = sigmoid(W x + b)
 
@@ -48,9 +51,12 @@ class MLSTM(Cell, name="mlstm"):
         C = f.repeat_interleave(d * d, -1) * C + outer(i.repeat_interleave(d, -1) * x.v, k, self.heads)
         n = f.repeat_interleave(d, -1) * n + i.repeat_interleave(d, -1) * k
         norm = maximum(abs(sum_groups(n * x.q, d)), exp(-m))
-        h = sigmoid(x.o) * matvec(C, x.q, self.heads) / norm.repeat_interleave(d, -1)
+        read = matvec(C, x.q, self.heads) / norm.repeat_interleave(d, -1)
+        centred = read - sum_groups(read, d).repeat_interleave(d, -1) / d
+        variance = sum_groups(centred**2, d).repeat_interleave(d, -1) / d
+        h = sigmoid(x.o) * self.p_gain * centred / sqrt(variance + 1e-5)
         return h, C, n, m
 
     @property
     def start(self) -> Start:
-        return {"f": self.forget_bias}
+        return {"f": self.forget_bias, "p_gain": 1.0}

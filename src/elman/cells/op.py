@@ -65,7 +65,7 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "input": lambda cell, x, state, detail: getattr(x, detail),
     "raw": lambda cell, x, state, detail: x.raw,
     "state": lambda cell, x, state, detail: state[detail],
-    "vector": lambda cell, x, state, detail: getattr(cell, detail),
+    "vector": lambda cell, x, state, detail: cell.weight(detail),
     "constant": lambda cell, x, state, detail: detail,
     "uniform": lambda cell, x, state, detail, like: cell.rand_like(like, detail[1]),
     "product": lambda cell, x, state, detail, of: Cell.recur(

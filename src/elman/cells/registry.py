@@ -27,7 +27,7 @@ def find(spec: CellSpec) -> tuple[type[Cell], dict[str, Any]]:
     if isinstance(spec, str):
         match = _FILE.fullmatch(spec)
         if match:
-            return _from_file(Path(match["file"]), match["name"]), _options(match["options"][1:], spec)
+            return from_file(match["file"], match["name"]), _options(match["options"][1:], spec)
         name, _, options = spec.partition(":")
         if name not in registered():
             raise unknown("cell", name, registered())
@@ -108,7 +108,9 @@ def _options(text: str, spec: str) -> dict[str, str]:
     return options
 
 
-def _from_file(path: Path, name: str) -> type[Cell]:
+def from_file(file: str, name: str) -> type[Cell]:
+    """The cell of that name in a Python file."""
+    path = Path(file)
     module = run_file(path, "cell")
     cells = {key: value for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Cell)}
     if name in vars(module) and name not in cells:
@@ -116,4 +118,6 @@ def _from_file(path: Path, name: str) -> type[Cell]:
     if name not in cells:
         own = [key for key, value in cells.items() if value.__module__ == module.__name__]
         raise unknown(f"cell in {path}", name, own)
+    if cells[name].__module__ == module.__name__:
+        cells[name].made_by = (from_file, str(path.absolute()), name)
     return cells[name]

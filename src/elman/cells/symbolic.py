@@ -1,6 +1,6 @@
 """Symbolic values: what `step` is called with while it is traced. Each operation on one is recorded instead of run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -262,3 +262,13 @@ class SymbolicParameters:
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise NotTraceable(f"a step that sets the attribute {name}")
+
+
+def symbolic_vectors(names: Iterable[str]) -> dict[str, Any]:
+    """Members of a class in front of a cell's, by which its vectors are symbolic values: an attribute or a property of
+    that name, as of a parametrization of torch, is not used."""
+
+    def member(name: str) -> property:
+        return property(lambda self: self.__dict__["_recorder"].value("vector", detail=name))
+
+    return {name: member(name) for name in names if name.startswith("p_")}

@@ -8,6 +8,7 @@ state of the first layer, `2.backward.h` the hidden state of the backward direct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,16 +82,36 @@ class Record:
         return len(self._pieces)
 
 
+_open: bool = False  # whether any thread records or holds: a plain variable, which torch.compile can guard
+_count = 0
+
+
+@contextmanager
+def _opened(variable: ContextVar[Any], value: Any) -> Iterator[None]:
+    global _open, _count
+    token = variable.set(value)
+    _count += 1
+    _open = True
+    try:
+        yield
+    finally:
+        variable.reset(token)
+        _count -= 1
+        _open = _count > 0
+
+
+def observed_anywhere() -> bool:
+    """Whether any thread records or holds values."""
+    return _open
+
+
 @contextmanager
 def record() -> Iterator[Record]:
     """`with record() as values:` keeps every named value of every layer that runs inside; then `values["1.c"]` is
     (B, T, H). The values stay part of the autograd graph: wrap in `torch.no_grad()` where no gradient is needed."""
     kept = Record()
-    token = _record.set(kept)
-    try:
+    with _opened(_record, kept):
         yield kept
-    finally:
-        _record.reset(token)
 
 
 @contextmanager
@@ -100,11 +121,8 @@ def hold(units: Mapping[str, float]) -> Iterator[None]:
     for address in units:
         if not (unit := address.rpartition(".")[2]).isdecimal() or not unit.isascii() or address.count(".") < 2:
             raise UserError(f"'{address}' names no unit: write layer, value and unit, as in 1.c.137")
-    token = _holds.set(dict(units))
-    try:
+    with _opened(_holds, dict(units)):
         yield
-    finally:
-        _holds.reset(token)
 
 
 def recording() -> Record | None:

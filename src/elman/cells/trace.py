@@ -26,7 +26,14 @@ from elman.cells.graph import Graph, ModeGraphs
 from elman.cells.graph_cell import GraphCell
 from elman.cells.op import SOURCES
 from elman.cells.size import HIDDEN, TRACED_HIDDEN, TRACED_INPUT, Size, relative, resolve
-from elman.cells.symbolic import NotTraceable, Recorder, SymbolicParameters, SymbolicValue, symbolic_inputs
+from elman.cells.symbolic import (
+    NotTraceable,
+    Recorder,
+    SymbolicParameters,
+    SymbolicValue,
+    symbolic_inputs,
+    symbolic_vectors,
+)
 from elman.cells.tap import Observer, observing
 from elman.errors import UserError
 
@@ -113,9 +120,10 @@ def _trace_modes(cell: Cell) -> ModeGraphs:
 
 
 def _copy(cell: Cell, training: bool | None) -> Cell:
-    """A copy with the same parameters and buffers, in this mode; None: as it is."""
+    """A copy with the same parameters, buffers and weights, in this mode; None: as it is."""
     try:
-        copied = copy.deepcopy(cell, {id(value): value for value in (*cell.parameters(), *cell.buffers())})
+        kept = (*cell.parameters(), *cell.buffers(), *cell.weights.values())
+        copied = copy.deepcopy(cell, {id(value): value for value in kept})
         if training is not None:
             copied.train(training)  # as `Recurrent.train` calls it, and `Recurrent.eval`
     except Exception as error:
@@ -143,7 +151,7 @@ def _numpy_numbers_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        drawn = repr(np.random.get_state()) != repr(before)  # noqa: NPY002
+        drawn = any(np.any(now != then) for now, then in zip(np.random.get_state(), before, strict=True))  # noqa: NPY002
         if drawn:
             np.random.set_state(before)  # noqa: NPY002
     if drawn:
@@ -168,7 +176,7 @@ def _traced(cell: Cell) -> Graph:
 
 def _traced_with(cell: Cell, inputs: int, sizes: dict[str, Size]) -> Graph:
     recorder = Recorder()
-    symbolic = object.__new__(type("Symbolic", (SymbolicParameters, type(cell)), {}))
+    symbolic = object.__new__(type("Symbolic", (SymbolicParameters, type(cell)), symbolic_vectors(cell.weight_names)))
     symbolic.__dict__.update(cell.__dict__, _recorder=recorder, hidden_size=TRACED_HIDDEN, input_size=inputs)
     x = symbolic_inputs(recorder, cell.gates)
     state = [recorder.value("state", detail=name) for name in cell.states]
@@ -204,8 +212,8 @@ def value_sizes(cell: Cell) -> dict[str, int]:
         graph = trace(cell)
     except NotTraceable:
         observer = Observer({})
+        zero = torch.zeros(1, cell.input_size, dtype=cell.dtype, device=cell.device)
         with observing(observer), torch.no_grad():
-            zero = torch.zeros(1, cell.input_size, dtype=cell.dtype, device=cell.device)
             cell.step(cell.inputs(zero), *cell.zero_state(1))
         found = {name: value.shape[-1] for name, value in observer.values.items()}
         return found | {name: cell.size_of(name) for name in (*cell.states, cell.output) if name}

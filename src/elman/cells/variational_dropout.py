@@ -1,10 +1,12 @@
 """Variational dropout of the recurrent products of any cell."""
 
+import functools
 from typing import Any
 
 from elman.cells.cell import Cell, subclass
 
 
+@functools.cache
 def with_variational_dropout(kind: type[Cell], p: float) -> type[Cell]:
     """A cell with dropout of what its recurrent matrices are multiplied by, with the same mask in every step of a
     sequence, and for all gates of a product.
@@ -16,4 +18,4 @@ def with_variational_dropout(kind: type[Cell], p: float) -> type[Cell]:
     def recur(self: Cell, *gates: str, of: Any, **options: Any) -> Any:
         return kind.recur(self, *gates, of=self.dropout(of, p, "sequence"), **options)
 
-    return subclass(kind, recur=recur)
+    return subclass(kind, (with_variational_dropout, kind, p), recur=recur)

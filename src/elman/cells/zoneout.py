@@ -1,5 +1,6 @@
 """Zoneout over any cell."""
 
+import functools
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from elman.cells.cell import Cell, subclass
 
 
+@functools.cache
 def with_zoneout(kind: type[Cell], p: float) -> type[Cell]:
     """A cell whose states each keep, in training, the value of every unit with probability `p`.
 
@@ -22,4 +24,4 @@ def with_zoneout(kind: type[Cell], p: float) -> type[Cell]:
             return (*new[:own], *(torch.where(self.rand_like(old) < p, old, value) for old, value in pairs))
         return (*new[:own], *(p * old + (1 - p) * value for old, value in zip(state, new[own:], strict=True)))
 
-    return subclass(kind, step=step)
+    return subclass(kind, (with_zoneout, kind, p), step=step)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elman.cells.graph import Graph
-from elman.cells.size import resolve
+from elman.cells.size import HIDDEN, resolve
 from elman.kernels.compiler import NoKernel, load
 from elman.kernels.printer import print_kernel
 from elman.kernels.program import Program
@@ -53,6 +53,11 @@ class Kernel:
             known = [resolve(size, hidden, inputs) for size in self.schedule.layout[array]]
             self._sizes[array, hidden, inputs] = known
         return known
+
+    def output_size(self, hidden: int, inputs: int) -> int:
+        """The size of an output, in a layer with so many units and inputs."""
+        graph = self.program.graph
+        return resolve(graph.sizes.get(graph.output or graph.states[0], HIDDEN), hidden, inputs)
 
     def packed(self, matrix: Tensor, block: int | None = None) -> Tensor:
         """A right factor (rows, columns) in the order in which a product reads it; with `block` its transpose, in

@@ -4,6 +4,9 @@ import os
 
 import torch
 
+# the threads of OpenMP do not survive a fork: a child that waits for them, in torch's own operations too, never ends
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
 
 def bfloat16_hardware(device: torch.device) -> str:
     """The name of the hardware that computes bfloat16 on this device; empty where there is none."""

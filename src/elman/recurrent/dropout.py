@@ -13,7 +13,7 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     On the CPU torch draws a random number for every element, which takes a seventh of the training time of a language
     model; here p is rounded to a multiple of 1 / 65536 instead.
     """
-    if not training or not p or x.device.type != "cpu":
+    if not training or not p or x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.dropout(x, p, training)
     numbers = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     draws = numbers.view(torch.int16)[: x.numel()].view(x.shape)

@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import os
+import threading
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,14 +14,17 @@ from elman.cells.cell import Cell
 from elman.cells.draws import Draws
 from elman.cells.tap import holding, recording
 from elman.cells.trace import NotTraceable, signature, trace
+from elman.errors import UserError
 from elman.kernels.compiler import NoKernel
 from elman.kernels.kernel import Kernel
 from elman.kernels.processor import bfloat16_hardware
 from elman.recurrent.backend import Span, States, StepFunction
 from elman.recurrent.decoder import Decoder
 from elman.recurrent.fused_autograd import run_fused
+from elman.recurrent.fused_operator import kernel_text, run_operator
 from elman.recurrent.fused_steps import for_steps
 from elman.recurrent.fused_weights import PackedWeights
+from elman.recurrent.transforms import dispatched, transform, undispatched
 
 LARGEST_TABLE = 1 << 26  # numbers: of W x of all tokens, which a decoder holds
 
@@ -39,29 +44,48 @@ class Fused:
             return f"it runs on the CPU, not on {cell.device.type}"
         if _dtype(cell) not in (torch.float32, torch.float64, torch.bfloat16):
             return f"it has no {str(_dtype(cell)).removeprefix('torch.')}"
+        if known := transform():
+            return f"a kernel has no rule for {known}"
+        if dispatched() and recording() is not None:
+            return "a program that torch records has no recorded values"
         if holding():
             return "a held unit would change the equation"
-        if not torch._C._get_mkldnn_enabled():
+        if not torch._C._get_mkldnn_enabled() and not torch.compiler.is_exporting():  # which switches it off
             return "its products are oneDNN's, and mkldnn is switched off"
         kernel = _kernel(cell)
         return kernel if isinstance(kernel, str) else None
 
     def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
-        return run_fused(cell, PackedWeights(cell, _compiled(cell)), span)
+        if dispatched():
+            text, random = self.operator(cell)
+            return run_operator(text, [*cell.weights.values()], span, random)
+        return run_fused(cell, _packed(cell), span)
+
+    def operator(self, cell: Cell) -> tuple[str, bool]:
+        """The kernel of `run_operator`, and whether the step draws random numbers."""
+        kernel = _compiled(cell)
+        return kernel_text(kernel, cell.weight_names, cell.input_size, cell.hidden_size), kernel.program.graph.draws
 
     def step_function(self, cell: Cell, prefix: str) -> StepFunction:
-        weights = PackedWeights(cell, _compiled(cell))
-        common = functools.cache(lambda: for_steps(weights))
-        single = functools.cache(lambda rows, dtype: _SingleStep(weights, rows, dtype))
+        graph = _compiled(cell).program.graph
+        weights = functools.cache(lambda: _packed(cell))
+        common = functools.cache(lambda: for_steps(weights()))
+        single = functools.cache(lambda rows, dtype: _SingleStep(weights(), rows, dtype))
         draws, steps = Draws(), itertools.count()
 
         def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
-            if torch.is_grad_enabled() or recording() is not None or weights.program.graph.draws:
-                span = Span(x[:, None], state, state, prefix=prefix)
-                now = draws.at(next(steps)) if weights.program.graph.draws else None
-                y, new = run_fused(cell, weights, span, common() if torch.is_grad_enabled() else None, now)
-                return y[:, 0] if weights.program.graph.output else new[0], new
-            return single(len(x), state[0].dtype)(x, state)
+            recorded = dispatched()
+            if not (recorded or torch.is_grad_enabled() or recording() is not None or graph.draws):
+                return single(len(x), state[0].dtype)(x, state)
+            span = Span(x[:, None], state, state, prefix=prefix)
+            if recorded and graph.draws:
+                raise UserError("a program of single steps has no random numbers: call eval() first")
+            if recorded:
+                y, new = self.unroll(cell, span)
+            else:
+                now = draws.at(next(steps)) if graph.draws else None
+                y, new = run_fused(cell, weights(), span, common() if torch.is_grad_enabled() else None, now)
+            return y[:, 0] if graph.output else new[0], new
 
         return advance
 
@@ -73,12 +97,20 @@ class Fused:
         right = plain and first.dtype == torch.float32 and all(kernel is first for kernel in kernels)
         if recording() is not None or not right or table > LARGEST_TABLE:
             return None
-        weights = [PackedWeights(cell, kernel) for cell, kernel in zip(cells, kernels, strict=True)]
-        return Decoder(weights, embedding, head, residual)
+        return Decoder([*map(_packed, cells)], embedding, head, residual)
 
 
 _kernels: WeakKeyDictionary[Cell, dict[Any, Kernel | str]] = WeakKeyDictionary()
 _by_graph: dict[Any, Kernel | str] = {}
+_compiling = threading.RLock()
+
+
+def _unlock() -> None:
+    global _compiling
+    _compiling = threading.RLock()  # a thread that held it does not survive a fork
+
+
+os.register_at_fork(after_in_child=_unlock)
 
 
 def _dtype(cell: Cell) -> torch.dtype:
@@ -95,7 +127,8 @@ def _kernel(cell: Cell) -> Kernel | str:
     key = (dtype, recording() is not None, signature(cell))
     known = _kernels.setdefault(cell, {})
     if key not in known:
-        known[key] = _compile(cell, dtype, recording() is not None)
+        with _compiling, undispatched():
+            known[key] = known.get(key) or _compile(cell, dtype, recording() is not None)
     return known[key]
 
 
@@ -126,6 +159,10 @@ def _compiled(cell: Cell) -> Kernel:
     kernel = _kernel(cell)
     assert isinstance(kernel, Kernel)
     return kernel
+
+
+def _packed(cell: Cell) -> PackedWeights:
+    return PackedWeights(_compiled(cell), cell.weights, cell.input_size, cell.hidden_size)
 
 
 class _SingleStep:

@@ -1,33 +1,37 @@
 """The weights of a cell as its kernel reads them, and their gradients as it leaves them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from elman.cells.cell import Cell
-from elman.cells.size import resolve
+from elman.cells.size import HIDDEN, resolve
 from elman.kernels.kernel import Kernel
 
 
-class PackedWeights:
-    """The weights of a cell, packed for the products of its kernel."""
+def padding(kernel: Kernel, inputs: int) -> int:
+    """The columns of 0 that are appended to an input of this size: brgemm takes bfloat16 in pairs."""
+    return inputs % 2 if kernel.dtype == torch.bfloat16 else 0
 
-    def __init__(self, cell: Cell, kernel: Kernel):
+
+class PackedWeights:
+    """The weights of a cell by name, packed for the products of its kernel."""
+
+    def __init__(self, kernel: Kernel, weights: Mapping[str, Tensor], inputs: int, hidden: int):
+        """inputs, hidden: the sizes of the layer."""
         self.kernel, self.program = kernel, kernel.program
-        self.inputs, self.hidden, self.output_size = cell.input_size, cell.hidden_size, cell.output_size
-        self.named, self.biased = cell.weights, cell.biased
+        self.inputs, self.hidden, self.named = inputs, hidden, weights
+        graph = self.program.graph
+        self.output_size = kernel.output_size(hidden, inputs)
         self.parameters = [*self.named.values()]
-        self.padding = cell.input_size % 2 if kernel.dtype == torch.bfloat16 else 0  # brgemm takes bfloat16 in pairs
+        self.padding = padding(kernel, inputs)
         with torch.no_grad():
-            bias = cell.full_bias
-            bias = torch.zeros(sum(cell.gate_sizes)) if bias is None else bias
-            self.b = bias.to(kernel.computed).contiguous()
+            self.b = self._bias().to(kernel.computed).contiguous()
             vectors = [self.named[name].to(kernel.computed) for name in self.program.vectors]
             self.vectors = torch.cat(vectors) if vectors else None
-            rows = self._padded(cell.W).split(self.sizes("input")) if cell.gates else []
+            rows = self._padded(self.named["W"]).split(self.sizes("input")) if graph.gates else []
             self.W = torch.cat([kernel.packed(gate, len(gate)) for gate in rows]) if rows else torch.empty(0)
             self.dense = {
                 self.name(product): _dense(self.named[self.name(product)].detach(), *self._parts(product))
@@ -46,6 +50,18 @@ class PackedWeights:
         pieces = [self.dense[name][rows] for name, rows in pieces]
         W = self.kernel.packed(self._padded(self.named["W"])) if "W" in self.named else self.W
         return W, [self.kernel.packed(piece) for piece in pieces]
+
+    def _bias(self) -> Tensor:
+        """The bias of all gates, 0 for those without."""
+        graph = self.program.graph
+        parts = self.named["b"].split([*map(self.size_of, graph.bias)]) if graph.bias else ()
+        given = dict(zip(graph.bias, parts, strict=True))
+        zeros = torch.zeros(max(self.sizes("input"), default=0))
+        return torch.cat([given.get(gate, zeros[: self.size_of(gate)]) for gate in graph.gates] or [zeros])
+
+    def size_of(self, name: str) -> int:
+        """The size of a gate or a state."""
+        return self.resolve(self.program.graph.sizes.get(name, HIDDEN))
 
     def resolve(self, size: int | str | None) -> int:
         """A size in this layer."""
@@ -157,7 +173,7 @@ class WeightGradients:
                 found.setdefault(name, torch.zeros_like(whole, dtype=g.dtype))[rows] += g
         of_sums = sums.split(weights.sizes("sum"))
         of_gates = dict(zip(gates, of_sums, strict=False))
-        biased = [of_gates[gate] for gate in weights.biased]
+        biased = [of_gates[gate] for gate in program.graph.bias]
         found["b"] = torch.cat(biased) if biased else sums[:0]
         found |= dict(zip(program.vectors, of_sums[len(gates) :], strict=True))
         return [found[name] if name in found else torch.zeros_like(value) for name, value in weights.named.items()]

@@ -1,13 +1,18 @@
 """The recurrent layer: cells stacked in depth, run over time, in one or two directions."""
 
+import functools
 import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.cells.cell import Cell, weights_replaced
 from elman.cells.registry import CellSpec, find
-from elman.cells.tap import holding
+from elman.cells.tap import holding, observed_anywhere
 from elman.cells.trace import value_sizes
 from elman.cells.variational_dropout import with_variational_dropout
 from elman.cells.zoneout import with_zoneout
@@ -16,11 +21,14 @@ from elman.recurrent.backend import Backend, Choice, Span, States, StepFunction,
 from elman.recurrent.decoder import Decoder
 from elman.recurrent.dropout import dropout
 from elman.recurrent.fused import Fused
+from elman.recurrent.fused_operator import run_operator
 from elman.recurrent.lengths import padding_mask
 from elman.recurrent.loop import Loop
 from elman.recurrent.native import Native
 from elman.recurrent.state import State, over
 from elman.recurrent.stepper import LayerStepper
+from elman.recurrent.torch_modules import from_torch, to_torch
+from elman.recurrent.transforms import dispatched
 
 BACKENDS: tuple[Backend, ...] = (Fused(), Native(), Loop())  # fastest first
 
@@ -28,14 +36,15 @@ BACKENDS: tuple[Backend, ...] = (Fused(), Native(), Loop())  # fastest first
 class Recurrent(nn.Module):
     """A recurrent layer: cells over time, stacked in depth.
 
-    x (B, T, I) gives y (B, T, D H), D being 2 when bidirectional. The state is a tuple with, for each layer and each of
-    its directions (forward first), the cell's states, each (B, H).
+    x (B, T, I) gives y (B, T, D H), D being 2 when bidirectional; a `PackedSequence` gives a `PackedSequence`. The
+    state is a tuple with, for each layer and each of its directions (forward first), the cell's states, each (B, H).
 
     - cell: a name with options (`lstm:forget_bias=0`), a class, `"file.py:Class"`, or a `StoredCell`
     - dropout: probability with which an output of a layer is set to 0 in training, between layers
     - residual: from the second layer on, the input of a layer is added to its output
     - learn_initial_state: the state before the first step is a parameter; otherwise it is 0
     - backend: `auto` takes the fastest that does not refuse; a named one that refuses is a UserError
+    - batch_first: x and y are (B, T, ...); otherwise x, y and `reset` are (T, B, ...)
     - name: prefix of the addresses of its values, `encoder.1.h`, in a model of several layers
     - zoneout: probability with which a unit of a state keeps its value (Krueger et al. 2017)
     - variational_dropout: dropout of the input of each layer and of what the recurrent matrices are multiplied by, with
@@ -60,6 +69,7 @@ class Recurrent(nn.Module):
         zoneout: float = 0.0,
         variational_dropout: float = 0.0,
         weight_drop: float = 0.0,
+        batch_first: bool = True,
     ):
         super().__init__()
         if min(input_size, hidden_size, layers) < 1:
@@ -78,6 +88,7 @@ class Recurrent(nn.Module):
         self.directions = 2 if bidirectional else 1
         self.dropout, self.residual, self.backend = dropout, residual, backend
         self.variational_dropout, self.weight_drop = variational_dropout, weight_drop
+        self.batch_first = batch_first
         self.name = name and f"{name}."
         kind, options = find(cell)
         kind = with_zoneout(kind, zoneout) if zoneout else kind
@@ -96,6 +107,11 @@ class Recurrent(nn.Module):
     def output_size(self) -> int:
         """The size of an output: D H, for most cells."""
         return self.directions * self._cell(0).output_size
+
+    @property
+    def state_sizes(self) -> list[int]:
+        """The sizes of the states of a layer in one direction."""
+        return self._cell(0).state_sizes
 
     @property
     def cell_name(self) -> str:
@@ -118,6 +134,14 @@ class Recurrent(nn.Module):
         zeros = self._cell(0).zero_state(batch_size)
         return tuple(zeros for _ in self.cells)
 
+    def initial_output(self, batch_size: int) -> Tensor:
+        """What stands for the output before the first step: the last layer's first state, or 0 where the output is no
+        state."""
+        cell = self._cell(0)
+        if not cell.output:
+            return self.initial(batch_size)[-1][0]
+        return torch.zeros(batch_size, cell.output_size, dtype=cell.dtype, device=cell.device)
+
     def reset_state(self, state: State, mask: Tensor) -> State:
         """The state with the rows where the mask (B,) bool is True reset to the initial state."""
         self.check_state(state, len(mask))
@@ -125,13 +149,39 @@ class Recurrent(nn.Module):
         return tuple(tuple(map(torch.where, itertools.repeat(mask), *each)) for each in pairs)
 
     def forward(
-        self, x: Tensor, state: State = None, lengths: Tensor | None = None, reset: Tensor | None = None
-    ) -> tuple[Tensor, State]:
+        self,
+        x: Tensor | PackedSequence,
+        state: State = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        reset: Tensor | None = None,
+    ) -> tuple[Any, State]:
         """The outputs (B, T, D H) and the state after the last step.
 
         lengths (B,), from 0 to T, in any order: past its length a row keeps its state, and its output is 0. reset
         (B, T) bool: where True the row is reset to the initial state before the step.
         """
+        if torch.compiler.is_dynamo_compiling() and not self._has_operators():
+            return _uncompiled(self, x, state, lengths, reset)
+        if isinstance(x, PackedSequence):
+            return self._run_packed(x, state, lengths, reset)
+        lengths = lengths if lengths is None or isinstance(lengths, Tensor) else torch.tensor(lengths)
+        if self.batch_first or not isinstance(x, Tensor) or x.dim() != 3:
+            return self._run(x, state, lengths, reset)
+        y, state = self._run(x.transpose(0, 1), state, lengths, None if reset is None else reset.t())
+        return y.transpose(0, 1), state
+
+    def _run_packed(
+        self, packed: PackedSequence, state: State, lengths: object, reset: Tensor | None
+    ) -> tuple[PackedSequence, State]:
+        if lengths is not None:
+            raise UserError("a PackedSequence has its lengths: leave out lengths")
+        x, own = pad_packed_sequence(packed, batch_first=True)
+        y, state = self._run(x, state, own, reset if reset is None or self.batch_first else reset.t())
+        order = packed.sorted_indices
+        y, own = (y, own) if order is None else (y[order], own[order.cpu()])
+        return packed._replace(data=pack_padded_sequence(y, own, batch_first=True).data), state
+
+    def _run(self, x: Tensor, state: State, lengths: Tensor | None, reset: Tensor | None) -> tuple[Tensor, State]:
         self._check(x, state, lengths, reset)
         reset = None if reset is None else reset.to(x.device)
         if lengths is not None:
@@ -139,21 +189,79 @@ class Recurrent(nn.Module):
             padding = padding_mask(lengths, x.shape[1])
             x = x.masked_fill(padding[..., None], 0.0)  # values in the padding, NaN too, must reach no gradient
             reset = None if reset is None else reset & ~padding
-        initial = self.initial(len(x))
+        initial = self.initial(x.shape[0])
         state = initial if state is None else state
         after: list[States] = []
         for layer in range(self.layers):
-            outputs, given = [], x * self.input_mask(x[:, :1])
+            outputs, given = [], x * self.input_mask(x[:, :1]) if self.variational_dropout else x
             for direction in range(self.directions):
                 index = len(after)
                 span = Span(given, state[index], initial[index], lengths, reset, direction == 1, self.prefix(index))
-                with weights_replaced(self._cell(index), self.dropped_weights(index)):
-                    y, new = self.choose(index, span).backend.unroll(self._cell(index), span)
+                y, new = self._cell(index)(given, state[index], functools.partial(self._unroll, index, span))
                 outputs.append(y)
                 after.append(new)
             y = outputs[0] if self.directions == 1 else torch.cat(outputs, -1)
             x = self.between(layer, x, y)
         return x, tuple(after)
+
+    def _unroll(self, index: int, span: Span, x: Tensor, state: States) -> tuple[Tensor, States]:
+        """One direction of one layer; x and state, where a hook has replaced them, instead of those of the span."""
+        cell, span = self._cell(index), replace(span, x=x, state=state)
+        weights = cell.weights | self.dropped_weights(index)
+        if torch.compiler.is_dynamo_compiling():
+            text, random = self._operator(index, self.training)
+            return run_operator(text, [*weights.values()], span, random)
+        with weights_replaced(cell, weights):
+            return self.choose(index, span).backend.unroll(cell, span)
+
+    def _has_operators(self) -> bool:
+        """Whether `torch.compile` can take each cell as one operator: where `fused` runs and no value is observed."""
+        names = [self._operator(index, self.training)[0] for index in range(len(self.cells))]
+        return not observed_anywhere() and all(names)
+
+    @torch.compiler.assume_constant_result
+    def _operator(self, index: int, training: bool) -> tuple[str, bool]:
+        """The operator of a cell, computed once by `torch.compile`; empty where another backend runs. training: as the
+        layer has it, so that what is compiled depends on it."""
+        choice, cell = self.choose(index), self._cell(index)
+        return choice.backend.operator(cell) if isinstance(choice.backend, Fused) else ("", False)
+
+    def load_torch_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Copies the weights of an `nn.RNN`, `nn.LSTM` or `nn.GRU` with the same sizes, layers and directions.
+
+        The two biases of a gate are added, except those of a GRU's new gate, the second of which is `p_n`.
+
+        Args:
+            state_dict: the module's `state_dict()`
+
+        Raises:
+            UserError: if the cell is not that of the module, or a weight is missing, unknown or of another shape.
+
+        Example::
+
+            >>> lstm = nn.LSTM(10, 20, num_layers=2, bidirectional=True)
+            >>> layer = Recurrent(10, 20, "lstm", layers=2, bidirectional=True)
+            >>> layer.load_torch_state_dict(lstm.state_dict())
+        """
+        weights = from_torch(state_dict, [*self.cells], self.directions)  # type: ignore[list-item]
+        own = {f"cells.{index}.{name}": value for index, of in enumerate(weights) for name, value in of.items()}
+        self.load_state_dict(self.state_dict() | own)
+
+    def torch_state_dict(self) -> dict[str, Tensor]:
+        """The weights by the names of `nn.RNN`, `nn.LSTM` or `nn.GRU`; the inverse of :meth:`load_torch_state_dict`.
+
+        `bias_hh` is 0 except for the new gate of a GRU, since the two biases of any other gate are only ever added.
+
+        Raises:
+            UserError: if torch has no module with the equation of the cell.
+
+        Example::
+
+            >>> layer = Recurrent(10, 20, "gru")
+            >>> gru = nn.GRU(10, 20, batch_first=True)
+            >>> gru.load_state_dict(layer.torch_state_dict())
+        """
+        return to_torch([*self.cells], self.directions)  # type: ignore[list-item]
 
     def step(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
         """One step: x (B, I) gives the output (B, H) and the state. For many steps take `stepper`."""
@@ -171,8 +279,12 @@ class Recurrent(nn.Module):
 
     def _step_function(self, index: int) -> StepFunction:
         cell, weights, masks = self._cell(index), self.dropped_weights(index), dict[int, Tensor | float]()
-        with weights_replaced(cell, weights):
-            step = self.choose(index).backend.step_function(cell, self.prefix(index))
+
+        def prepare(x: Tensor, state: States) -> StepFunction:
+            with weights_replaced(cell, cell.weights | weights):
+                return self.choose(index).backend.step_function(cell, self.prefix(index))
+
+        step = cell(torch.empty(0), (), prepare)
 
         def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
             if len(x) not in masks:
@@ -227,17 +339,20 @@ class Recurrent(nn.Module):
         return dropout(y, self.dropout, self.training) if self.dropout and layer < self.layers - 1 else y
 
     def _check(self, x: Tensor, state: State, lengths: Tensor | None, reset: Tensor | None) -> None:
+        if not isinstance(x, Tensor):
+            raise UserError(f"x must be a tensor (B, T, {self.input_size}) or a PackedSequence, not {type(x).__name__}")
         if x.dim() != 3 or x.shape[-1] != self.input_size or not x.shape[1]:
-            raise UserError(f"x must be (B, T, {self.input_size}) with T above 0, not {tuple(x.shape)}")
+            axes = "B, T" if self.batch_first else "T, B"
+            raise UserError(f"x must be ({axes}, {self.input_size}) with T above 0, not {tuple(x.shape)}")
+        self._check_dtype("x", x)
         if state is not None:
-            self.check_state(state, len(x))
+            self.check_state(state, x.shape[0])
         if lengths is not None:
             if lengths.shape != x.shape[:1] or lengths.is_floating_point():
-                raise UserError(
-                    f"lengths must be {len(x)} integers, one for each row, not {lengths.dtype} {tuple(lengths.shape)}"
-                )
+                given = f"{lengths.dtype} {tuple(lengths.shape)}"
+                raise UserError(f"lengths must be {x.shape[0]} integers, one for each row, not {given}")
             # only on the CPU: reading them back from another device would wait for it
-            known = lengths.device.type == "cpu" and len(x) > 0
+            known = lengths.device.type == "cpu" and not dispatched() and len(x) > 0
             if known and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
                 raise UserError(f"lengths must be from 0 to {x.shape[1]}, not {lengths.min()} to {lengths.max()}")
         if reset is not None and (reset.shape != x.shape[:2] or reset.dtype != torch.bool):
@@ -251,6 +366,17 @@ class Recurrent(nn.Module):
                 f"the state must be a tuple of {count}, one for each layer and direction, of {len(right)} tensors "
                 f"{', '.join(map(str, dict.fromkeys(right)))} ({', '.join(self._cell(0).states)}), not "
                 f"{over(state, lambda value: tuple(value.shape))}"
+            )
+        for value in (value for of in state for value in of):
+            self._check_dtype("the state", value)
+
+    def _check_dtype(self, what: str, value: Tensor) -> None:
+        """Raises UserError for a dtype that is not that of the weights; under autocast any floating point will do."""
+        own = self._cell(0).dtype
+        right = value.is_floating_point() if torch.is_autocast_enabled(value.device.type) else value.dtype == own
+        if not right:
+            raise UserError(
+                f"{what} is {value.dtype}, the weights are {own}: convert one, as with {what.split()[-1]}.to({own})"
             )
 
     def _check_holds(self) -> None:
@@ -266,3 +392,8 @@ class Recurrent(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, layers={self.layers}, directions={self.directions}"
+
+
+@torch.compiler.disable(reason="only the backend fused is an operator; Recurrent.choose() has the reason")
+def _uncompiled(layer: Recurrent, *arguments: Any) -> tuple[Any, State]:
+    return layer.forward(*arguments)

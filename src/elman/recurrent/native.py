@@ -15,6 +15,7 @@ from elman.cells.tap import observed
 from elman.cells.trace import redefines
 from elman.recurrent.backend import Span, States, StepFunction
 from elman.recurrent.decoder import Decoder
+from elman.recurrent.transforms import dispatched, half_autocast, transform
 
 # by equation, not by class: a subclass that overrides `step` is another cell, one that overrides `start` is not
 KERNELS: dict[Any, Callable[[Any], str | None]] = {
@@ -30,22 +31,29 @@ class Native:
     name = "native"
 
     def refuses(self, cell: Cell, span: Span) -> str | None:
-        if _kernel(cell) is None:
+        if kernel_name(cell) is None:
             return "torch has no kernel for its equation"
         if span.reset is not None:
             return "torch's kernels cannot reset a row in the middle"
         if observed():
             return "torch's kernels do not expose the values inside"
+        if dispatched() and span.lengths is not None:
+            return "torch packs by the values of the lengths, which a recorded program does not have"
+        if known := transform():
+            return f"torch's kernels have no rule for {known}"
+        if span.x.device.type == "cpu" and half_autocast():
+            return "torch's kernels on the CPU have no autocast to float16"
         return None
 
     def unroll(self, cell: Cell, span: Span) -> tuple[Tensor, States]:
         if span.reverse:
             return self._reversed(cell, span)
-        kernel = getattr(torch, str(_kernel(cell)))
+        kernel = getattr(torch, str(kernel_name(cell)))
         # train: stores what the backward pass needs; dropout is not applied here
-        options = (True, 1, 0.0, torch.is_grad_enabled(), False)
+        train = torch.is_grad_enabled() or torch.jit.is_tracing()  # which compares a trace without gradients
+        options = (True, 1, 0.0, train, False)
         if span.lengths is None:
-            output, *state = kernel(span.x, _hidden(span.state), _weights(cell), *options, True)
+            output, *state = kernel(span.x, _hidden(span.state), torch_weights(cell), *options, True)
             return output, _states(state, cell)
         return self._packed(cell, span, kernel, options)
 
@@ -54,12 +62,12 @@ class Native:
         rows = span.lengths.nonzero().squeeze(-1)  # torch cannot pack an empty row
         if not len(rows):
             # 0, with a gradient of 0 for every weight
-            zero = 0.0 * torch.stack([weight.sum() for weight in cell.parameters()]).sum()
+            zero = 0.0 * torch.stack([weight.sum() for weight in cell.weights.values()]).sum()
             return zero.expand(*span.x.shape[:2], cell.hidden_size), span.state
         packed = pack_padded_sequence(span.x[rows], span.lengths[rows].cpu(), batch_first=True, enforce_sorted=False)
         assert packed.sorted_indices is not None
         before = tuple(value[rows][packed.sorted_indices] for value in span.state)
-        data, *state = kernel(packed.data, packed.batch_sizes, _hidden(before), _weights(cell), *options)
+        data, *state = kernel(packed.data, packed.batch_sizes, _hidden(before), torch_weights(cell), *options)
         ran = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
         output, _ = pad_packed_sequence(ran, batch_first=True, total_length=span.x.shape[1])
         after = tuple(value[packed.unsorted_indices] for value in _states(state, cell))
@@ -73,11 +81,11 @@ class Native:
         return flip(y), state
 
     def step_function(self, cell: Cell, prefix: str) -> StepFunction:
-        kernel, weights = getattr(torch, f"{_kernel(cell)}_cell"), _weights(cell)
+        kernel, weights = getattr(torch, f"{kernel_name(cell)}_cell"), torch_weights(cell)
         hidden = (lambda state: state) if len(cell.states) > 1 else (lambda state: state[0])
 
         def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
-            new = kernel(x, hidden(state), *weights)
+            new = kernel(x, hidden(state), *(torch_weights(cell) if dispatched() else weights))
             new = new if isinstance(new, tuple) else (new,)
             return new[0], new
 
@@ -87,21 +95,21 @@ class Native:
         return None
 
 
-def _kernel(cell: Cell) -> str | None:
+def kernel_name(cell: Cell) -> str | None:
     """The name of torch's kernel for this cell's equation, if there is one."""
     find = KERNELS.get(type(cell).step)
     own = redefines(cell) or type(cell).recur is not Cell.recur
-    return find(cell) if find and not own else None
+    return find(cell) if find and not own and cell.biased == cell.gates else None
 
 
-def _weights(cell: Cell) -> list[Tensor]:
+def torch_weights(cell: Cell) -> list[Tensor]:
     """The weights as torch has them: W_ih, W_hh, b_ih, b_hh. The second bias is 0 except for the gru, whose vector p_n
     is its last block."""
     (matrix,) = cell.matrices().values()
-    second = torch.zeros_like(cell.weights["b"])
+    W, b, second = cell.weight("W"), cell.weight("b"), torch.zeros_like(cell.weight("b"))
     for vector in cell.vectors().values():
         second = torch.cat((second[: -len(vector)], vector))
-    return [cell.weights["W"], matrix, cell.weights["b"], second]
+    return [W, matrix, b, second]
 
 
 def _hidden(state: States) -> Any:

@@ -9,6 +9,7 @@ from elman.cells.tap import holding, recording
 from elman.errors import UserError
 from elman.recurrent.backend import States, StepFunction
 from elman.recurrent.state import State
+from elman.recurrent.transforms import transform
 
 
 class Stepper(nn.Module, ABC):
@@ -53,7 +54,7 @@ class LayerStepper(Stepper):
         if layer.directions == 2:
             raise UserError("a bidirectional layer has no steps: its backward direction begins at the end")
         self.layer = layer
-        self._prepared: dict[tuple[bool, bool, bool], list[StepFunction]] = {}
+        self._prepared: dict[tuple[Any, ...], list[StepFunction]] = {}
         self._functions(layer)
 
     def begin(self, inputs: int | Tensor) -> State:
@@ -72,7 +73,7 @@ class LayerStepper(Stepper):
 
     def _functions(self, layer: Steppable) -> list[StepFunction]:
         """The step of each layer, prepared once for each way in which it can be called."""
-        key = (recording() is not None, bool(holding()), layer.training)
+        key = (recording() is not None, bool(holding()), layer.training, transform())
         functions = self._prepared.get(key)
         if functions is None:
             functions = self._prepared[key] = layer.step_functions()
