@@ -444,8 +444,8 @@ def on_lstm(weights, x, h, c, chunk=1) -> Values:
 
 
 def mlstm(weights, x, C, n, m, head_size=16) -> Values:
-    """Beck et al. 2024, equations 19 to 27 with the stabiliser of 15 to 17, head by head: C is the matrix of each head,
-    row by row."""
+    """Beck et al. 2024, equations 19 to 27 with the stabiliser of 15 to 17, head by head, each normalised: C is the
+    matrix of each head, row by row."""
     W, b = weights["W"], weights["b"]
     d, heads = head_size, len(m)
     q, v, k = (W[gate] @ x + b[gate] for gate in "qvk")
@@ -458,7 +458,8 @@ def mlstm(weights, x, C, n, m, head_size=16) -> Values:
         i, f = exp(i_bar[head] - m_new[-1]), exp(log(sigmoid(f_bar[head])) + m[head] - m_new[-1])
         C_new.append(f * before + i * np.outer(v[part], key))
         n_new.append(f * n[part] + i * key)
-        h.append(o[part] * (C_new[-1] @ q[part]) / max(abs(n_new[-1] @ q[part]), exp(-m_new[-1])))
+        read = (C_new[-1] @ q[part]) / max(abs(n_new[-1] @ q[part]), exp(-m_new[-1]))
+        h.append(o[part] * weights["p"]["gain"][part] * layer_norm(read))
     joined = {"C": np.concatenate(C_new).ravel(), "n": np.concatenate(n_new), "m": np.array(m_new)}
     return {**joined, "h": np.concatenate(h)}
 

@@ -362,7 +362,7 @@ STARTING_BIASES = {
     "mogrifier_lstm:forget_bias=2": {"p_f": 2.0},
     "lstmp:forget_bias=2": {"f": 2.0},
     "on_lstm:forget_bias=2": {"f": 2.0},
-    "mlstm:head_size=4:forget_bias=2": {"f": 2.0},
+    "mlstm:head_size=4:forget_bias=2": {"f": 2.0, "p_gain": 1.0},
     "gru": {},
     "mgu": {},
     "mut2": {},

@@ -86,7 +86,7 @@ RULES = [
         words("floor"), "unigram entropy",
         (
             (r"(?:math|torch|np|numpy|std)(?:\.|::)floor|\.floor\(|floor\w*\(|floor division", "the function"),
-            (r"\"floor\":", "the operation of a step"),
+            (r"[\"`]floor[\"`]", "the operation of a step"),
         ),
     ),
     Rule(
