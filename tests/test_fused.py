@@ -375,6 +375,26 @@ def test_large_values_saturate_without_nan_where_the_loop_does(cell, size):
             )
 
 
+@pytest.mark.parametrize("number", [1e4, -1e4, 1e19, 1e30, torch.inf, -torch.inf, torch.nan, 1e-42])
+@each_cell
+def test_extreme_inputs_have_the_outputs_and_the_gradients_of_the_loop(cell, number):
+    ours, span = random_case(cell, 3, 4, 8)
+    x = span.x.detach()
+    x = x * number if abs(number) < torch.inf else x.index_put((torch.tensor(1), torch.tensor(1)), torch.tensor(number))
+    span = Span(x.requires_grad_(), span.state, span.initial)
+    found, wanted = (everything(backend, ours, span) for backend in (FUSED, LOOP))
+    for name, right in wanted.items():
+        plain = right.isfinite()
+        assert torch.equal(found[name].isfinite(), plain), name
+        # where a product overflows, the sum of it and of infinity is NaN; multiplied and added at once it is infinity
+        for kind in () if cell == "mlstm" else (torch.isnan, torch.isposinf):
+            assert torch.equal(kind(found[name]), kind(right)), f"{name}: {kind.__name__}"
+        largest = float(right[plain].abs().max()) if plain.any() else 0.0
+        # 1 - h^2 of an h near 1 has few digits, and so has exp(a - b) of large a and b, in the loop too
+        near = (0.1 if cell == "mlstm" else 2e-3) if name.startswith("gradient") else 1e-4
+        assert_close(found[name][plain], right[plain], rtol=0, atol=near * max(largest, 1e-6), msg=name)
+
+
 def test_numbers_below_the_smallest_normal_one_still_work_in_the_process(forked, tmp_path):
     # a library that is linked with -ffast-math would switch them off in the thread that loads it
     code = """

@@ -19,6 +19,9 @@ from elman.kernels.compiler import load as compiled
 from elman.kernels.printer import RUNTIME
 from elman.recurrent.dropout import dropout
 from elman.recurrent.state import flatten, over
+from elman.training.api import load, train
+from elman.training.evaluate import evaluate
+from trainings import FLOAT, prose
 
 B, T, I, H, P, SEED = 3, 5, 2, 4, 0.4, 7
 WORD = 2**32
@@ -512,3 +515,43 @@ def test_a_layer_with_regularization_has_the_name_and_the_options_of_its_cell():
     assert model.cells[0].options == {"forget_bias": 0.0}
     assert model.cells[0].b.eq(0).all()
     assert model.state_dict().keys() == Recurrent(I, H, "lstm").state_dict().keys()
+
+
+# ---- the loss that a training reports
+
+
+DROPPING = """
+import torch
+import elman
+
+class Dropping(elman.Cell):
+    gates = ("n",)
+
+    def step(self, x, h):
+        n = torch.tanh(x.n + self.recur("n", of=self.dropout(h, 0.3, "sequence")).n)
+        return (self.dropout(n, 0.2),)
+"""
+TRAINED = {"hidden": 8, "embedding": 6, "batch_size": 4, "seq_len": 8, "steps": 6, "eval_every": 3, "valid": 0.25,
+           "preview": False, "precision": "float32", "device": "cpu"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"zoneout": 0.3}, {"variational_dropout": 0.3}, {"weight_drop": 0.3}, {"cell": "FILE:Dropping"},
+     {"cell": "FILE:Dropping", **ALL, "layers": 2, "learn_initial_state": True}],
+    ids=lambda options: "+".join(options),
+)  # fmt: skip
+def test_the_loss_that_a_training_reports_is_that_of_elman_eval(options, tmp_path, elman):
+    (tmp_path / "cells.py").write_text(DROPPING)
+    (tmp_path / "text.txt").write_text(prose(600))
+    options = {name: str(value).replace("FILE", f"{tmp_path}/cells.py") if name == "cell" else value
+               for name, value in options.items()}  # fmt: skip
+    train("lm", tmp_path / "text.txt", out=tmp_path / "run", backend="loop", **options, **TRAINED)
+    (tmp_path / "cells.py").unlink()
+    wanted = json.loads((tmp_path / "run" / "summary.json").read_text())["val_loss"]
+    model = load(tmp_path / "run")
+    source = model.task.source(model.spec, [str(tmp_path / "text.txt")], "valid")
+    assert evaluate(model.model, source, FLOAT).loss == pytest.approx(wanted, rel=1e-6)
+    done = elman("eval", tmp_path / "run", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["loss"] == pytest.approx(wanted, rel=1e-5)

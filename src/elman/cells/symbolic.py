@@ -40,8 +40,8 @@ _CALLS: dict[Any, Callable[..., Any]] = {
     F.softplus: lambda v, beta=1.0, threshold=20.0: v.softplus() if beta == 1 else (v * beta).softplus() / beta,
     F.silu: lambda v, inplace=False: v * torch.sigmoid(v),
     F.elu: lambda v, alpha=1.0, inplace=False: torch.where(v > 0, v, alpha * (torch.exp(torch.minimum(v, v * 0)) - 1)),
-    F.leaky_relu: lambda v, slope=0.01, inplace=False: torch.where(v > 0, v, v * slope),
-    F.hardtanh: lambda v, low=-1.0, high=1.0, inplace=False: v.clamp(low, high),
+    F.leaky_relu: lambda v, negative_slope=0.01, inplace=False: torch.where(v > 0, v, v * negative_slope),
+    F.hardtanh: lambda v, min_val=-1.0, max_val=1.0, inplace=False: v.clamp(min_val, max_val),
     F.hardsigmoid: lambda v, inplace=False: (v / 6 + 0.5).clamp(0, 1),
     F.relu6: lambda v, inplace=False: v.clamp(0, 6),
     F.softsign: lambda v: v / (1 + abs(v)),
@@ -174,7 +174,8 @@ class SymbolicValue:
         return self.made("div", other, self)
 
     def __pow__(self, power: Any):
-        return self.made("mul", self, self) if power == 2 else self.made("pow", self, power)
+        square = not isinstance(power, SymbolicValue) and power == 2
+        return self.made("mul", self, self) if square else self.made("pow", self, power)
 
     def __rpow__(self, base: Any):
         return self.made("pow", base, self)
@@ -209,6 +210,10 @@ class SymbolicValue:
         """Between two bounds."""
         value = self if min is None else self.made("maximum", self, min)
         return value if max is None else value.made("minimum", value, max)
+
+    def where(self, condition: Any, other: Any):
+        """Where the condition holds, else another value."""
+        return self.made("where", condition, self, other)
 
     def square(self):
         """Times itself."""
