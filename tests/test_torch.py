@@ -35,7 +35,10 @@ I, H, B, T = 3, 4, 3, 5
 PAGE = Path(__file__).parent.parent / "docs" / "torch.md"
 BACKENDS = ("fused", "native", "loop")
 WORKS = "works"
-NO_RULE = {"fused": "a kernel has no rule for", "native": "torch's kernels have no rule for"}
+FUNC, FORWARD = (
+    {"fused": f"a kernel has no rule for {name}", "native": f"torch's kernels have no rule for {name}"}
+    for name in ("torch.func", "forward-mode differentiation")
+)
 GRAPH_BREAK = "only the backend fused is an operator"
 
 Make = Callable[..., Recurrent]
@@ -128,26 +131,26 @@ def _(make: Make) -> None:
     assert_close(functional_call(layer, dict(other.named_parameters()), (batch(),)), other(batch()))
 
 
-@case("Transformations", "`torch.func.grad`", **NO_RULE)
+@case("Transformations", "`torch.func.grad`", **FUNC)
 def _(make: Make) -> None:
     layer = make()
     assert_close(grad(loss(layer))(dict(layer.named_parameters()), batch()), gradients_by_name(layer))
 
 
-@case("Transformations", "`torch.func.vmap`", **NO_RULE)
+@case("Transformations", "`torch.func.vmap`", **FUNC)
 def _(make: Make) -> None:
     layer = make()
     assert_close(vmap(lambda row: layer(row[None])[0][0])(batch()), reference(layer)(batch())[0])
 
 
-@case("Transformations", "gradients of each row: `vmap` of `grad`", **NO_RULE)
+@case("Transformations", "gradients of each row: `vmap` of `grad`", **FUNC)
 def _(make: Make) -> None:
     layer = make()
     rows = vmap(grad(lambda p, row: loss(layer)(p, row[None])), (None, 0))(dict(layer.named_parameters()), batch())
     assert_close({name: g.sum(0) for name, g in rows.items()}, gradients_by_name(layer), rtol=1e-4, atol=1e-5)
 
 
-@case("Transformations", "`torch.func.jvp`", **NO_RULE)
+@case("Transformations", "`torch.func.jvp`", **FUNC)
 def _(make: Make) -> None:
     layer, x, v = make(), batch(), torch.ones(B, T, I)
     (_, of_v), g = jvp(lambda x: layer(x)[0], (x,), (v,)), torch.ones(B, T, H)
@@ -156,13 +159,13 @@ def _(make: Make) -> None:
     assert_close((of_v * g).sum(), (back * v).sum())
 
 
-@case("Transformations", "`torch.func.jacrev`", **NO_RULE)
+@case("Transformations", "`torch.func.jacrev`", **FUNC)
 def _(make: Make) -> None:
     layer, x = make(), batch(1, 2, I)
     assert_close(jacrev(lambda x: layer(x)[0])(x), jacobian(lambda x: reference(layer)(x)[0], x))
 
 
-@case("Transformations", "forward-mode differentiation (`forward_ad`)", **NO_RULE)
+@case("Transformations", "forward-mode differentiation (`forward_ad`)", **FORWARD)
 def _(make: Make) -> None:
     layer = make()
     with forward_ad.dual_level():
@@ -170,7 +173,7 @@ def _(make: Make) -> None:
         assert forward_ad.unpack_dual(y).tangent.shape == y.shape
 
 
-@case("Transformations", "steps of a stepper that was made outside of `vmap`", **NO_RULE)
+@case("Transformations", "steps of a stepper that was made outside of `vmap`", **FUNC)
 def _(make: Make) -> None:
     stepper = make().stepper()
     rows = vmap(lambda row: stepper.step(row[None], stepper.begin(1))[0][0])(batch(B, I))
@@ -506,7 +509,7 @@ def _(make: Make) -> None:
     assert values["1.h"].shape == (B, T, H)
 
 
-@case("Programs", "`torch.compile` of `torch.func.grad`", slow=True, **NO_RULE)
+@case("Programs", "`torch.compile` of `torch.func.grad`", slow=True, **FUNC)
 def _(make: Make) -> None:
     torch._dynamo.reset()
     layer = make()
