@@ -87,8 +87,24 @@ class Done(NamedTuple):
     err: str
 
 
+@pytest.fixture(scope="module")
+def short_inspection() -> Iterator[None]:
+    """Less generated text, at fewer positions: the same code in a tenth of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("elman.inspect.interventions.LENGTH", 200)
+        patch.setattr("elman.inspect.markov.LENGTH", 100)
+        patch.setattr("elman.inspect.markov.POSITIONS", 200)
+        yield
+
+
 @pytest.fixture
-def elman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+def elman(in_process: Callable[..., Done]) -> Callable[..., Done]:
+    """`elman WORDS` in this process."""
+    return in_process
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """`elman WORDS` in this process, standard input a file."""
 
     def call(*words: object, stdin: str | os.PathLike[str] = os.devnull) -> Done:
@@ -105,7 +121,7 @@ def elman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return call
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elman]:
     """`elman WORDS`, in a process of its own."""
     made = Elman(tmp_path_factory.mktemp("elman"))

@@ -1,4 +1,4 @@
-"""The command line in processes that are forked from one that has imported torch."""
+"""The command line, and programs, in processes that are forked from one that has imported torch."""
 
 import json
 import os
@@ -33,13 +33,17 @@ for line in sys.stdin:
         os.dup2(os.open(request["stdout"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
         os.dup2(os.open(request["stderr"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         sys.stdin = io.TextIOWrapper(open(0, "rb", closefd=False))
-        sys.argv, code = ["elman", *request["words"]], 1
+        sys.argv, code = request["words"], 0
         try:
-            runpy.run_module("elman", run_name="__main__")
+            if request["program"] is None:
+                runpy.run_module(sys.argv[0], run_name="__main__")
+            else:
+                exec(compile(request["program"], sys.argv[0], "exec"), {"__name__": "__main__"})
         except SystemExit as end:
             code = end.code or 0
         except BaseException:
             traceback.print_exc()
+            code = 1
         sys.stdout.flush()
         os._exit(code)  # the teardown of torch takes a second
     print(child, flush=True)
@@ -62,11 +66,12 @@ class Elman:
         self.process.stdin.write(json.dumps(values) + "\n")
         return int(self.process.stdout.readline())
 
-    def start(self, *words, cwd, stdin=os.devnull, stdout=None, **env) -> int:
-        """Starts a command; returns the id of its process."""
+    def start(self, *words, cwd, stdin=os.devnull, stdout=None, module="elman", program=None, **env) -> int:
+        """Starts a command, or another module of Python, or a program; returns the id of its process."""
         files = {"stdin": stdin, "stdout": stdout or self.folder / "stdout", "stderr": self.folder / "stderr"}
         named = {name: str(path) for name, path in files.items()}
-        return self.request(words=list(map(str, words)), cwd=str(cwd), env=self.env | env, **named)
+        typed = [module, *map(str, words)]
+        return self.request(words=typed, program=program, cwd=str(cwd), env=self.env | env, **named)
 
     def end(self, process: int) -> SimpleNamespace:
         """Waits for a command that was started. `out` is what it printed where it has no standard output of its own."""

@@ -6,6 +6,8 @@ value that the equation names, the new states among them. Nothing here depends o
 A cell's own weights reach an oracle through `weights`, where each gate has its own:
 
     W[gate] (H, I)     U[matrix, gate] (H, H)     b[gate] (H,)     p[name] (H,)
+
+H is the size of that gate, matrix or vector where a cell has several.
 """
 
 from collections.abc import Callable
@@ -19,12 +21,13 @@ Values = dict[str, np.ndarray]
 
 def weights(cell: Any) -> dict[str, dict]:
     """The parameters of a cell as NumPy arrays, gate by gate."""
-    size = cell.hidden_size
 
-    def rows(gates, parameter):
+    def rows(gates, parameter, sizes=None):
         array = parameter.detach().numpy()
-        assert array.shape[0] == len(gates) * size
-        return {gate: array[k * size : (k + 1) * size] for k, gate in enumerate(gates)}
+        sizes = [len(array) // len(gates)] * len(gates) if sizes is None else sizes
+        assert len(array) == sum(sizes)
+        ends = np.cumsum(sizes)
+        return {gate: array[end - size : end] for gate, size, end in zip(gates, sizes, ends, strict=True)}
 
     products = {}
     for title, matrix in cell.matrices().items():
@@ -33,7 +36,9 @@ def weights(cell: Any) -> dict[str, dict]:
             assert (name, gate) not in products, "two matrices for one gate would hide one another"
             products[name, gate] = block
     vectors = {name.removeprefix("p_"): vector.detach().numpy() for name, vector in cell.vectors().items()}
-    return {"W": rows(cell.gates, cell.W), "b": rows(cell.gates, cell.b), "U": products, "p": vectors}
+    W = rows(cell.gates, cell.W, cell.gate_sizes) if cell.gates else {}
+    b = rows(cell.biased, cell.b, [cell.size_of(gate) for gate in cell.biased]) if cell.biased else {}
+    return {"W": W, "b": b, "U": products, "p": vectors}
 
 
 def sigmoid(v):
@@ -336,6 +341,129 @@ def slstm_unstabilised(weights, x, h, c, n) -> Values:
     return {"c": c_new, "n": n_new, "h": o * (c_new / n_new)}
 
 
+def indrnn(weights, x, h) -> Values:
+    """Li et al. 2018, equation 2: the recurrent weights are a vector u."""
+    a = weights["W"]["h"] @ x + weights["p"]["u"] * h + weights["b"]["h"]
+    return {"h": np.where(a > 0, a, 0)}
+
+
+def ugrnn(weights, x, h) -> Values:
+    """Collins et al. 2017, section 1.1."""
+    W, U, b = weights["W"], weights["U"], weights["b"]
+    c = tanh(U["U", "c"] @ h + W["c"] @ x + b["c"])
+    g = sigmoid(U["U", "g"] @ h + W["g"] @ x + b["g"])
+    return {"c": c, "g": g, "h": g * h + (1 - g) * c}
+
+
+def cfn(weights, x, h) -> Values:
+    """Laurent & von Brecht 2017: theta is t, eta is e, the paper's bare W is that of z."""
+    W, U, b = weights["W"], weights["U"], weights["b"]
+    theta = sigmoid(U["U", "t"] @ h + W["t"] @ x + b["t"])
+    eta = sigmoid(U["U", "e"] @ h + W["e"] @ x + b["e"])
+    return {"t": theta, "e": eta, "h": theta * tanh(h) + eta * tanh(W["z"] @ x)}
+
+
+def li_gru(weights, x, h) -> Values:
+    """Ravanelli et al. 2018, equations 8 and 9, each row normalised over its units; gains g and biases b of that."""
+    W, U, p = weights["W"], weights["U"], weights["p"]
+    z = sigmoid(p["gz"] * layer_norm(W["z"] @ x) + p["bz"] + U["U", "z"] @ h)
+    a = p["gc"] * layer_norm(W["c"] @ x) + p["bc"] + U["U", "c"] @ h
+    c = np.where(a > 0, a, 0)
+    return {"z": z, "c": c, "h": z * h + (1 - z) * c}
+
+
+def nested_lstm(weights, x, h, c, n) -> Values:
+    """Moniz & Krueger 2018, equations 7 to 14: V is the inner matrix of x~, Y that of h~; n is the paper's c~."""
+    W, U, b, p = weights["W"], weights["U"], weights["b"], weights["p"]
+    i = sigmoid(W["i"] @ x + U["U", "i"] @ h + b["i"])
+    f = sigmoid(W["f"] @ x + U["U", "f"] @ h + b["f"])
+    o = sigmoid(W["o"] @ x + U["U", "o"] @ h + b["o"])
+    x_tilde = i * tanh(W["g"] @ x + U["U", "g"] @ h + b["g"])
+    h_tilde = f * c
+    i_tilde = sigmoid(U["V", "i"] @ x_tilde + U["Y", "i"] @ h_tilde + p["i"])
+    f_tilde = sigmoid(U["V", "f"] @ x_tilde + U["Y", "f"] @ h_tilde + p["f"])
+    o_tilde = sigmoid(U["V", "o"] @ x_tilde + U["Y", "o"] @ h_tilde + p["o"])
+    n_new = f_tilde * n + i_tilde * tanh(U["V", "g"] @ x_tilde + U["Y", "g"] @ h_tilde + p["g"])
+    c_new = o_tilde * tanh(n_new)
+    inner = {"inner_x": x_tilde, "inner_h": h_tilde, "inner_i": i_tilde, "inner_f": f_tilde, "inner_o": o_tilde}
+    return {"i": i, "f": f, "o": o, **inner, "n": n_new, "c": c_new, "h": o * tanh(c_new)}
+
+
+def mogrifier_lstm(weights, x, h, c, rounds=5) -> Values:
+    """Melis et al. 2020, equations 1 and 2: x^-1 is x, h^0 is h; the last of each enter the LSTM."""
+    U, p = weights["U"], weights["p"]
+    xs, hs = {-1: x}, {0: h}
+    for k in range(1, rounds + 1):
+        if k % 2 == 1:
+            xs[k] = 2 * sigmoid(U[f"Q{k}", "q"] @ hs[k - 1]) * xs[k - 2]
+        else:
+            hs[k] = 2 * sigmoid(U[f"R{k}", "r"] @ xs[k - 1]) * hs[k - 2]
+    x, h = xs[max(xs)], hs[max(hs)]
+    i = sigmoid(U["W", "i"] @ x + U["U", "i"] @ h + p["i"])
+    f = sigmoid(U["W", "f"] @ x + U["U", "f"] @ h + p["f"])
+    g = tanh(U["W", "g"] @ x + U["U", "g"] @ h + p["g"])
+    o = sigmoid(U["W", "o"] @ x + U["U", "o"] @ h + p["o"])
+    c_new = f * c + i * g
+    return {"i": i, "f": f, "g": g, "o": o, "c": c_new, "h": o * tanh(c_new)}
+
+
+def lstmp(weights, x, h, c, projection=None) -> Values:
+    """Sak et al. 2014, equations 7 to 13 without peepholes: h is the paper's r, U its W_r and P its W_rm."""
+    W, U, b = weights["W"], weights["U"], weights["b"]
+    i = sigmoid(W["i"] @ x + U["U", "i"] @ h + b["i"])
+    f = sigmoid(W["f"] @ x + U["U", "f"] @ h + b["f"])
+    o = sigmoid(W["o"] @ x + U["U", "o"] @ h + b["o"])
+    g = tanh(W["g"] @ x + U["U", "g"] @ h + b["g"])
+    c_new = f * c + i * g
+    m = o * tanh(c_new)
+    assert U["P", "h"].shape == (projection or len(c) // 2, len(c))
+    return {"i": i, "f": f, "o": o, "g": g, "c": c_new, "m": m, "h": U["P", "h"] @ m}
+
+
+def cumax(v):
+    """cumsum(softmax(v)), unit by unit."""
+    return np.array([exp(v[: k + 1]).sum() for k in range(v.size)]) / exp(v).sum()
+
+
+def on_lstm(weights, x, h, c, chunk=1) -> Values:
+    """Shen et al. 2019, equations 6 to 13: k and e are the master gates, f and i what is named with a hat."""
+    W, U, b = weights["W"], weights["U"], weights["b"]
+    f = sigmoid(W["f"] @ x + U["U", "f"] @ h + b["f"])
+    i = sigmoid(W["i"] @ x + U["U", "i"] @ h + b["i"])
+    o = sigmoid(W["o"] @ x + U["U", "o"] @ h + b["o"])
+    g = tanh(W["g"] @ x + U["U", "g"] @ h + b["g"])
+    owner = np.arange(c.size) // chunk  # the master unit of each unit
+    master_f = cumax(W["k"] @ x + U["U", "k"] @ h + b["k"])[owner]
+    master_i = (1 - cumax(W["e"] @ x + U["U", "e"] @ h + b["e"]))[owner]
+    overlap = master_f * master_i
+    f_hat = f * overlap + (master_f - overlap)
+    i_hat = i * overlap + (master_i - overlap)
+    c_new = f_hat * c + i_hat * g
+    named = {"f": f_hat, "i": i_hat, "o": o, "g": g, "k": master_f, "e": master_i, "w": overlap}
+    return {**named, "c": c_new, "h": o * tanh(c_new)}
+
+
+def mlstm(weights, x, C, n, m, head_size=16) -> Values:
+    """Beck et al. 2024, equations 19 to 27 with the stabiliser of 15 to 17, head by head, each normalised: C is the
+    matrix of each head, row by row."""
+    W, b = weights["W"], weights["b"]
+    d, heads = head_size, len(m)
+    q, v, k = (W[gate] @ x + b[gate] for gate in "qvk")
+    o, i_bar, f_bar = sigmoid(W["o"] @ x + b["o"]), W["i"] @ x + b["i"], W["f"] @ x + b["f"]
+    C_new, n_new, m_new, h = [], [], [], []
+    for head in range(heads):
+        part = slice(head * d, (head + 1) * d)
+        key, before = k[part] / np.sqrt(d), C.reshape(heads, d, d)[head]
+        m_new.append(max(log(sigmoid(f_bar[head])) + m[head], i_bar[head]))
+        i, f = exp(i_bar[head] - m_new[-1]), exp(log(sigmoid(f_bar[head])) + m[head] - m_new[-1])
+        C_new.append(f * before + i * np.outer(v[part], key))
+        n_new.append(f * n[part] + i * key)
+        read = (C_new[-1] @ q[part]) / max(abs(n_new[-1] @ q[part]), exp(-m_new[-1]))
+        h.append(o[part] * weights["p"]["gain"][part] * layer_norm(read))
+    joined = {"C": np.concatenate(C_new).ravel(), "n": np.concatenate(n_new), "m": np.array(m_new)}
+    return {**joined, "h": np.concatenate(h)}
+
+
 ORACLES: dict[str, Callable[..., Values]] = {
     "cifg": cifg,
     "fgr": fgr,
@@ -362,11 +490,24 @@ ORACLES: dict[str, Callable[..., Values]] = {
     "rhn": rhn,
     "rnn": rnn,
     "slstm": slstm,
+    "indrnn": indrnn,
+    "ugrnn": ugrnn,
+    "cfn": cfn,
+    "li_gru": li_gru,
+    "nested_lstm": nested_lstm,
+    "mogrifier_lstm": mogrifier_lstm,
+    "lstmp": lstmp,
+    "on_lstm": on_lstm,
+    "mlstm": mlstm,
 }
 
 # the options that change an equation; the oracle takes them under the same names
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "irnn": [{"activation": "tanh"}, {"activation": "sigmoid"}, {"activation": "relu"}, {"activation": "linear"}],
+    "lstmp": [{"projection": 1}, {"projection": 3}, {"projection": 9}],
+    "mlstm": [{"head_size": 1}, {"head_size": 2}, {"head_size": 4}],
+    "mogrifier_lstm": [{"rounds": rounds} for rounds in range(5)],
+    "on_lstm": [{"chunk": 2}, {"chunk": 4}],
     "rhn": [{"depth": 1}, {"depth": 2}, {"depth": 3}],
     "rnn": [{"activation": "tanh"}, {"activation": "sigmoid"}, {"activation": "relu"}, {"activation": "linear"}],
 }

@@ -121,7 +121,7 @@ def test_the_answer_to_an_image_does_not_depend_on_the_rest_of_its_batch(run):
     assert alone["probability"] == pytest.approx(together[2]["probability"], abs=1e-5)
 
 
-@pytest.mark.parametrize("encoder", ["residual", "mlp"])
+@pytest.mark.parametrize("encoder", [pytest.param("residual", marks=pytest.mark.slow), "mlp"])
 def test_an_encoder_without_recurrence_is_the_baseline(folder, trained, elman, tmp_path, encoder):
     run = trained(
         "classify", folder, **TINY | {"encoder": encoder, "cell": "none", "bidirectional": False, "lr": 0.003}

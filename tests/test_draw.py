@@ -281,7 +281,7 @@ def colours(tmp_path_factory):
     return folder
 
 
-@both
+@pytest.mark.parametrize("attention", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_it_learns_and_reports_the_parts_of_the_loss(trained, strokes, attention):
     run = trained("draw", strokes, **TINY | {"steps": 150, "eval_every": 75, "hidden": 24, "lr": 0.01},
                   attention=attention, preview=False)  # fmt: skip

@@ -9,6 +9,7 @@ from elman.cells.shipped import shipped
 from elman.inspect.cells import compare, stacks
 from elman.inspect.flow import Flow, Spectrum, flow, jacobian, matrices, reach, summary
 from elman.recurrent.layer import Recurrent
+from fitting import fitting
 
 
 def linear(singular: float, hidden: int = 12) -> Recurrent:
@@ -48,30 +49,30 @@ def test_singular_value_and_spectral_radius_differ():
     assert found.singular > 3
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "mut3", "rhn", "slstm"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "mut3", "rhn", "slstm", "lstmp", "mogrifier_lstm", "on_lstm", "mlstm"])
 def test_the_jacobian_is_that_of_finite_differences(name):
     torch.manual_seed(0)
-    cell = Recurrent(3, 4, name).double().cells[0]
+    cell = Recurrent(3, 4, fitting(name, 4)).double().cells[0]
     x = torch.randn(3, dtype=torch.double)
-    state = torch.cat([torch.rand(4, dtype=torch.double) + 0.5 for _ in cell.states])
-    share = cell.project(x)[None]
+    state = torch.cat([torch.rand(size, dtype=torch.double) + 0.5 for size in cell.state_sizes])
 
     def step(flat):
-        return torch.cat(cell.step(cell.split(cell.gates, share), *(part[None] for part in flat.split(4))), -1)[0]
+        new = cell.step(cell.inputs(x[None]), *(part[None] for part in flat.split(cell.state_sizes)))
+        return torch.cat(new[len(new) - len(cell.states) :], -1)[0]
 
     columns = []
     for number in range(len(state)):
         small = torch.zeros_like(state)
         small[number] = 1e-6
         columns.append((step(state + small) - step(state - small)) / 2e-6)
-    found = jacobian(cell, x, list(state.split(4)))
+    found = jacobian(cell, x, list(state.split(cell.state_sizes)))
     torch.testing.assert_close(found, torch.stack(columns, 1), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_cell_has_a_flow_that_ends_in_the_last_step(name):
     torch.manual_seed(0)
-    layer = Recurrent(5, 8, name, layers=2)
+    layer = Recurrent(5, 8, fitting(name, 8), layers=2)
     found = flow(layer, torch.randn(2, 12, 5), lambda h: h.square().sum(-1))
     assert all(norms[0] == pytest.approx(1, rel=1e-3) or not norms.any() for norms in found.states.values())
     assert all(each.sum() == pytest.approx(1, rel=1e-3) or not each.any() for each in found.weights.values())
@@ -93,7 +94,9 @@ def test_the_gradients_of_states_are_those_of_autograd():
 
     def through(t, c):
         before = layer(x[:, :t])[1][0][0]
-        o = torch.sigmoid(layer.cells[0].project(x[:, t]) + F.linear(before, layer.cells[0].U_i_f_g_o))[:, 3 * 8 :]
+        o = torch.sigmoid(layer.cells[0].input_projection(x[:, t]) + F.linear(before, layer.cells[0].U_i_f_g_o))[
+            :, 3 * 8 :
+        ]
         return (o * (1 - torch.tanh(c) ** 2)).detach()
 
     total, end = c + h * through(5, middle[0][1]), through(8, last[0][1])[0, 0]
@@ -110,8 +113,8 @@ def test_the_weight_gradient_of_each_step_is_that_of_its_own_weights():
         own, bias = cell.W.detach().clone().requires_grad_(), cell.b.detach().clone().requires_grad_()
         state = layer.initial(1)[0]
         for t in range(6):
-            share = F.linear(x[:, t], own, bias) if t == step else cell.project(x[:, t])
-            state = cell.step(cell.split(cell.gates, share), *state)
+            share = F.linear(x[:, t], own, bias) if t == step else None
+            state = cell.step(cell.inputs(x[:, t], share), *state)
         grads = torch.autograd.grad(state[0][0, 2], [own, bias])
         sizes.append(torch.sqrt(grads[0][8:16].square().sum() + grads[1][8:16].square().sum()).item())  # of gate z
     expected = np.array(sizes[::-1]) / sum(sizes)

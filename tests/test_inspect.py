@@ -31,6 +31,7 @@ from elman.inspect.report_options import ReportOptions
 from elman.tasks.task import Reading
 from elman.tokenizers.byte import ByteTokenizer
 from elman.tokenizers.char import CharTokenizer
+from fitting import fitting
 from outline import Outline
 
 PROGRAM = '''
@@ -45,6 +46,9 @@ def name_{n}(first, second={n}):
 NASTY = "<b>&amp;</b>\x1b[31m '\" \x00 한 \ud800 \U0001f600 {{ 1 }}"
 
 
+pytestmark = pytest.mark.usefixtures("short_inspection")
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inspect")
@@ -53,18 +57,8 @@ def model(tmp_path_factory):
                        precision="float32", device="cpu", out=folder / "run")  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short():
-    """Less generated text, at fewer positions: the same code in a tenth of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("elman.inspect.interventions.LENGTH", 200)
-        patch.setattr("elman.inspect.markov.LENGTH", 100)
-        patch.setattr("elman.inspect.markov.POSITIONS", 200)
-        yield
-
-
 @pytest.fixture(scope="module")
-def report(model):
+def report(model, short_inspection):
     return elman.report(model, length=2000)
 
 
@@ -169,7 +163,7 @@ def test_a_held_unit_changes_the_generated_text(model):
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_gate_of_a_shipped_cell_names_its_effect(name):
-    found = gates(elman.Recurrent(2, 3, name).cells[0])
+    found = gates(elman.Recurrent(2, 4, fitting(name, 4)).cells[0])
     assert all(effect != "open" or gate.startswith("t") for gate, effect in found.items())  # rhn: any number of t
 
 

@@ -101,7 +101,7 @@ def split(model, name="valid"):
 # attention
 
 
-@pytest.mark.parametrize("name", ["soft", "hard"])
+@pytest.mark.parametrize("name", ["soft", pytest.param("hard", marks=pytest.mark.slow)])
 def test_the_attention_of_a_caption_is_that_of_teacher_forcing_with_it(made, name):
     model = copy.deepcopy(made(name))
     network = model.model.eval()

@@ -837,7 +837,7 @@ def whole(name):
     return every(source(name), "python")
 
 
-@some
+@settings(some, max_examples=25)
 @example("doctest", 0.8544922087681288, 5_000)  # it begins with an empty line
 @given(st.sampled_from(MODULES), st.floats(0, 1), st.integers(5_000, 20_000))
 def test_a_cut_of_a_module_says_what_the_whole_says(module, where, length):
@@ -850,7 +850,7 @@ def test_a_cut_of_a_module_says_what_the_whole_says(module, where, length):
         )
 
 
-@settings(some, max_examples=10)
+@settings(some, max_examples=4)
 @given(st.lists(st.sampled_from(MODULES), min_size=2, max_size=2), st.integers(0, 3000))
 def test_modules_one_after_another_say_what_they_say_alone(modules, cut):
     texts = [source(module)[cut if n == 0 else 0 :] for n, module in enumerate(modules)]
@@ -877,7 +877,7 @@ texts = st.text(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=30).ma
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@settings(some, max_examples=300)
+@settings(some, max_examples=120)
 @given(texts)
 def test_any_text_has_a_value_for_each_character(language, text):
     for found in properties(text, language, least=0):

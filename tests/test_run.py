@@ -165,7 +165,7 @@ MODE_CELLS = (
 
 
 @pytest.mark.parametrize("name", ["InMode", "Dropping"])
-@pytest.mark.parametrize("backend", ["auto", "loop"])
+@pytest.mark.parametrize("backend", ["auto", pytest.param("loop", marks=pytest.mark.slow)])
 def test_a_cell_that_depends_on_the_mode_has_one_validation_loss(name, backend, tmp_path):
     (tmp_path / "cells.py").write_text(MODE_CELLS)
     (tmp_path / "text.txt").write_text(TEXT)
@@ -527,10 +527,13 @@ def refusal(action):
     return None
 
 
-def test_a_disk_that_is_full_at_any_write_leaves_what_was_saved(tmp_path, trained):
+@pytest.mark.parametrize(
+    "writes", [(1, 6, 13, 19, 25, 999), pytest.param(range(1, 999), marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_a_disk_that_is_full_at_a_write_leaves_what_was_saved(tmp_path, trained, writes):
     text, unbroken = trained.parent / "text.txt", tmp_path / "unbroken"
     train("lm", text, out=unbroken, **TINY)  # the encoded text is in the cache from here on
-    for write in itertools.count(1):
+    for write in writes:
         run = tmp_path / f"full-{write}"
         with pytest.MonkeyPatch.context() as patch:
             full_from(patch, write)
@@ -584,6 +587,7 @@ for limit, words in json.loads(sys.argv[1]).items():
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_training_is_one_line_and_leaves_what_was_saved(tmp_path, trained):
     """The real thing: the system refuses to write more than so many bytes."""
     text, limits = trained.parent / "text.txt", (0, 3000, 9000)

@@ -18,6 +18,7 @@ from elman.tasks.lm import LMModel
 from elman.tokenizers.byte import ByteTokenizer
 from elman.tokenizers.char import CharTokenizer
 from elman.training.trained_model import Stream, _decoded
+from fitting import fitting
 from models import RecordingStepper, language_model
 
 busy = [HealthCheck.too_slow]  # of a busy machine, not of the tests
@@ -368,7 +369,7 @@ def test_a_block_generates_what_single_steps_generate(cell, monkeypatch):
         (3, 70, {"layers": 3, "residual": True}),
         (2, 1, {"learn_initial_state": True}),
     ):
-        model = language_model(VOCABULARY, 5, hidden, cell, **options).eval()
+        model = language_model(VOCABULARY, 5, hidden, fitting(cell, hidden), **options).eval()
         for parameter in model.parameters():
             parameter.data += 0.3 * torch.randn_like(parameter)
         for sampling in (Sampling(**chosen) for chosen in CHOICES):

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from elman.training.tensor_file import pack, unpack
 
 some = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 KEY = "0123456789abcdef" * 2
+pytestmark = pytest.mark.usefixtures("short_inspection")
 
 
 @dataclass(frozen=True)
@@ -883,16 +883,15 @@ except FileNotFoundError:
 """
 
 
-def test_sizes_of_a_billion_take_less_than_a_gigabyte(copy):
+def test_sizes_of_a_billion_take_less_than_a_gigabyte(copy, forked):
     folders = []
     for what in [what for what in HOSTILE if re.search("billion|many|more|hundred|device", what)]:
         folders.append(copy / "runs" / what.replace(" ", "-"))
         shutil.copytree(copy / "runs" / "y", folders[-1])
         HOSTILE[what](folders[-1], copy / "outside")
-    words = [sys.executable, "-c", LARGEST, *map(str, folders)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.splitlines()[-1]) * (1 if sys.platform == "darwin" else 1024) < 1e9
+    done = forked(*folders, program=LARGEST, cwd=copy)
+    assert done.code == 0, done.err
+    assert int(done.out.splitlines()[-1]) * (1 if sys.platform == "darwin" else 1024) < 1e9
 
 
 def test_a_folder_that_is_not_hostile_is_used_by_every_verb(copy, monkeypatch, command):

@@ -1,6 +1,7 @@
 """The structure of the package: what the design fixes and no other tool checks."""
 
 import ast
+import functools
 import graphlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,12 +27,18 @@ def name(path: Path) -> str:
     return str(path.relative_to(SOURCE))
 
 
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text("utf-8"))))
+
+
 def parsed(*packages: str) -> Iterator[tuple[str, ast.AST]]:
     """Every node of the modules, of some packages where they are named, with `file:line`."""
     for path in MODULES:
         if not packages or path.relative_to(SOURCE).parts[0] in packages:
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                yield f"{name(path)}:{getattr(node, 'lineno', 0)}", node
+            file = name(path)
+            for node in nodes(path):
+                yield f"{file}:{getattr(node, 'lineno', 0)}", node
 
 
 def test_no_module_imports_itself_through_others() -> None:

@@ -79,7 +79,7 @@ def test_unrelated_targets_are_not_predicted(tmp_path, attention):
     [
         ("char", {"teacher_forcing": 0.5, "attention": "additive"}),
         ("word", {"input_feeding": True, "reverse": True}),
-        ("bpe", {"vocab_size": 270, "cell": "gru", "layers": 2}),
+        pytest.param("bpe", {"vocab_size": 270, "cell": "gru", "layers": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path, tokens, options):

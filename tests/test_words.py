@@ -84,7 +84,10 @@ RULES = [
     ),
     Rule(
         words("floor"), "unigram entropy",
-        ((r"(?:math|torch|np|numpy|std)(?:\.|::)floor|\.floor\(|floor\w*\(|floor division", "the function"),),
+        (
+            (r"(?:math|torch|np|numpy|std)(?:\.|::)floor|\.floor\(|floor\w*\(|floor division", "the function"),
+            (r"[\"`]floor[\"`]", "the operation of a step"),
+        ),
     ),
     Rule(
         words("merged"), "deduplicated",

@@ -270,13 +270,14 @@ class Cell(nn.Module):
         x = self.inputs(torch.zeros(1, self.input_size), torch.zeros(1, sum(self.gate_sizes)))
         self.__dict__["_declaring"] = True
         try:
-            with torch.no_grad():
+            with torch.no_grad(), draws.drawing(draws.Draws(0)):  # torch's generator is that of the weights
                 new = self.step(x, *state)
         except UserError:
             raise
         except Exception as error:
             raise UserError(f"the cell {self.name} cannot take a step: {type(error).__name__}: {error}; its gates are "
-                            f"{', '.join(self.gates)}, its states {', '.join(self.states)}") from error  # fmt: skip
+                            f"{', '.join(self.gates) or 'none'}, its states "
+                            f"{', '.join(self.states)}") from error  # fmt: skip
         finally:
             del self.__dict__["_declaring"]
         expected = [(self.output, self.output_size)] if self.output else []
@@ -287,7 +288,8 @@ class Cell(nn.Module):
             for value, (_, size) in zip(new, expected, strict=True)
         ):
             names = ", ".join(f"{name} (B, {size})" for name, size in expected)
-            raise UserError(f"the step of the cell {self.name} must return a tuple of {len(expected)} tensors, "
+            tensors = f"{len(expected)} tensor{'s' if len(expected) > 1 else ''}"
+            raise UserError(f"the step of the cell {self.name} must return a tuple of {tensors}, "
                             f"{'the output and ' if self.output else ''}the new states: {names}")  # fmt: skip
 
     def _product(self, names: tuple[str, ...], of: Tensor, size: int, heads: int) -> Tensor:
@@ -403,7 +405,7 @@ def _replacements(cell: Cell) -> Mapping[str, Tensor]:
 
 @contextmanager
 def weights_replaced(cell: Cell, weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """Within it, the cell has these weights in the place of its own of the same names."""
+    """Within it, the cell has these weights instead of its own of the same names."""
     others = _replaced.get() or {}
     token = _replaced.set({**others, id(cell): {**others.get(id(cell), {}), **weights}})
     try:

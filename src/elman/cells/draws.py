@@ -56,12 +56,11 @@ def drawing(draws: Draws) -> Iterator[None]:
         _draws.reset(token)
 
 
-def rand_like(value: Tensor, per: str, draw: int | None = None) -> Tensor:
-    """The numbers for a value (B, H); draw: its number in the step, the next one unless given. Outside of `drawing`
-    they are those of torch."""
-    draws = _draws.get()
+def rand_like(value: Tensor, per: str) -> Tensor:
+    """The numbers for a value (B, H), the next ones of the step. Outside of `drawing` they are those of torch. For a
+    value of bfloat16 they are float32: rounded they could be 1, and a comparison with a probability would be another
+    one."""
+    draws, dtype = _draws.get(), torch.promote_types(value.dtype, torch.float32)
     if draws is None:
-        return torch.rand_like(value)
-    if draw is None:
-        draw = draws.next_draw()
-    return draws.numbers(len(value), value.shape[-1], per, draw, value.device).to(value.dtype)
+        return torch.rand_like(value, dtype=dtype)
+    return draws.numbers(len(value), value.shape[-1], per, draws.next_draw(), value.device).to(dtype)

@@ -2,7 +2,7 @@
 
 `elman.cells.trace` makes it from a cell's `step`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from functools import cached_property
@@ -77,8 +77,9 @@ class Graph:
         """The names of what a step returns, without those of the values inside."""
         return dict(zip(((self.output,) if self.output else ()) + self.states, self.results, strict=True))
 
-    def run(self, cell: Cell, x: Any, *state: Tensor) -> tuple[Tensor, ...]:
-        """One step, as `cell.step(x, *state)`, that passes every named value through `tap`."""
+    def run(self, cell: Cell, x: Any, *state: Tensor, recur: Callable[..., Any] | None = None) -> tuple[Tensor, ...]:
+        """One step, as `cell.step(x, *state)`, that passes every named value through `tap`. recur: what computes the
+        products, `Cell.recur` unless given; what a cell does in a `recur` of its own is part of the graph."""
         before = dict(zip(self.states, state, strict=True))
         names: dict[int, list[str]] = {}
         for name, number in self.names.items():
@@ -86,7 +87,10 @@ class Graph:
         values: list[Any] = []
         for number, op in enumerate(self.ops):
             inputs = [values[i] for i in op.inputs]
-            if op.kind in SOURCES:
+            if op.kind == "product" and recur is not None:
+                size, heads = (resolve(part, cell.hidden_size, cell.input_size) for part in op.detail[:2])
+                value = recur(*op.detail[3:], of=inputs[0], name=op.detail[2], size=size, heads=heads)
+            elif op.kind in SOURCES:
                 value = SOURCES[op.kind](cell, x, before, op.detail, *inputs)
             elif op.kind in SIZED:
                 value = SIZED[op.kind](*inputs, resolve(op.detail, cell.hidden_size, cell.input_size))

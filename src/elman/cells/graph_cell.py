@@ -15,9 +15,11 @@ class GraphCell(Cell):
 
     graphs: ClassVar[ModeGraphs]
     stored_start: ClassVar[Start] = {}
+    stored_projections: ClassVar[tuple[str, ...]] = ()
+    given: ClassVar[tuple[type[Cell], Mapping[str, Any]] | None] = None
 
     def step(self, x: Any, *state: Tensor) -> tuple[Tensor, ...]:
-        return self.graphs.of(self.training).run(self, x, *state)
+        return self.graphs.of(self.training).run(self, x, *state, recur=self.recur)
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -26,15 +28,33 @@ class GraphCell(Cell):
 
     @property
     def start(self) -> Start:
-        return self.stored_start
+        if self.given is None:
+            return self.stored_start
+        kind, options = self.given  # its tensors and functions are not stored
+        return kind(self.input_size, self.hidden_size, **options).start
+
+    def _declare(self) -> None:
+        super()._declare()
+        self.projections.update(self.stored_projections)
 
 
-def graph_cell(name: str, graphs: ModeGraphs, start: Mapping[str, Any]) -> type[Cell]:
-    """The class of the cell with this equation and these starting values."""
+def graph_cell(
+    name: str,
+    graphs: ModeGraphs,
+    start: Mapping[str, Any],
+    projections: tuple[str, ...] = (),
+    given: tuple[type[Cell], Mapping[str, Any]] | None = None,
+) -> type[Cell]:
+    """The class of the cell with this equation and these starting values.
+
+    - projections: the matrices of `project`
+    - given: the class and the options that the equation was traced from, whose `start` is taken where it is known
+    """
     training = graphs.training
     fields = {
         "gates": training.gates, "states": training.states, "bias": training.bias, "output": training.output,
-        "graphs": graphs, "stored_start": dict(start), "made_by": (graph_cell, name, graphs, dict(start)),
+        "graphs": graphs, "stored_start": dict(start), "stored_projections": projections, "given": given,
+        "made_by": (graph_cell, name, graphs, dict(start), projections),
     }  # fmt: skip
     made = type(name, (GraphCell,), fields)
     made.name = name

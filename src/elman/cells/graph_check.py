@@ -10,13 +10,14 @@ from typing import Any, Protocol
 from elman.cells.cell import Cell
 from elman.cells.op import OPERANDS, Op
 from elman.cells.shape import Mismatch, Shape, shape_of
-from elman.cells.size import HIDDEN, Size, as_size
+from elman.cells.size import HIDDEN, Size, as_size, factors
 from elman.cells.validation import as_identifier, as_integer, as_number, as_text, shown
 from elman.errors import UserError, unknown
 
 MOST_OPS = 10_000
 MOST = 64  # gates, states, vectors, matrices, and gates of one matrix
-MOST_BLOCKS = 256  # (H, H) blocks of all recurrent matrices together
+MOST_BLOCKS = 256  # (H, H) blocks of all matrices together, in a layer of LARGE units and inputs
+LARGE = 1024
 
 
 class Checkable(Protocol):
@@ -45,6 +46,9 @@ def check_graph(graph: Checkable, where: str) -> None:
     gates, states, ops, outputs, names = graph.gates, graph.states, graph.ops, graph.outputs, graph.names
     _names(gates, f"{where}.gates", 0)
     _names(states, f"{where}.states", 1)
+    _names(graph.bias, f"{where}.bias", 0)
+    if not set(graph.bias) <= set(gates):
+        raise UserError(f"{where}.bias has a name that is no gate")
     for name, size in graph.sizes.items():
         as_text(name, f"{where}.sizes")
         as_size(size, f"{where}.sizes[{shown(name)}]")
@@ -57,7 +61,8 @@ def check_graph(graph: Checkable, where: str) -> None:
             shapes.append(shape_of(op, [shapes[i] for i in op.inputs], graph.sizes))
         except Mismatch as error:
             raise UserError(f"{where}.ops[{number}]: {op.kind} {error}") from error
-    _parameters(ops, shapes, where)
+    _parameters(graph, shapes, where)
+    _memory(graph, shapes, where)
     expected = [graph.sizes.get(name, HIDDEN) for name in states]
     if len(outputs) != len(states):
         raise UserError(f"{where}.outputs must be one operation for each of {len(states)} states, not {len(outputs)}")
@@ -76,8 +81,8 @@ def check_graph(graph: Checkable, where: str) -> None:
         _names([graph.output], f"{where}.output")
         if graph.output not in names or shapes[names[graph.output]].size != graph.sizes.get(graph.output, HIDDEN):
             raise UserError(f"{where}.output: {shown(graph.output)} is no named value of its size")
-    if graph.output in (*gates, *states) or not set(graph.bias) <= set(gates) or len(set(graph.bias)) < len(graph.bias):
-        raise UserError(f"{where}.output or {where}.bias has a wrong name")
+        if graph.output in (*gates, *states):
+            raise UserError(f"{where}.output: {shown(graph.output)} is the name of a gate or a state")
 
 
 def _names(names: Sequence[Any], where: str, least: int = 1) -> None:
@@ -120,9 +125,11 @@ def _check_op(op: Op, before: Sequence[Shape], graph: Checkable, where: str) -> 
         case "uniform":
             draw, per = op.detail if isinstance(op.detail, tuple) and len(op.detail) == 2 else (None, None)
             as_integer(draw, f"{where}: the number of a draw", 0, MOST_OPS)
+            if draw != sum(other.kind == "uniform" for other in graph.ops[: len(before)]):
+                raise UserError(f"{where}: draws must be numbered in their order from 0, not {draw}")
             if per not in ("step", "sequence"):
                 raise UserError(f"{where}: random numbers must be of a step or a sequence, not {shown(per)}")
-        case "outer" | "matvec" | "repeat_interleave":
+        case "outer" | "matvec" | "repeat_interleave" | "sum_groups":
             as_size(op.detail, f"{where}: the detail of {op.kind}")
         case _ if op.detail is not None:
             raise UserError(f"{where}: {op.kind} has no detail, not {shown(op.detail)}")
@@ -140,15 +147,38 @@ def _matrix(detail: Any, where: str) -> None:
         raise UserError(f"{where} must not be named {shown(name)}, as a vector or an attribute of every cell is")
 
 
-def _parameters(ops: Sequence[Op], shapes: Sequence[Shape], where: str) -> None:
-    products = {(op.detail, shapes[op.inputs[0]].size) for op in ops if op.kind == "product"}
-    vectors = {op.detail for op in ops if op.kind == "vector"}
+def _parameters(graph: Checkable, shapes: Sequence[Shape], where: str) -> None:
+    products = {(op.detail, shapes[op.inputs[0]].size) for op in graph.ops if op.kind == "product"}
+    vectors = {op.detail for op in graph.ops if op.kind == "vector"}
     joined = ["_".join(detail[2:]) for detail, _ in products]
-    for what, count, most in (
-        ("vectors", len(vectors), MOST), ("recurrent matrices", len(products), MOST),
-        ("blocks of recurrent matrices", sum(len(detail) - 3 for detail, _ in products), MOST_BLOCKS),
-    ):  # fmt: skip
-        if count > most:
-            raise UserError(f"{where}.ops has {count} {what}: at most {most}")
+    for what, count in (("vectors", len(vectors)), ("recurrent matrices", len(products))):
+        if count > MOST:
+            raise UserError(f"{where}.ops has {count} {what}: at most {MOST}")
     if len({*joined, *vectors}) < len(joined) + len(vectors):
         raise UserError(f"{where}.ops has two recurrent matrices or vectors of one name")
+    weights = sum(map(_large, _sizes(graph, graph.gates))) * LARGE + sum(
+        (len(detail) - 3) * _large(detail[0]) * _large(size) / _large(detail[1]) for detail, size in products
+    )
+    if weights > MOST_BLOCKS * LARGE**2:
+        raise UserError(f"{where} has {weights / LARGE**2:,.0f} blocks of matrices: at most {MOST_BLOCKS}")
+
+
+def _memory(graph: Checkable, shapes: Sequence[Shape], where: str) -> None:
+    """As much as a graph of the most operations on values of `hidden` needs."""
+    sizes = [shape.size for shape in shapes if shape.size is not None] + _sizes(graph, graph.states)
+    values, most = sum(map(_large, sizes)), (MOST_OPS + MOST) * LARGE
+    if values > most:
+        raise UserError(
+            f"{where}.ops computes {values:,.0f} values a row in a layer of {LARGE} units: at most {most:,}"
+        )
+
+
+def _sizes(graph: Checkable, names: Sequence[str]) -> list[Size]:
+    return [graph.sizes.get(name, HIDDEN) for name in names]
+
+
+def _large(size: Size | None) -> float:
+    """A size in a layer of LARGE units and inputs."""
+    assert size is not None
+    of, times, over = factors(size)
+    return times / over * (LARGE if of else 1)

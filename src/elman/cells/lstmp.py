@@ -24,10 +24,10 @@ class LSTMP(Cell, name="lstmp"):
 
     @property
     def sizes(self):
-        if self.projection < 0 or (not self.projection and self.hidden_size % 2):
-            raise UserError(
-                f"lstmp:projection={self.projection} must be above 0; without it the hidden size must be even"
-            )
+        if self.projection < 0:
+            raise UserError(f"lstmp:projection={self.projection} must be above 0, or 0 for half of the hidden size")
+        if not self.projection and self.hidden_size % 2:
+            raise UserError(f"lstmp without a projection needs an even hidden size, not {self.hidden_size}")
         return {"h": self.projection or self.hidden_size // 2}
 
     def step(self, x, h: Tensor, c: Tensor):

@@ -19,7 +19,9 @@ class NestedLSTM(Cell, name="nested_lstm"):
     """
 
     gates, states = ("i", "f", "g", "o"), ("h", "c", "n")
-    at_one = {"i": "write", "f": "keep", "o": "output"}
+    at_one = {
+        "i": "write", "f": "keep", "o": "output", "inner_i": "write", "inner_f": "keep", "inner_o": "output"
+    }  # fmt: skip
     forget_bias: float = 1.0
 
     def step(self, x, h: Tensor, c: Tensor, n: Tensor):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elman.cells import ops
-from elman.cells.draws import rand_like
+from elman.cells.cell import Cell
 from elman.cells.size import Size, resolve
 
 UNARY: dict[str, Callable[[Any], Any]] = {
@@ -42,11 +42,13 @@ class Op:
     state                state                           the state before the step
     vector               parameter (p_i)                 a vector parameter
     constant             number                          a number
-    uniform              (draw, step or sequence)        random numbers in [0, 1) of the size of inputs[0]
+    uniform              (draw, step or sequence)        random numbers in [0, 1) of the size of inputs[0],
+                                                         the draws numbered in their order
     product              (size, heads, name, gate, ...)  a matrix times inputs[0]
     block                index                           one gate's block of the product inputs[0]
     outer, matvec        heads                           see ops.py
     repeat_interleave    count                           every unit so many times
+    sum_groups           size                            the sum over every so many units
     sigmoid, add, ...                                    see UNARY, REDUCTIONS, BINARY, COMPARISONS; where
     """
 
@@ -65,20 +67,20 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "state": lambda cell, x, state, detail: state[detail],
     "vector": lambda cell, x, state, detail: cell.weight(detail),
     "constant": lambda cell, x, state, detail: detail,
-    "uniform": lambda cell, x, state, detail, like: rand_like(like, detail[1], detail[0]),
-    "product": lambda cell, x, state, detail, of: cell.recur(
-        *detail[3:], of=of, name=detail[2], size=_number(cell, detail[0]), heads=_number(cell, detail[1])
+    "uniform": lambda cell, x, state, detail, like: cell.rand_like(like, detail[1]),
+    "product": lambda cell, x, state, detail, of: Cell.recur(
+        cell, *detail[3:], of=of, name=detail[2], size=_number(cell, detail[0]), heads=_number(cell, detail[1])
     ),
     "block": lambda cell, x, state, detail, product: product[detail],
 }
 # of values of other sizes than that of the result; detail: a number
 SIZED: dict[str, Callable[..., Any]] = {
     "outer": ops.outer, "matvec": ops.matvec,
-    "repeat_interleave": lambda v, count: v.repeat_interleave(count, -1),
+    "repeat_interleave": lambda v, count: v.repeat_interleave(count, -1), "sum_groups": ops.sum_groups,
 }  # fmt: skip
 OPERANDS = {
     **dict.fromkeys(("input", "raw", "state", "vector", "constant"), 0),
-    **dict.fromkeys(("uniform", "product", "block", "repeat_interleave", *UNARY, *REDUCTIONS), 1),
+    **dict.fromkeys(("uniform", "product", "block", "repeat_interleave", "sum_groups", *UNARY, *REDUCTIONS), 1),
     **dict.fromkeys(("outer", "matvec", *BINARY, *COMPARISONS), 2), "where": 3,
 }  # fmt: skip
 
@@ -99,7 +101,8 @@ def apply(kind: str, *inputs: Any) -> Any:
 def _bounded(choose: Callable[..., Tensor]) -> Callable[[Any, Any], Tensor]:
     def with_number(left: Any, right: Any) -> Tensor:
         tensor, number = (left, right) if isinstance(left, Tensor) else (right, left)
-        return choose(tensor, torch.full_like(tensor, number))
+        # a symbolic value takes the number itself
+        return choose(tensor, torch.full_like(tensor, number)) if isinstance(tensor, Tensor) else choose(left, right)
 
     return with_number
 

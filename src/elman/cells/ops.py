@@ -30,6 +30,12 @@ def normalize(value: Tensor) -> Tensor:
 
 
 @_traceable
+def sum_groups(value: Tensor, size: int) -> Tensor:
+    """The sums over every `size` consecutive units: (B, H) to (B, H / size). `repeat_interleave` goes the other way."""
+    return value.unflatten(-1, (-1, size)).sum(-1)
+
+
+@_traceable
 def outer(v: Tensor, k: Tensor, heads: int = 1) -> Tensor:
     """The outer products v k^T of the parts of two vectors (B, H), a part for each of the heads: (B, H H / heads), a
     matrix (H / heads, H / heads) a head, row by row."""

@@ -48,22 +48,23 @@ def make(spec: CellSpec, input_size: int, hidden_size: int) -> Cell:
     return kind(input_size, hidden_size, **options)
 
 
-def sample(kind: type[Cell], options: dict[str, Any]) -> Cell:
-    """A cell of some size, which heads and parts of it divide."""
-    try:
-        return kind(120, 240, **options)
-    except UserError as error:
+def make_any(kind: type[Cell], options: dict[str, Any], *sizes: tuple[int, int]) -> Cell:
+    """The cell with the first of these input and hidden sizes that it can have: one that adds `x.raw` to a state needs
+    equal ones, one with heads a multiple of them. Without sizes, with some of many divisors."""
+    *others, last = sizes or ((120, 240), (240, 240))
+    for inputs, hidden in others:
         try:
-            return kind(240, 240, **options)  # x.raw may be added to a state
+            return kind(inputs, hidden, **options)
         except UserError:
-            raise error from None
+            continue
+    return kind(*last, **options)
 
 
 def stored(spec: CellSpec) -> StoredCell:
     """The stored form of a cell: a shipped one by name and options; another by its graphs, so that it can be made again
     without the user's code. Of one that cannot be traced the name alone is stored."""
     kind, options = find(spec)
-    cell = sample(kind, options)  # draws random numbers, of a stored cell too: a run made again has the same weights
+    cell = make_any(kind, options)  # draws random numbers, of a stored cell too: a run made again has the same weights
     if isinstance(spec, StoredCell):
         return spec
     if shipped().get(cell.name) is kind:
@@ -73,10 +74,10 @@ def stored(spec: CellSpec) -> StoredCell:
         graphs = trace_modes(cell)
     except NotTraceable:
         return UntraceableCell(name, (kind, options))
-    # tensors and functions are left out: a run has the weights
+    # tensors and functions are not stored: a run has the weights
     start = {key: value if isinstance(value, str) else float(value)
              for key, value in cell.start.items() if isinstance(value, str | int | float)}  # fmt: skip
-    return TracedCell(name, graphs, start)
+    return TracedCell(name, graphs, start, tuple(sorted(cell.projections)), (kind, options))
 
 
 def resolve(of_run: StoredCell, given: CellSpec | None) -> StoredCell:

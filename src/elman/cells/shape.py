@@ -100,18 +100,20 @@ def _matvec(op: Op, inputs: Sequence[Shape], sizes: Mapping[str, Size]) -> Shape
     return vector
 
 
-def _repeated(op: Op, inputs: Sequence[Shape], sizes: Mapping[str, Size]) -> Shape:
+def _regrouped(op: Op, inputs: Sequence[Shape], sizes: Mapping[str, Size]) -> Shape:
     _must_be_value(inputs[0])
     return Shape(True, sized(op.kind, inputs[0].size, op.detail))
 
 
 def sized(kind: str, size: Size | None, by: Size) -> Size:
     """The size of a value computed from one of another size: `outer`, a matrix for each of so many heads;
-    `repeat_interleave`, so many times the size; `fold`, the size divided by that."""
+    `repeat_interleave`, so many times the size; `sum_groups`, the size divided by that."""
     number, count = _traced(size), _traced(by)
-    if kind in ("outer", "fold") and number % count:
+    if kind in ("outer", "sum_groups") and number % count:
         raise Mismatch(f"of {size} units and {by} heads, which do not divide them")
-    found = {"outer": number // count * number, "repeat_interleave": number * count, "fold": number // count}[kind]
+    found = {"outer": number // count * number, "repeat_interleave": number * count, "sum_groups": number // count}[
+        kind
+    ]
     try:
         return relative(found)
     except ValueError as error:
@@ -133,5 +135,6 @@ _SHAPES = {
     "product": _product,
     "outer": _outer,
     "matvec": _matvec,
-    "repeat_interleave": _repeated,
+    "repeat_interleave": _regrouped,
+    "sum_groups": _regrouped,
 }

@@ -1,7 +1,7 @@
 """Sizes of the last axis of a value, as a graph has them: numbers, or relative to the sizes of the layer that runs it.
 
 While a cell is traced, `hidden_size` and `input_size` are TRACED_HIDDEN and TRACED_INPUT, so that whatever a step
-computes from them can be told from a number: `self.hidden_size // 4` is traced as `hidden/4`.
+computes from them can be distinguished from a number: `self.hidden_size // 4` is traced as `hidden/4`.
 """
 
 import re

@@ -10,7 +10,7 @@ from elman.cells.cell import Cell
 from elman.cells.graph import Graph, ModeGraphs
 from elman.cells.graph_cell import graph_cell
 from elman.cells.shipped import shipped
-from elman.cells.validation import LONGEST_NAME, as_integer, as_mapping, as_number, shown
+from elman.cells.validation import LONGEST_NAME, as_integer, as_list, as_mapping, as_number, shown
 from elman.errors import UserError, unknown
 
 INITIALIZATIONS = ("orthogonal", "identity")  # of the recurrent matrices
@@ -84,22 +84,29 @@ class ShippedCell(StoredCell):
 
 @dataclass(frozen=True)
 class TracedCell(StoredCell):
-    """A cell of the user's own: its graphs and where its parameters start."""
+    """A cell of the user's own: its graphs and where its parameters start.
+
+    - projections: the matrices of `project`
+    - given: the class and options that were traced, whose `start` may have tensors and functions; not stored
+    """
 
     graphs: ModeGraphs
     start: Mapping[str, float | str]
+    projections: tuple[str, ...] = ()
+    given: tuple[type[Cell], Mapping[str, Any]] | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         value = {"name": self.name, "graph": self.graphs.training.to_json(), "start": dict(self.start)}
+        value |= {"projections": list(self.projections)} if self.projections else {}
         return value if self.graphs.same else value | {"evaluation": self.graphs.evaluation.to_json()}
 
     def find(self) -> tuple[type[Cell], dict[str, Any]]:
-        return graph_cell(self.name, self.graphs, self.start), {}
+        return graph_cell(self.name, self.graphs, self.start, self.projections, self.given), {}
 
     @classmethod
     def read(cls, fields: Mapping[str, Any], where: str) -> "TracedCell":
         """See `StoredCell.from_json`."""
-        keys = ("name", "graph", "start", *(("evaluation",) if "evaluation" in fields else ()))
+        keys = ("name", "graph", "start", *(key for key in ("evaluation", "projections") if key in fields))
         name = _named(as_mapping(fields, where, keys), where)
         training = Graph.from_json(fields["graph"], f"{where}.graph")
         evaluation = Graph.from_json(fields.get("evaluation", fields["graph"]), f"{where}.evaluation")
@@ -108,6 +115,10 @@ class TracedCell(StoredCell):
         if not same or not evaluation.matrices <= training.matrices or not evaluation.vectors <= training.vectors:
             raise UserError(f"{where}.evaluation has other gates, states or parameters than {where}.graph")
         matrices = {"_".join(matrix[2:]) for matrix in training.matrices}
+        projections = tuple(as_list(fields.get("projections", []), f"{where}.projections", len(matrices)))
+        for title in projections:
+            if not isinstance(title, str) or title not in matrices:
+                raise UserError(f"{where}.projections must be names of matrices, not {shown(title)}")
         known = {"W", "U", *training.bias, *training.vectors, *matrices}
         start = as_mapping(fields["start"], f"{where}.start")
         for key, value in start.items():
@@ -117,7 +128,7 @@ class TracedCell(StoredCell):
                 raise UserError(f"{where}.start.{key} must be {' or '.join(INITIALIZATIONS)}, not {shown(value)}")
             if not (key in ("U", *matrices) and isinstance(value, str)):
                 as_number(value, f"{where}.start.{key}", *((0.0,) if key == "W" else ()))
-        return cls(name, ModeGraphs(training, evaluation), dict(start))
+        return cls(name, ModeGraphs(training, evaluation), dict(start), projections)
 
 
 @dataclass(frozen=True)

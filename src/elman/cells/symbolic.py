@@ -46,6 +46,7 @@ _CALLS: dict[Any, Callable[..., Any]] = {
     F.relu6: lambda v, inplace=False: v.clamp(0, 6),
     F.softsign: lambda v: v / (1 + abs(v)),
     ops.outer: lambda v, k, heads=1: v.made("outer", v, k, detail=v.size(heads)),
+    ops.sum_groups: lambda v, size: v.made("sum_groups", v, detail=v.size(size)),
     ops.matvec: lambda m, q, heads=1: m.made("matvec", m, q, detail=m.size(heads)),
 }
 
@@ -115,6 +116,9 @@ class SymbolicValue:
         if name in _METHODS:
             return lambda *others: self.made(name, self, *others)
         raise NotTraceable(f"the operation {name}")
+
+    def __getitem__(self, index: Any) -> "SymbolicValue":
+        raise NotTraceable("an index into a value")
 
     def __bool__(self) -> bool:
         raise NotTraceable("a branch on a value")

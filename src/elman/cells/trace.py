@@ -25,7 +25,7 @@ from elman.cells.cell import Cell
 from elman.cells.graph import Graph, ModeGraphs
 from elman.cells.graph_cell import GraphCell
 from elman.cells.op import SOURCES
-from elman.cells.size import HIDDEN, TRACED_HIDDEN, TRACED_INPUT, Size, relative
+from elman.cells.size import HIDDEN, TRACED_HIDDEN, TRACED_INPUT, Size, relative, resolve
 from elman.cells.symbolic import (
     NotTraceable,
     Recorder,
@@ -151,7 +151,7 @@ def _numpy_numbers_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        drawn = repr(np.random.get_state()) != repr(before)  # noqa: NPY002
+        drawn = any(np.any(now != then) for now, then in zip(np.random.get_state(), before, strict=True))  # noqa: NPY002
         if drawn:
             np.random.set_state(before)  # noqa: NPY002
     if drawn:
@@ -205,21 +205,27 @@ def _traced_with(cell: Cell, inputs: int, sizes: dict[str, Size]) -> Graph:
     return replace(graph, names=names)
 
 
-def value_names(cell: Cell) -> list[str]:
-    """The names of the values of a step; of a step that cannot be traced those that it taps, and its states."""
+def value_sizes(cell: Cell) -> dict[str, int]:
+    """The sizes of the values of a step by their names; of a step that cannot be traced those that it taps, and its
+    results."""
     try:
-        return list(trace(cell).names)
+        graph = trace(cell)
     except NotTraceable:
         observer = Observer({})
+        zero = torch.zeros(1, cell.input_size, dtype=cell.dtype, device=cell.device)
         with observing(observer), torch.no_grad():
-            zero = torch.zeros(1, cell.input_size, dtype=cell.dtype, device=cell.device)
             cell.step(cell.inputs(zero), *cell.zero_state(1))
-        return [*observer.values, *cell.states]
+        found = {name: value.shape[-1] for name, value in observer.values.items()}
+        return found | {name: cell.size_of(name) for name in (*cell.states, cell.output) if name}
+    sizes = {name: graph.shapes[number].size for name, number in graph.names.items()}
+    return {name: resolve(size, cell.hidden_size, cell.input_size) for name, size in sizes.items() if size is not None}
 
 
 def _call(step: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, SymbolicValue]]:
-    """Calls `step`; also returns the values that its local variables, and its taps, gave a name."""
-    code, local = inspect.unwrap(step).__code__, {}
+    """Calls `step`; also returns the values that its local variables, those of the steps of base classes that it calls,
+    and its taps, gave a name."""
+    steps = [vars(kind)["step"] for kind in type(step.__self__).__mro__ if "step" in vars(kind)]  # type: ignore[attr-defined]
+    codes, local = {getattr(inspect.unwrap(each), "__code__", None) for each in steps}, {}
 
     class Names:
         def __call__(self, name: str, value: Any) -> Any:
@@ -229,7 +235,7 @@ def _call(step: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, Symbolic
     def profile(frame: Any, event: str, function: Any) -> None:
         if event == "c_call" and _draws(function):  # of this thread alone, and before it happens
             raise NotTraceable(RANDOM)
-        if event == "return" and frame.f_code is code:
+        if event == "return" and frame.f_code in codes:
             local.update({name: value for name, value in frame.f_locals.items() if isinstance(value, SymbolicValue)})
 
     before = sys.getprofile()

@@ -41,6 +41,10 @@ FOREIGN = {
 
 def main() -> int:
     """Runs the command line. A mistake of the user is one line and exit code 2."""
+    # the threads of libgomp, which torch loads, spin while they wait for each other, at the cost of other programs; after
+    # so many rounds, which a quiet machine never needs, they sleep
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "1000"
     try:
         words = [STANDARD_INPUT if word == "-" else word for word in sys.argv[1:]]  # a lone - is no option
         app(words, exit_on_error=False, print_error=False)

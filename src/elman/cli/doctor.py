@@ -14,7 +14,7 @@ from torch import nn
 
 from elman import __version__
 from elman.cells.cell import Cell
-from elman.cells.registry import find
+from elman.cells.registry import find, make_any
 from elman.cells.shipped import shipped
 from elman.cells.trace import NotTraceable, trace
 from elman.cli.output import add_row
@@ -61,7 +61,7 @@ def _backends(console: Console) -> Table:
     table = Table("cell", "backend", "why no faster backend", box=None)
     with console.status("compiling kernels"), ThreadPoolExecutor(os.cpu_count()) as pool:
         choices = pool.map(
-            lambda name: Recurrent(1, 1, name).choose(), shipped()
+            lambda name: Recurrent(16, 16, name).choose(), shipped()
         )  # the compiler runs outside of Python
     for name, choice in zip(shipped(), choices, strict=True):
         why = "; ".join(f"{other}: {reason}" for other, reason in choice.refusals.items())
@@ -73,7 +73,8 @@ def _check(spec: str) -> tuple[Table, bool]:
     """What is known of a cell, and whether something is wrong."""
     kind, options = find(spec)
     batch, steps, inputs, hidden = SHAPE
-    cell = kind(inputs, hidden, **options)
+    cell = make_any(kind, options, (inputs, hidden), (hidden, hidden))
+    inputs = cell.input_size
     table = Table(show_header=False, box=None)
     add_row(table, "cell", f"{cell.name}: gates {', '.join(cell.gates)}; states {', '.join(cell.states)}")
     add_row(table, "options", ", ".join(f"{name}={value}" for name, value in cell.options.items()) or "none")
@@ -82,12 +83,12 @@ def _check(spec: str) -> tuple[Table, bool]:
     add_row(table, "equation", _equation(cell))
     choice = Recurrent(inputs, hidden, spec).choose()
     add_row(table, "backend", str(choice))
-    checks = {"gradient": _gradient(kind(3, 4, **options))}
+    checks = {"gradient": _gradient(make_any(kind, options, (3, 4), (4, 4), (12, 24), (24, 24), (hidden, hidden)))}
     if choice.backend.name != "loop":
-        checks["kernel"] = _kernel(spec, choice.backend.name)
+        checks["kernel"] = _kernel(spec, inputs, choice.backend.name)
     for name, result in checks.items():
         add_row(table, name, result)
-    own, lstm = _milliseconds(spec), _milliseconds("lstm")
+    own, lstm = _milliseconds(spec, inputs), _milliseconds("lstm", inputs)
     add_row(table, "speed", f"{own:.1f} ms forward and backward, lstm {lstm:.1f} ms: {own / lstm:.1f} x "
                            f"(batch {batch}, {steps} steps, {inputs} -> {hidden}, float32)")  # fmt: skip
     return table, any(result.startswith(WRONG) for result in checks.values())
@@ -128,21 +129,21 @@ def _gradient(cell: Cell) -> str:
     return f"agrees with finite differences{drawn}"
 
 
-def _kernel(spec: str, backend: str) -> str:
-    """Outputs and gradients of the backend against the loop's, in float32."""
-    torch.manual_seed(0)
-    layer, x = Recurrent(16, 32, spec), torch.randn(4, 20, 16)
+def _kernel(spec: str, inputs: int, backend: str) -> str:
+    """Outputs and gradients of the backend against the loop's, in float32, with the same random numbers."""
+    layer, x = Recurrent(inputs, SHAPE[-1], spec), torch.randn(4, 20, inputs)
     found = []
     for layer.backend in (backend, "loop"):
+        torch.manual_seed(0)
         y, _ = layer(x)
         found.append([y, *torch.autograd.grad(y.square().sum(), list(layer.parameters()), materialize_grads=True)])
     worst = max(((a - b).abs().max() / b.abs().max().clamp_min(1e-30)).item() for a, b in zip(*found, strict=True))
     return f"{'agrees with' if worst < 1e-3 else f'{WRONG}: differs from'} the loop, in float32 to {worst:.0e}"
 
 
-def _milliseconds(spec: str) -> float:
+def _milliseconds(spec: str, inputs: int) -> float:
     """The median time of a forward and a backward pass."""
-    batch, steps, inputs, hidden = SHAPE
+    batch, steps, _, hidden = SHAPE
     layer = Recurrent(inputs, hidden, spec)
     x = torch.randn(batch, steps, inputs)
     times, begin = [], time.perf_counter()

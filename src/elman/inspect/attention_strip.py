@@ -116,7 +116,6 @@ def figure(block: ImageStrip | FrameStrip) -> Figure:
     height, top = width * first.height / first.width + TITLE, LINE * len(text) + MARGIN
     across, down = width * columns, height * lines + top
     made = Figure(figsize=(across, down))
-    made.set_layout_engine("none")
     font = painting.font_file("".join((block.title, block.caption, *(word for word, _ in shown))), "DejaVuSans")
     for number, (word, image) in enumerate(shown):
         line, column = divmod(number, columns)

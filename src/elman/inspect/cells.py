@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.inspect.blocks import Chart, Table
-from elman.inspect.chart import axes, styled
+from elman.inspect.chart import axes, label_plainly, styled
 from elman.inspect.flow import chart, flow, reach, steps_of
 from elman.inspect.panel import Panel
 from elman.inspect.report import Report
@@ -72,6 +72,7 @@ def stacks(seed: int = 0, width: int = HIDDEN) -> Panel:
     figure, axis = axes()
     for name, norms in found.items():
         axis.semilogy(norms, label=name)
+    label_plainly(axis.yaxis)
     axis.set_xlabel("layers below the loss")
     axis.set_ylabel("norm of d loss / d layer\nrelative to the last")
     axis.legend()

@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from cycler import cycler
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 INK = "#010203"  # in an SVG it becomes the colour of the text around it
 COLOURS = ("#4c88c8", "#f08a24", "#4fa860", "#e0525a", "#a274c4", "#a07860", "#3fa9b5", "#d87fb0", "#8a8f3a", "#7d8590")
@@ -19,7 +20,7 @@ STYLE: Any = {
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
     "axes.titlesize": 9, "axes.titlelocation": "left", "legend.frameon": False, "legend.fontsize": 8,
     "axes.prop_cycle": cycler(color=COLOURS), "lines.linewidth": 1.5, "axes.grid": True,
-    "grid.color": "#80808040", "grid.linewidth": 0.6, "figure.constrained_layout.use": True,
+    "grid.color": "#80808040", "grid.linewidth": 0.6,
     "svg.fonttype": "none", "svg.hashsalt": "elman",
 }  # fmt: skip
 
@@ -32,9 +33,22 @@ def axes(
     width: float = 10.0, height: float = 3.4, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, Any]:
     """A figure (inches) and its axes: one, or an array (rows, columns) of them."""
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), layout="constrained")
     made = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, made if rows * columns > 1 else made[0, 0]
+
+
+class PlainNumbers(LogFormatter):
+    """Labels of a logarithmic axis as 1e-05: powers of ten would be typeset, which takes as long as the drawing."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:.4g}" if super().__call__(x, pos) else ""
+
+
+def label_plainly(axis: Any) -> None:
+    """Labels a logarithmic axis with plain numbers."""
+    axis.set_major_formatter(PlainNumbers())
+    axis.set_minor_formatter(PlainNumbers())
 
 
 @contextmanager
@@ -45,11 +59,19 @@ def _boxes() -> Iterator[None]:
         yield
 
 
+def _lay_out(figure: Figure) -> None:
+    """Once for all files: matplotlib would for each, and would draw it once more to do so."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+
+
 @styled
 @_boxes()
 def svg(figure: Figure) -> str:
     """A figure as an element of a page, in the text colour of the page."""
     out = io.StringIO()
+    _lay_out(figure)
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
@@ -62,6 +84,7 @@ def svg(figure: Figure) -> str:
 def png(figure: Figure) -> bytes:
     """A figure as an image, black on white."""
     out = io.BytesIO()
+    _lay_out(figure)
     figure.savefig(out, format="png", dpi=130, facecolor="white")
     return out.getvalue()
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from elman.errors import UserError
 from elman.inspect.blocks import Chart, Table
-from elman.inspect.chart import COLOURS, axes, styled, thin
+from elman.inspect.chart import COLOURS, axes, label_plainly, styled, thin
 from elman.inspect.panel import Panel
 from elman.tasks.task import Task, kinds
 from elman.tokenizers.tokenizer import Log
@@ -72,6 +72,7 @@ def curves(runs: Sequence[Run]) -> Panel:
     losses.legend()
     if any((log["grad_norm"] > 0).any() for log in logs):
         others[0].set_yscale("log")
+        label_plainly(others[0].yaxis)
     rows, metrics = [], {}
     for run, log in zip(runs, logs, strict=True):
         summary = run.summary()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from elman.cells.cell import Cell
 from elman.inspect.blocks import Chart, Table
-from elman.inspect.chart import axes, styled
+from elman.inspect.chart import axes, label_plainly, styled
 from elman.inspect.panel import Panel
 from elman.recurrent.layer import Recurrent
 
@@ -27,7 +27,7 @@ class Flow:
 
     - states: (K,) by address (`1.c`), the norm of d loss / d state, geometric mean over the rows, relative to k = 0
     - weights: (K,) by address of a gate (`1.i`), the fraction of the gradient of the gate's input weights that comes
-      from that step
+      from that step; of a cell without gates that of the gradient of its input (`1.raw`)
     """
 
     states: dict[str, np.ndarray]
@@ -67,16 +67,18 @@ def flow(layer: Recurrent, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Flow:
     for number, cell in enumerate(cells):
         deltas = next(grads)  # (B, K, G H)
         size = torch.sqrt(inputs[number].detach().square().sum(-1) + 1)  # of the input, with the 1 of the bias
-        for name, delta in zip(cell.gates, deltas.split(cell.gate_sizes, -1), strict=True):
-            of_steps = (delta.norm(dim=-1) * size).sum(0).flip(0)
+        of_gates = dict(zip(cell.gates, deltas.split(cell.gate_sizes, -1), strict=True)) if cell.gates else {}
+        for name, delta in (of_gates or {"raw": deltas}).items():
+            of_steps = (delta.norm(dim=-1) * (size if of_gates else 1)).sum(0).flip(0)
             weights[f"{number + 1}.{name}"] = (of_steps / of_steps.sum().clamp_min(1e-38)).cpu().numpy()
     return Flow(norms_of, weights)
 
 
 def _run(cells: Sequence[Cell], x: Tensor, state: Any, residual: bool) -> tuple[list[Any], list[Tensor], list[Tensor]]:
-    """The states of every step and layer, and the projected inputs (B, K, G H) of each layer, to differentiate with
-    respect to both; and the inputs (B, K, I) of each layer, followed by the output of the last."""
-    states, projections, inputs = [], [], [x.detach()]
+    """The states of every step and layer; the projected inputs (B, K, G H) of each layer, or its inputs where its cell
+    has no gates, to differentiate with respect to both; and the inputs (B, K, I) of each layer, followed by the output
+    of the last."""
+    states, projections, inputs = [], [], [x.detach().requires_grad_()]
     for number, cell in enumerate(cells):
         projected, now = cell.input_projection(inputs[-1]), state[number]
         after, outputs = list[Any](), list[Tensor]()
@@ -89,7 +91,7 @@ def _run(cells: Sequence[Cell], x: Tensor, state: Any, residual: bool) -> tuple[
         output = torch.stack(outputs, 1)
         inputs.append(inputs[-1] + output if residual and number else output)
         states.append(after)
-        projections.append(projected)
+        projections.append(projected if cell.gates else inputs[number])
     return states, projections, inputs
 
 
@@ -137,6 +139,7 @@ def chart(flows: dict[str, np.ndarray]) -> Any:
     figure, axis = axes()
     for name, norms in flows.items():
         axis.semilogy(np.where(norms > SMALLEST, norms, np.nan), label=name)
+    label_plainly(axis.yaxis)
     axis.axhline(1, color="#80808080", linewidth=0.8)
     axis.set_xlabel("k, steps back")
     axis.set_ylabel("norm of d loss at T / d state at T - k\nrelative to k = 0")

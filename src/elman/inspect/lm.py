@@ -54,6 +54,9 @@ def panels(model: TrainedModel, options: ReportOptions) -> Iterator[Panel]:
         yield markov(model, texts, options.seed)
 
 
+LARGEST_JACOBIAN = 2048  # rows
+
+
 def _spell(tokenizer: Tokenizer) -> Callable[[int], str]:
     return lambda token: tokenizer.decode([token])
 
@@ -91,7 +94,8 @@ def text_flow(network: Any, ids: np.ndarray) -> gradient.Flow:
 
 
 def jacobians(here: Activations) -> dict[str, list[gradient.Spectrum]]:
-    """The Jacobians of the step of each layer, at some positions of the text."""
+    """The Jacobians of the step of each layer, at some positions of the text; not those of states so large, as memory
+    matrices are, that their eigenvalues take minutes."""
     found: dict[str, list[gradient.Spectrum]] = {}
     device = here.network.device
 
@@ -104,8 +108,11 @@ def jacobians(here: Activations) -> dict[str, list[gradient.Spectrum]]:
         x = here.network.embedding(torch.tensor(int(here.ids[position + 1]), device=device)).detach()
         for number, cell in enumerate(here.layer.cells):
             assert isinstance(cell, Cell)
-            spectrum = gradient.Spectrum.of(gradient.jacobian(cell, x, state(number, position)))
-            found.setdefault(str(number + 1), []).append(spectrum)
-            output = state(number, position + 1)[0]
+            before = state(number, position)
+            if sum(cell.state_sizes) <= LARGEST_JACOBIAN:
+                spectrum = gradient.Spectrum.of(gradient.jacobian(cell, x, before))
+                found.setdefault(str(number + 1), []).append(spectrum)
+            with torch.no_grad():
+                output = cell.result(cell.step(cell.inputs(x[None]), *(value[None] for value in before)))[0][0]
             x = x + output if here.layer.residual and number else output
     return found

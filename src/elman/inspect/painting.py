@@ -51,7 +51,7 @@ def png(rows: Sequence[tuple[str, str, np.ndarray]], heat: bool = False) -> byte
             draw.text((left, top + 2), char, font=font, fill="#333333" if values is None else "black")
             left += across
     out = io.BytesIO()
-    image.save(out, "png", optimize=True)
+    image.save(out, "png")
     return out.getvalue()
 
 

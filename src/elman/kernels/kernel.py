@@ -41,13 +41,18 @@ class Kernel:
         self.dtype = dtype
         self.computed = torch.float64 if dtype == torch.float64 else torch.float32
         self.schedule = Schedule(self.program)
+        self._sizes: dict[tuple[str, int, int], list[int]] = {}
         self.library = load(print_kernel(self.schedule, str(dtype).removeprefix("torch.")))
         if not self.library.supported():
             raise NoKernel("torch has no product of this kind for this processor")
 
     def sizes(self, array: str, hidden: int, inputs: int) -> list[int]:
         """The sizes of the values of an array of the schedule's layout, in a layer with so many units and inputs."""
-        return [resolve(size, hidden, inputs) for size in self.schedule.layout[array]]
+        known = self._sizes.get((array, hidden, inputs))
+        if known is None:
+            known = [resolve(size, hidden, inputs) for size in self.schedule.layout[array]]
+            self._sizes[array, hidden, inputs] = known
+        return known
 
     def output_size(self, hidden: int, inputs: int) -> int:
         """The size of an output, in a layer with so many units and inputs."""

@@ -18,7 +18,6 @@ from elman.cells.size import HIDDEN, INPUT, Size
 #   reciprocal             1 / size; detail: the size
 #   reversed_cumsum        cumsum from the last unit to the first
 #   matvec_transposed      matvec of the transposed matrix
-#   fold                   the sum over so many consecutive units
 #   broadcast              one number a row for every unit of a size, the detail
 #   sum, amax, peak        over the units of a size, the detail; peak is amax, a constant to the gradient
 #   pass                   inputs (value, g): g where value > 0, else 0
@@ -28,7 +27,13 @@ from elman.cells.size import HIDDEN, INPUT, Size
 #   back                   adjoints of a product's blocks times the transposed matrix; detail: the product
 SOURCES = ("input", "raw", "state", "vector", "constant", "seed", "tapped")
 
-WHOLE_ROWS = ("cumsum", "outer", "matvec", "repeat_interleave")  # whose adjoints need a value for each unit
+WHOLE_ROWS = (
+    "cumsum",
+    "outer",
+    "matvec",
+    "repeat_interleave",
+    "sum_groups",
+)  # whose adjoints need a value for each unit
 ARITHMETIC = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
 
 Rule = Callable[..., Iterable[int | None]]
@@ -70,7 +75,8 @@ RULES: dict[str, Rule] = {
     "matvec": lambda make, g, op, o, m, q: [
         make("outer", g, q, detail=op.detail), make("matvec_transposed", m, g, detail=op.detail)
     ],
-    "repeat_interleave": lambda make, g, op, o, a: [make("fold", g, detail=op.detail)],
+    "sum_groups": lambda make, g, op, o, a: [make("repeat_interleave", g, detail=op.detail)],
+    "repeat_interleave": lambda make, g, op, o, a: [make("sum_groups", g, detail=op.detail)],
 }  # fmt: skip
 
 
@@ -165,7 +171,7 @@ class Program:
                 return op.detail
             case "back":
                 return self.sizes[self.ops[op.detail].inputs[0]]
-            case "outer" | "repeat_interleave" | "fold":
+            case "outer" | "repeat_interleave" | "sum_groups":
                 return sized(op.kind, of_inputs[0], op.detail)
             case "matvec" | "matvec_transposed":
                 return of_inputs[1]

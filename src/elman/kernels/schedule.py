@@ -13,7 +13,7 @@ from elman.kernels.program import Program
 
 # computed by a function of the runtime from a whole row in memory
 CALLS = ("amax", "peak", "cumsum", "reversed_cumsum", "outer", "matvec", "matvec_transposed", "repeat_interleave",
-         "fold")  # fmt: skip
+         "sum_groups")  # fmt: skip
 BARRIERS = ("product", "back", "sum", *CALLS)  # need all units of a row before they can be computed
 CHEAP = ("neg", "add", "sub", "mul", "relu", "abs", "maximum", "minimum", "where", "broadcast",
          *COMPARISONS)  # recomputed rather than stored  # fmt: skip

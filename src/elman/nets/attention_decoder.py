@@ -46,13 +46,15 @@ class SoftDecoder(nn.Module):
     entropy: ClassVar[float] = 0.0  # the default of the option
     state_dropout: ClassVar[float] = 0.9  # dropout probability of the mean that makes the initial state
 
-    def __init__(self, grid: int, embedding: int, hidden: int, recurrence: Recurrence, options: Any, entropy: float):
+    def __init__(self, grid: int, embedding: int, recurrence: Recurrence, options: Any, entropy: float):
         super().__init__()
         self.recurrent = recurrence(embedding + grid)
-        self.first = nn.Linear(grid, self.recurrent.layers * len(self.recurrent.initial(1)[0]) * hidden)
-        self.attention = Scaled(hidden + embedding, grid, SCORED)
-        self.gate = nn.Linear(hidden, 1)
-        self.of_state, self.of_context = nn.Linear(hidden, embedding), nn.Linear(grid, embedding, bias=False)
+        sizes = self.recurrent.state_sizes
+        self.first = nn.Linear(grid, self.recurrent.layers * sum(sizes))
+        self.attention = Scaled(sizes[0] + embedding, grid, SCORED)
+        self.gate = nn.Linear(sizes[0], 1)
+        self.of_state = nn.Linear(self.recurrent.output_size, embedding)
+        self.of_context = nn.Linear(grid, embedding, bias=False)
         self.coverage, self.entropy_weight = options.coverage, entropy
 
     def begin(self, grid: Tensor) -> dict[str, Any]:
@@ -128,8 +130,8 @@ class HardDecoder(SoftDecoder):
     entropy = 0.002
     state_dropout = 0.7
 
-    def __init__(self, grid: int, embedding: int, hidden: int, recurrence: Recurrence, options: Any, entropy: float):
-        super().__init__(grid, embedding, hidden, recurrence, options, entropy)
+    def __init__(self, grid: int, embedding: int, recurrence: Recurrence, options: Any, entropy: float):
+        super().__init__(grid, embedding, recurrence, options, entropy)
         self.coverage = 0.0
         self.reinforce_weight, self.reinforce = options.reinforce_weight, Reinforce()
 

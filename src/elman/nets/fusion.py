@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from elman.cells.tap import keep
 from elman.nets.attention import Scaled, at_least_float32, layer_norm, masked_softmax, unit_variance
 from elman.nets.attention_decoder import Recurrence
+from elman.nets.pooling import Last
 from elman.recurrent.lengths import padding_mask
 
 HOPS = 2  # of the whole question
@@ -76,6 +77,7 @@ class Stacked(Fusion):
     def __init__(self, grid: int, word: int, question: int, recurrence: Recurrence):
         super().__init__()
         self.attention, self.recurrent = Scaled(word + question, grid, SCORED), recurrence(word + grid)
+        self.last = Last(question, 1)
         self.of_state, self.of_context = nn.Linear(question, word), nn.Linear(grid, word, bias=False)
         self.question = nn.Linear(question + word, question)
         self.positions, self.gain, self.shift = nn.Linear(grid, question), *_modulation(question)
@@ -94,7 +96,7 @@ class Stacked(Fusion):
         scores = self.attention.scores(torch.cat((words, outputs), -1), self.attention.keys(grid))
         of_words = at_least_float32(scores).softmax(-1)
         contexts = of_words.to(grid.dtype) @ grid
-        y, state = self.recurrent(torch.cat((words, contexts), -1), lengths=lengths)
+        y, _ = self.recurrent(torch.cat((words, contexts), -1), lengths=lengths)
         next_words = torch.tanh(words + self.of_state(y) + self.of_context(contexts))
 
         padding = padding_mask(lengths, words.shape[1])
@@ -108,7 +110,7 @@ class Stacked(Fusion):
 
         weights = of_question.to(grid.dtype)
         context = weights @ grid
-        found = self.found(torch.cat((layer_norm(state[-1][0]), context.flatten(1)), -1))
+        found = self.found(torch.cat((layer_norm(self.last(y, lengths)), context.flatten(1)), -1))
         found = torch.relu((1 + self.found_gain(query)) * found + self.found_shift(query))
         roles = masked_softmax(self.role(outputs).transpose(1, 2), padding[:, None]).to(grid.dtype)
         relation = self.relation(self.bag(bag) * self.coordinates((roles @ contexts[..., -2:]).flatten(1)))

@@ -113,7 +113,7 @@ class RandomAttention(GlimpseAttention):
         if torch.is_grad_enabled():
             vector = self.encode(patches, location)
             output, _ = core(vector)
-        first = core.initial(len(choice.of))[-1][0][:, None]
+        first = core.initial_output(len(choice.of))[:, None]
         width = location.new_tensor(self.retina.widths).expand(*location.shape[:2], -1)
         return Path(vector, output, torch.cat((first, output[:, :-1]), 1), location, width)
 
@@ -126,7 +126,7 @@ class RandomAttention(GlimpseAttention):
         """Location, patches, vector and output of each glimpse."""
         levels, stepper, found = self.retina.prepare(images), core.stepper(), list[tuple[Tensor, ...]]()
         state = stepper.begin(choice.of)
-        output = state[-1][0]
+        output = core.initial_output(len(choice.of))
         for _ in range(self.steps):
             location = self.locate(output, choice)
             patches = self.retina.glimpse(levels, location, choice.of)
@@ -182,7 +182,7 @@ class SoftAttention(GlimpseAttention):
     def read(self, images: Tensor, core: Recurrent, choice: Choice) -> Path:
         stepper, images = core.stepper(), images[choice.of]
         state = stepper.begin(choice.of)
-        outputs, found, vectors = [state[-1][0]], list[Tensor](), list[Tensor]()
+        outputs, found, vectors = [core.initial_output(len(choice.of))], list[Tensor](), list[Tensor]()
         for _ in range(self.steps):
             window = self.window(outputs[-1])
             sides = torch.cat((2 * window.centre + 1, window.stride[:, None]), 1) / self.image_size

@@ -19,14 +19,14 @@ class PooledDecoder(nn.Module):
     hard: ClassVar[bool] = False
     entropy: ClassVar[float] = 0.0
 
-    def __init__(self, grid: int, embedding: int, hidden: int, recurrence: Recurrence, options: Any, entropy: float):
+    def __init__(self, grid: int, embedding: int, recurrence: Recurrence, options: Any, entropy: float):
         super().__init__()
         self.enters = options.image_enters
         # [W V] applied to [x; v] is W x + V v
         self.recurrent = recurrence(embedding + (embedding if self.enters == "add" else 0))
-        states = self.recurrent.layers * len(self.recurrent.initial(1)[0])
-        self.image = nn.Linear(grid, states * hidden if self.enters == "state" else embedding)
-        self.out = nn.Linear(hidden, embedding)
+        states = self.recurrent.layers * sum(self.recurrent.state_sizes)
+        self.image = nn.Linear(grid, states if self.enters == "state" else embedding)
+        self.out = nn.Linear(self.recurrent.output_size, embedding)
 
     def begin(self, grid: Tensor) -> dict[str, Any]:
         """The state before the first token, from a grid (B, L, D)."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from elman.kernels.kernel import Call
 from elman.recurrent.fused_weights import PackedWeights
 
+LEAST_ROWS = 4  # of a thread
 NUMBERS = ("steps", "layers", "vocabulary", "residual", "greedy")
 TENSORS = ("token_inputs", "head", "bias", "logits", "uniforms", "tokens")
 
@@ -46,12 +47,13 @@ class Decoder:
         """token (B,), the state, uniforms (n, B) in [0, 1): the next n tokens (n, B) and the state after them."""
         steps, rows = uniforms.shape
         calls, keep, states = [], [], []
+        row_parts = max(1, min(torch.get_num_threads(), rows // LEAST_ROWS))
         for weights, before in zip(self.layers, state, strict=True):
             memory = weights.memory(rows)
             if keep:
                 memory["x"] = keep[-1][0]["y"]  # of the layer below
             memory["state"][0] = torch.cat([value.flatten() for value in before])
-            call, needed = self.kernel.call(weights.one_step(rows), memory, weights.forward)
+            call, needed = self.kernel.call(weights.one_step(rows, row_parts), memory, weights.forward)
             calls.append(call)
             keep.append((memory, needed))
             states.append([tuple(weights.views(half, "state", rows)) for half in memory["state"]])

@@ -90,9 +90,10 @@ class PackedWeights:
             "row_stored": torch.empty(len(kernel.schedule.row_stored), 2, rows, dtype=kernel.computed),
         }  # fmt: skip
 
-    def one_step(self, rows: int) -> dict[str, int]:
-        """The numbers of a call of one step, by one thread."""
-        return self.numbers((1, rows, self.inputs + self.padding), slots=2, y_row=self.output_size)
+    def one_step(self, rows: int, row_parts: int = 1) -> dict[str, int]:
+        """The numbers of a call of one step, by one thread unless the rows are divided into parts."""
+        shape = (1, rows, self.inputs + self.padding)
+        return self.numbers(shape, (row_parts, 1), slots=2, y_row=self.output_size)
 
     def numbers(self, shape: Sequence[int], parts: tuple[int, int] = (1, 1), **others: int) -> dict[str, int]:
         """The numbers of a call. shape: of x (T, B, I); parts: of the rows, of the units."""

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from elman.cells.cell import Cell, weights_replaced
 from elman.cells.registry import CellSpec, find
 from elman.cells.tap import holding, observed_anywhere
-from elman.cells.trace import value_names
+from elman.cells.trace import value_sizes
 from elman.cells.variational_dropout import with_variational_dropout
 from elman.cells.zoneout import with_zoneout
 from elman.errors import UserError, unknown
@@ -109,6 +109,11 @@ class Recurrent(nn.Module):
         return self.directions * self._cell(0).output_size
 
     @property
+    def state_sizes(self) -> list[int]:
+        """The sizes of the states of a layer in one direction."""
+        return self._cell(0).state_sizes
+
+    @property
     def cell_name(self) -> str:
         """The name of its cells."""
         return self._cell(0).name
@@ -128,6 +133,14 @@ class Recurrent(nn.Module):
             )
         zeros = self._cell(0).zero_state(batch_size)
         return tuple(zeros for _ in self.cells)
+
+    def initial_output(self, batch_size: int) -> Tensor:
+        """What stands for the output before the first step: the last layer's first state, or 0 where the output is no
+        state."""
+        cell = self._cell(0)
+        if not cell.output:
+            return self.initial(batch_size)[-1][0]
+        return torch.zeros(batch_size, cell.output_size, dtype=cell.dtype, device=cell.device)
 
     def reset_state(self, state: State, mask: Tensor) -> State:
         """The state with the rows where the mask (B,) bool is True reset to the initial state."""
@@ -266,7 +279,7 @@ class Recurrent(nn.Module):
         return [self._step_function(index) for index in range(self.layers)]
 
     def _step_function(self, index: int) -> StepFunction:
-        cell, weights, masks = self._cell(index), self.dropped_weights(index), list[Tensor | float]()
+        cell, weights, masks = self._cell(index), self.dropped_weights(index), dict[int, Tensor | float]()
 
         def prepare(x: Tensor, state: States) -> StepFunction:
             with weights_replaced(cell, cell.weights | weights):
@@ -275,10 +288,10 @@ class Recurrent(nn.Module):
         step = cell(torch.empty(0), (), prepare)
 
         def advance(x: Tensor, state: States) -> tuple[Tensor, States]:
-            if not masks:
-                masks.append(self.input_mask(x))  # the same in all steps
+            if len(x) not in masks:
+                masks[len(x)] = self.input_mask(x)  # the same in all steps
             with weights_replaced(cell, weights):
-                return step(x * masks[0], state)
+                return step(x * masks[len(x)], state)
 
         return advance if self.training and (self.variational_dropout or weights) else step
 
@@ -368,15 +381,15 @@ class Recurrent(nn.Module):
             )
 
     def _check_holds(self) -> None:
-        names = {}
+        sizes: dict[str, int] = {}
         for index in range(len(self.cells)):
-            names |= {self.prefix(index) + name: None for name in value_names(self._cell(index))}
+            sizes |= {self.prefix(index) + name: size for name, size in value_sizes(self._cell(index)).items()}
         for key in holding():
             address, _, unit = key.rpartition(".")
-            if address not in names:
-                raise unknown("named value", address, names)
-            if int(unit) >= self.hidden_size:
-                raise UserError(f"there is no unit {unit}: {address} has the units 0 to {self.hidden_size - 1}")
+            if address not in sizes:
+                raise unknown("named value", address, sizes)
+            if int(unit) >= sizes[address]:
+                raise UserError(f"there is no unit {unit}: {address} has the units 0 to {sizes[address] - 1}")
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, layers={self.layers}, directions={self.directions}"

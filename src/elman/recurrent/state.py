@@ -18,8 +18,8 @@ def over(state: State, function: Callable[[Tensor], Any]) -> State:
 
 
 def like(state: State, values: Tensor) -> State:
-    """A state of the same structure, N tensors (B, H), from values (B, N H) in their order."""
-    parts = iter(values.chunk(len(flatten(state)), -1))
+    """A state of the same structure and sizes from values (B, all sizes) in their order."""
+    parts = iter(values.split([value.shape[-1] for value in flatten(state).values()], -1))
     return over(state, lambda _: next(parts))
 
 

@@ -87,9 +87,7 @@ class CaptionModel(TiedModel):
             return options.recurrent(input_size, spec.hidden, spec.dropout)
 
         self.encoder = spec.encoder.network()
-        self.decoder = DECODERS[options.decoder](
-            self.encoder.size, spec.embedding, spec.hidden, recurrence, options, spec.entropy
-        )
+        self.decoder = DECODERS[options.decoder](self.encoder.size, spec.embedding, recurrence, options, spec.entropy)
 
     def load_pretrained(self) -> None:
         self.spec.encoder.load_pretrained(self.encoder)

@@ -99,12 +99,14 @@ class DrawModel(Model, Previews, GeneratesImages):
 
     def __init__(self, spec: DrawSpec):
         super().__init__(spec)
-        options, hidden, shape = spec.options, spec.hidden, (spec.channels, spec.image_size, spec.hidden)
+        options, hidden = spec.options, spec.hidden
         recurrence = {"dropout": options.dropout or 0.0, "learn_initial_state": True}
-        self.read = WindowRead(*shape, options.read_size) if options.attention else FullRead(*shape)
-        self.encoder = options.recurrent(self.read.size + hidden, hidden, name="encoder", **recurrence)
-        self.posterior = nn.Linear(hidden, 2 * options.latent_size)
         self.decoder = options.recurrent(options.latent_size, hidden, name="decoder", **recurrence)
+        output = self.decoder.output_size
+        shape = (spec.channels, spec.image_size, output)
+        self.read = WindowRead(*shape, options.read_size) if options.attention else FullRead(*shape)
+        self.encoder = options.recurrent(self.read.size + output, hidden, name="encoder", **recurrence)
+        self.posterior = nn.Linear(self.encoder.output_size, 2 * options.latent_size)
         self.write = WindowWrite(*shape, options.write_size) if options.attention else FullWrite(*shape)
         self.start = nn.Parameter(torch.zeros(spec.channels, spec.image_size, spec.image_size))
 
@@ -156,7 +158,7 @@ class DrawModel(Model, Previews, GeneratesImages):
         """The time steps (equations 3 to 8) for images (B, C, S, S), with the noise (T, B, Z) of the latents."""
         encoder, decoder, begun = self.encoder.stepper(), self.decoder.stepper(), self.read.begin(x)
         encoded, decoded, canvases = encoder.begin(x), decoder.begin(x), [self.canvas(len(x))]
-        output, read, written = decoded[-1][0], list[Window](), list[Window]()
+        output, read, written = self.decoder.initial_output(len(x)), list[Window](), list[Window]()
         posteriors, latents = list[tuple[Tensor, Tensor]](), list[Tensor]()
         for step in noise:
             given, window = self.read(begun, canvases[-1].sigmoid(), output)

@@ -19,7 +19,7 @@ from elman.log import Log
 from elman.nets.embedding import embedding
 from elman.options import NotWith, PositiveInt
 from elman.recurrent.dropout import dropout as drop
-from elman.recurrent.state import State
+from elman.recurrent.state import State, like
 from elman.recurrent.token_stepper import RecurrentTokenStepper
 from elman.tasks.capabilities import Generates, Prompt
 from elman.tasks.conditional_generation import ConditionalModel, with_end
@@ -69,10 +69,9 @@ class GenerateModel(ConditionalModel):
         super().__init__(spec, vocabulary)
         self.embedding = embedding(vocabulary + 1, spec.embedding)
         self.recurrent = options.recurrent(spec.embedding, spec.hidden, spec.dropout, learn_initial_state=True)
-        self.states = len(self.recurrent.initial(1)[0])
-        size = options.layers * self.states * spec.hidden
+        size = options.layers * sum(self.recurrent.state_sizes)
         self.labels = nn.ModuleDict({role: embedding(len(labels), size) for role, labels in spec.labels.items()})
-        self.head = nn.Linear(spec.hidden, vocabulary + 1)
+        self.head = nn.Linear(self.recurrent.output_size, vocabulary + 1)
 
     def describe(self) -> str:
         return f"{super().describe()}, embedding {self.spec.embedding}, dropout {self.dropout:g}"
@@ -85,8 +84,10 @@ class GenerateModel(ConditionalModel):
         if not self.labels:
             return learned
         total = sum(table(batch[role]) for role, table in self.labels.items())
-        values = iter(total.chunk(len(learned) * self.states, -1))  # type: ignore[union-attr]
-        return tuple(tuple(value + next(values) for value in layer) for layer in learned)
+        return tuple(
+            tuple(map(torch.add, *each))
+            for each in zip(learned, like(learned, total), strict=True)  # type: ignore[arg-type]
+        )
 
     def inputs(self) -> Tensor:
         """The recurrence's input for each token (V, E): its embedding, or 0."""

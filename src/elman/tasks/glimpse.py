@@ -97,8 +97,8 @@ class GlimpseModel(Model):
         _check_sizes(spec)  # a run may come from a stranger
         options, hidden = spec.options, spec.hidden
         self.core = options.recurrent(hidden, hidden)
-        self.attention = ATTENTION[options.attention](options, spec.channels, spec.side, hidden, hidden)
-        self.head = nn.Linear(hidden, len(spec.labels))
+        self.attention = ATTENTION[options.attention](options, spec.channels, spec.side, self.core.output_size, hidden)
+        self.head = nn.Linear(self.core.output_size, len(spec.labels))
 
     def describe(self) -> str:
         options, side = self.spec.options, f"{self.spec.side} x {self.spec.side}"

@@ -85,7 +85,7 @@ class LMModel(Model, Previews):
         self.recurrent = options.recurrent(
             spec.embedding, spec.hidden, spec.dropout, learn_initial_state=options.learn_initial_state
         )
-        self.head = nn.Linear(spec.hidden, len(spec.tokenizer))
+        self.head = nn.Linear(self.recurrent.output_size, len(spec.tokenizer))
 
     def describe(self) -> str:
         return f"{super().describe()}, embedding {self.spec.embedding}, dropout {self.dropout:g}"

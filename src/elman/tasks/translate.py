@@ -85,12 +85,14 @@ class TranslateModel(TiedModel):
         self.before = attention == "additive"
         fed = memory if self.before else size if self.feeding else 0
         self.decoder = options.recurrent(size + fed, hidden, spec.dropout, name="decoder")
-        states = len(self.decoder.initial(1)[0])
-        self.bridge = nn.ModuleList(nn.Linear(states * memory, states * hidden) for _ in range(options.layers))
-        self.memory = nn.Linear(memory, hidden) if attention == "dot" else nn.Identity()
-        width = hidden if attention == "dot" else memory
-        self.attention = None if attention == "none" else ATTENTION[attention](hidden, width, hidden)
-        self.join = nn.Linear(hidden + (0 if self.attention is None else width), size)
+        given, made = self.encoder.directions * sum(self.encoder.state_sizes), sum(self.decoder.state_sizes)
+        self.bridge = nn.ModuleList(nn.Linear(given, made) for _ in range(options.layers))
+        output = self.decoder.output_size
+        self.memory = nn.Linear(memory, output) if attention == "dot" else nn.Identity()
+        width = output if attention == "dot" else memory
+        query = self.decoder.state_sizes[0] if self.before else output
+        self.attention = None if attention == "none" else ATTENTION[attention](query, width, hidden)
+        self.join = nn.Linear(output + (0 if self.attention is None else width), size)
 
     def describe(self) -> str:
         attention = "no attention" if self.attention is None else f"{self.spec.options.attention} attention"
@@ -123,7 +125,7 @@ class TranslateModel(TiedModel):
         for layer, bridge in enumerate(self.bridge):
             directions = last[layer * self.encoder.directions : (layer + 1) * self.encoder.directions]
             joined = torch.cat([value for direction in directions for value in direction], -1)
-            made.append(tuple(torch.tanh(bridge(joined)).float().chunk(len(directions[0]), -1)))
+            made.append(torch.tanh(bridge(joined)).float().split(self.decoder.state_sizes, -1))
         return tuple(made)
 
     def _attend(self, query: Tensor, state: dict[str, Any]) -> tuple[Tensor, Tensor]:

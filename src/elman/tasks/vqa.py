@@ -23,6 +23,7 @@ from elman.metrics.metric import evaluate
 from elman.metrics.unknown_words import unknown_words, with_suggestions
 from elman.nets.embedding import embedding
 from elman.nets.fusion import FUSIONS
+from elman.nets.pooling import Last
 from elman.options import Choices, CountFloat, NotWith, OnlyWith, PositiveInt
 from elman.recurrent.dropout import dropout as drop
 from elman.recurrent.layer import Recurrent
@@ -95,13 +96,15 @@ class VqaModel(Model, Previews):
         self.encoder = spec.encoder.network()
         self.embedding = embedding(len(spec.tokenizer), spec.embedding)
         self.recurrent = recurrence(spec.embedding)
+        question = self.recurrent.output_size
+        self.last = Last(question, 1)
         self.fusion = FUSIONS[options.fusion](
-            self.encoder.size, spec.embedding, hidden, lambda size: recurrence(size, name="seen")
+            self.encoder.size, spec.embedding, question, lambda size: recurrence(size, name="seen")
         )
-        self.head = _head(hidden, hidden, answers)
+        self.head = _head(question, hidden, answers)
         # what each input predicts alone: trained beside the model, whose weights get no gradient from it
         self.alone = nn.ModuleDict(
-            {"question": _head(hidden, hidden, answers), "image": _head(self.encoder.size, hidden, answers)}
+            {"question": _head(question, hidden, answers), "image": _head(self.encoder.size, hidden, answers)}
         )
 
     def load_pretrained(self) -> None:
@@ -115,8 +118,8 @@ class VqaModel(Model, Previews):
         question_lengths (B,) give the logits (B, K) of the answers from `both`, from the `question` alone and from the
         `image` alone; and what the fusion gives for the next words and as attention."""
         x, lengths = drop(self.embedding(batch["question"]), self.dropout, self.training), batch["question_lengths"]
-        y, state = self.recurrent(x, lengths=lengths)
-        question, grid = state[-1][0], self.encoder(batch["image"])[batch["image_of"]]
+        y, _ = self.recurrent(x, lengths=lengths)
+        question, grid = self.last(y, lengths), self.encoder(batch["image"])[batch["image_of"]]
         fused, next_words, attention = self.fusion(grid, x, y, lengths, question)
         logits = {"both": self.head(drop(fused, self.dropout, self.training)).float()}
         for name, value in (("question", question), ("image", grid.mean(1))):

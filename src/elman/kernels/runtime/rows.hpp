@@ -26,7 +26,7 @@ void row_repeat_interleave(const A* v, F* out, int64_t n, int64_t count) {
     for (int64_t k = 0; k < count; k++) out[j * count + k] = load(v[j]);
 }
 template <class A>
-void row_fold(const A* v, F* out, int64_t n, int64_t count) {
+void row_sum_groups(const A* v, F* out, int64_t n, int64_t count) {
   for (int64_t j = 0; j < n / count; j++) {
     F sum = 0;
     for (int64_t k = 0; k < count; k++) sum += load(v[j * count + k]);
