@@ -21,6 +21,7 @@ from elman.recurrent.backend import Span, States
 from elman.recurrent.fused_autograd import FusedCall, Kept, output_dtype, run_backward, run_forward
 from elman.recurrent.fused_weights import PackedWeights, padding
 from elman.recurrent.loop import reset_steps
+from elman.recurrent.transforms import jit_traced
 
 
 class _KernelOfLayer(NamedTuple):
@@ -52,8 +53,7 @@ def run_operator(kernel: str, weights: Sequence[Tensor], span: Span, random: boo
     reset = reset_steps(span)
     initial = () if reset is None else span.initial
     inputs = [span.x, *weights, *span.state, *initial]
-    backward = torch.is_grad_enabled() and any([value.requires_grad for value in inputs])
-    backward = backward or torch.jit.is_tracing()  # which compares a second trace, without gradients
+    backward = jit_traced() or (torch.is_grad_enabled() and any(value.requires_grad for value in inputs))
     seed = torch.randint(1 << 62, (1,)) if random else None
     y, *rest = torch.ops.elman.unroll(
         kernel,

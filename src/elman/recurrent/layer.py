@@ -216,8 +216,9 @@ class Recurrent(nn.Module):
 
     def _has_operators(self) -> bool:
         """Whether `torch.compile` can take each cell as one operator: where `fused` runs and no value is observed."""
-        names = [self._operator(index, self.training)[0] for index in range(len(self.cells))]
-        return not observed_anywhere() and all(names)
+        return not observed_anywhere() and all(
+            [self._operator(index, self.training)[0] for index in range(len(self.cells))]  # noqa: C419 of torch.compile
+        )
 
     @torch.compiler.assume_constant_result
     def _operator(self, index: int, training: bool) -> tuple[str, bool]:

@@ -15,7 +15,7 @@ from elman.cells.tap import observed
 from elman.cells.trace import redefines
 from elman.recurrent.backend import Span, States, StepFunction
 from elman.recurrent.decoder import Decoder
-from elman.recurrent.transforms import dispatched, half_autocast, transform
+from elman.recurrent.transforms import dispatched, half_autocast, jit_traced, transform
 
 # by equation, not by class: a subclass that overrides `step` is another cell, one that overrides `start` is not
 KERNELS: dict[Any, Callable[[Any], str | None]] = {
@@ -50,8 +50,7 @@ class Native:
             return self._reversed(cell, span)
         kernel = getattr(torch, str(kernel_name(cell)))
         # train: stores what the backward pass needs; dropout is not applied here
-        train = torch.is_grad_enabled() or torch.jit.is_tracing()  # which compares a trace without gradients
-        options = (True, 1, 0.0, train, False)
+        options = (True, 1, 0.0, torch.is_grad_enabled() or jit_traced(), False)
         if span.lengths is None:
             output, *state = kernel(span.x, _hidden(span.state), torch_weights(cell), *options, True)
             return output, _states(state, cell)

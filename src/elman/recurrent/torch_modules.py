@@ -42,10 +42,9 @@ def _suffixes(cells: list[Cell], directions: int) -> Iterator[tuple[Cell, str]]:
 
 
 def _weights(cell: Cell, suffix: str, given: dict[str, Tensor | None]) -> dict[str, Tensor]:
-    zeros = torch.zeros(sum(cell.gate_sizes))
-    found = []
+    found = list[Tensor]()
     for (name, value), own in zip(given.items(), torch_weights(cell), strict=True):
-        value = zeros if value is None and name.startswith("bias") else value
+        value = torch.zeros_like(own) if value is None and name.startswith("bias") else value
         if value is None or value.shape != own.shape:
             shape = "missing" if value is None else tuple(value.shape)
             raise UserError(f"{name}_{suffix} must be {tuple(own.shape)}, not {shape}")
@@ -54,4 +53,4 @@ def _weights(cell: Cell, suffix: str, given: dict[str, Tensor | None]) -> dict[s
     (matrix_name,), vectors = cell.matrices(), cell.vectors()
     kept = len(second) - sum(map(len, vectors.values()))  # the rest is the vector of a gru, added inside its product
     b = first + torch.cat((second[:kept], torch.zeros_like(second[kept:])))
-    return {"W": W, "b": b, matrix_name: matrix} | dict.fromkeys(vectors, second[kept:])
+    return {"W": W, "b": b, matrix_name: matrix, **dict.fromkeys(vectors, second[kept:])}
