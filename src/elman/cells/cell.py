@@ -17,22 +17,22 @@ All is of size H unless a size is given: of a gate, a state or a vector by the p
 
 import copy
 import functools
-import keyword
-import math
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, ClassVar, Literal, get_args, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, get_type_hints
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.cells import draws
+from elman.cells.cell_check import check_names, check_results
+from elman.cells.cell_options import converted
+from elman.cells.initialization import Start, initialize
+from elman.cells.made_class import ClassOf, new
+from elman.cells.replaced_weights import replacements
 from elman.errors import UserError, unknown
 
-Start = Mapping[str, float | str | Tensor | Callable[[Tensor], Any]]
 Period = Literal["step", "sequence"]
 
 
@@ -87,9 +87,9 @@ class Cell(nn.Module):
                 f"the sizes of a cell must be above 0, not input_size={input_size}, hidden_size={hidden_size}"
             )
         self.input_size, self.hidden_size = input_size, hidden_size
-        for option, value in self._options(options).items():
+        for option, value in converted(self.name, options, self.option_types()).items():
             setattr(self, option, value)
-        self._check_names()
+        check_names(self)
         self.weight_names, self.projections = list[str](), set[str]()
         if self.gates:
             self._declare_parameter("W", sum(self.gate_sizes), input_size)
@@ -171,11 +171,12 @@ class Cell(nn.Module):
             return None
         if self.biased == self.gates:
             return self.weight("b")
-        parts = self._biases()
+        parts = self.biases()
         zeros = {gate: torch.zeros(self.size_of(gate)).to(self.weight("b")) for gate in self.gates}
         return torch.cat([*(zeros | parts).values()])
 
-    def _biases(self) -> dict[str, Tensor]:
+    def biases(self) -> dict[str, Tensor]:
+        """The bias of each gate that has one."""
         sizes = [self.size_of(gate) for gate in self.biased]
         return dict(zip(self.biased, self.weight("b").split(sizes), strict=True)) if sizes else {}
 
@@ -236,34 +237,6 @@ class Cell(nn.Module):
         """The options of this cell and their values."""
         return {name: getattr(self, name) for name in self.option_types()}
 
-    def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        types = self.option_types()
-        for name in given:
-            if name not in types:
-                raise unknown(f"option of the cell {self.name}", name, types)
-        return {name: _convert(f"{self.name}:{name}", given[name], types[name]) for name in given}
-
-    def _check_names(self) -> None:
-        lists = {"gates": (self.gates, 0), "states": (self.states, 1)}
-        for what, (names, least) in lists.items():
-            if len(names) < least or len(set(names)) < len(names) or not all(map(_is_name, names)):
-                raise UserError(f"the {what} of the cell {self.name} must each be different words of letters and "
-                                f"digits{', at least one' if least else ''}, not {names}")  # fmt: skip
-        if "raw" in self.gates:
-            raise UserError(f"no gate of the cell {self.name} can be named raw: x.raw is the input itself")
-        if not set(self.biased) <= set(self.gates):
-            raise unknown(f"gate in {self.name}.bias", (set(self.biased) - set(self.gates)).pop(), self.gates)
-        for name, size in self.sizes.items():
-            if name == "raw" and size == self.input_size:
-                continue
-            if name == "raw":
-                raise UserError(f"the cell {self.name} needs input_size={size}, not {self.input_size}")
-            known = (*self.gates, *self.states, self.output)
-            if name not in known and not name.startswith("p_"):
-                raise unknown(f"gate or state in {self.name}.sizes", name, [*known, "p_..."])
-            if not isinstance(size, int) or size < 1:
-                raise UserError(f"{self.name}.sizes: the size of {name} must be an integer above 0, not {size}")
-
     def _declare(self) -> None:
         """Runs `step` once on zeros; `recur` and `p_...` create the parameters that it uses."""
         state = [torch.zeros(1, size) for size in self.state_sizes]
@@ -280,17 +253,7 @@ class Cell(nn.Module):
                             f"{', '.join(self.states)}") from error  # fmt: skip
         finally:
             del self.__dict__["_declaring"]
-        expected = [(self.output, self.output_size)] if self.output else []
-        expected += zip(self.states, self.state_sizes, strict=True)
-        right = isinstance(new, tuple) and len(new) == len(expected)
-        if not right or any(
-            not isinstance(value, Tensor) or value.shape != (1, size)
-            for value, (_, size) in zip(new, expected, strict=True)
-        ):
-            names = ", ".join(f"{name} (B, {size})" for name, size in expected)
-            tensors = f"{len(expected)} tensor{'s' if len(expected) > 1 else ''}"
-            raise UserError(f"the step of the cell {self.name} must return a tuple of {tensors}, "
-                            f"{'the output and ' if self.output else ''}the new states: {names}")  # fmt: skip
+        check_results(self, new)
 
     def _product(self, names: tuple[str, ...], of: Tensor, size: int, heads: int) -> Tensor:
         """The matrix of this name and these gates, made at the first call, times `of`."""
@@ -317,7 +280,7 @@ class Cell(nn.Module):
         if name.startswith("p_"):
             if "_declaring" in self.__dict__ and name not in self._parameters:
                 return self._parameter(name, self.size_of(name))
-            if name in (replaced := _replacements(self)):
+            if name in (replaced := replacements(self)):
                 return replaced[name]
         return super().__getattr__(name)
 
@@ -332,7 +295,7 @@ class Cell(nn.Module):
         return self._any_weight().device
 
     def _any_weight(self) -> Tensor:
-        replaced = _replacements(self)
+        replaced = replacements(self)
         for name in self.weight_names:
             if name in replaced or name in self._parameters:  # any other may have to be computed
                 return self.weight(name)
@@ -350,7 +313,7 @@ class Cell(nn.Module):
 
     def weight(self, name: str) -> Tensor:
         """A weight by its name; see `weights`."""
-        replaced = _replacements(self)
+        replaced = replacements(self)
         return replaced[name] if name in replaced else getattr(self, name)
 
     def matrices(self) -> dict[str, Tensor]:
@@ -363,132 +326,15 @@ class Cell(nn.Module):
 
     def reset_parameters(self) -> None:
         """Initializes every parameter; see `start`."""
-        start = dict(self.start)
-        known = {"W", "U", *self.biased, *self.matrices(), *self.vectors()}
-        if not known >= start.keys():
-            raise unknown(f"entry of {self.name}.start", (start.keys() - known).pop(), known)
-        with torch.no_grad():
-            for rows in self.W.split(self.gate_sizes) if self.gates else ():
-                _fill(rows, start.get("W", _glorot))
-            for gate, rows in self._biases().items():
-                _fill(rows, start.get(gate, 0.0))
-            for name, matrix in self.matrices().items():
-                _, *gates = name.split("_")
-                if name in start:
-                    _fill(matrix, start[name])
-                    continue
-                for rows in matrix.chunk(len(gates)):
-                    _fill(rows, start.get("W", _glorot) if name in self.projections else start.get("U", "orthogonal"))
-            for name, vector in self.vectors().items():
-                _fill(vector, start.get(name, 0.0))
+        initialize(self, self.start)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _new, (_ClassOf(type(self)),), self.__getstate__()  # type: ignore[attr-defined]
+        return new, (ClassOf(type(self)),), self.__getstate__()  # type: ignore[attr-defined]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Cell":
-        memo[id(self)] = copied = _new(type(self))
+        memo[id(self)] = copied = new(type(self))
         copied.__dict__ = copy.deepcopy(self.__dict__, memo)
         return copied
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, gates={self.gates}, states={self.states}"
-
-
-_replaced: ContextVar[Mapping[int, Mapping[str, Tensor]] | None] = ContextVar("weights", default=None)
-
-
-def _replacements(cell: Cell) -> Mapping[str, Tensor]:
-    if torch.compiler.is_dynamo_compiling():  # which knows no ContextVar; weights are arguments there
-        return {}
-    return (_replaced.get() or {}).get(id(cell), {})
-
-
-@contextmanager
-def weights_replaced(cell: Cell, weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """Within it, the cell has these weights instead of its own of the same names."""
-    others = _replaced.get() or {}
-    token = _replaced.set({**others, id(cell): {**others.get(id(cell), {}), **weights}})
-    try:
-        yield
-    finally:
-        _replaced.reset(token)
-
-
-def subclass(kind: type[Cell], made_by: tuple[Any, ...], **members: Any) -> type[Cell]:
-    """A cell of the same name and options with some members of its own. made_by: the function that makes this class
-    with its arguments, for pickle."""
-    own = {**members, "__doc__": kind.__doc__, "__module__": kind.__module__, "made_by": made_by}
-    made = type(kind.__name__, (kind,), own)
-    made.name = kind.name
-    return made
-
-
-class _ClassOf:
-    """Pickled in place of the class of a cell, which may have been made at run time."""
-
-    def __init__(self, kind: type[Cell]):
-        self.kind = kind
-
-    def __reduce__(self) -> Any:
-        made_by = vars(self.kind).get("made_by")
-        if made_by is None:
-            return _itself, (self.kind,)
-        function, *arguments = made_by
-        return function, tuple(_ClassOf(value) if isinstance(value, type) else value for value in arguments)
-
-
-def _itself(kind: type[Cell]) -> type[Cell]:
-    return kind
-
-
-def _new(kind: type[Cell] | _ClassOf) -> Cell:
-    kind = kind.kind if isinstance(kind, _ClassOf) else kind  # of copy.copy, which pickles nothing
-    return kind.__new__(kind)
-
-
-_INITIALIZERS = {"orthogonal": nn.init.orthogonal_, "identity": nn.init.eye_}
-
-
-def _glorot(matrix: Tensor) -> None:
-    matrix.uniform_(-1, 1).mul_(math.sqrt(6 / sum(matrix.shape)))
-
-
-def _fill(parameter: Tensor, start: Any) -> None:
-    """Gives a parameter its initial value; see `Cell.start`."""
-    if isinstance(start, str):
-        if start not in _INITIALIZERS:
-            raise unknown("initialization", start, _INITIALIZERS)
-        _INITIALIZERS[start](parameter)
-    elif isinstance(start, Tensor):
-        if start.shape != parameter.shape:
-            raise UserError(f"an initial value must be {tuple(parameter.shape)}, not {tuple(start.shape)}")
-        parameter.copy_(start)
-    elif callable(start):
-        start(parameter)
-    elif parameter.dim() == 2:
-        parameter.normal_(0.0, float(start))
-    else:
-        parameter.fill_(start)
-
-
-def _is_name(word: str) -> bool:
-    """Whether a word can name a gate: an identifier without _, which joins the gates in the name of a matrix."""
-    return word.isidentifier() and "_" not in word and not keyword.iskeyword(word)
-
-
-def _convert(what: str, value: Any, kind: Any) -> Any:
-    """The value of an option converted to its type: of `rhn:depth=3` it is the text '3'."""
-    choices = {"true": True, "false": False} if kind is bool else {str(choice): choice for choice in get_args(kind)}
-    if choices:
-        text = str(value).lower() if kind is bool else str(value)
-        if text not in choices:
-            raise unknown(f"value of {what}", text, choices)
-        return choices[text]
-    try:
-        converted = kind(value)
-        exact = math.isfinite(float(value)) and converted == float(value) if kind in (int, float) else True
-    except (ValueError, TypeError, OverflowError):
-        exact = False
-    if not exact:
-        raise UserError(f"{what}={value} must be a finite {getattr(kind, '__name__', kind)}")
-    return converted  # type: ignore[possibly-unbound]

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from elman.cells.cell import Cell, Start
+from elman.cells.cell import Cell
 from elman.cells.graph import ModeGraphs
+from elman.cells.initialization import Start
 from elman.cells.size import resolve
 
 

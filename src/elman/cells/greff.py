@@ -3,7 +3,8 @@ Odyssey", arXiv 1503.04069, section 2 and appendix A). z is the block input, i, 
 
 from torch import Tensor, sigmoid, tanh
 
-from elman.cells.cell import Cell, Start
+from elman.cells.cell import Cell
+from elman.cells.initialization import Start
 
 
 class PeepholeLSTM(Cell, name="peephole_lstm"):

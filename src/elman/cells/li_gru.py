@@ -2,7 +2,8 @@
 
 from torch import Tensor, relu, sigmoid
 
-from elman.cells.cell import Cell, Start
+from elman.cells.cell import Cell
+from elman.cells.initialization import Start
 from elman.cells.ops import normalize
 
 

@@ -2,7 +2,8 @@
 
 from torch import Tensor, sigmoid, tanh
 
-from elman.cells.cell import Cell, Start
+from elman.cells.cell import Cell
+from elman.cells.initialization import Start
 
 
 class NestedLSTM(Cell, name="nested_lstm"):

@@ -2,7 +2,8 @@
 
 from torch import Tensor, cumsum, sigmoid, softmax, tanh
 
-from elman.cells.cell import Cell, Start
+from elman.cells.cell import Cell
+from elman.cells.initialization import Start
 from elman.errors import UserError
 
 

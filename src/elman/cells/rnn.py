@@ -5,7 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from elman.cells.cell import Cell, Start
+from elman.cells.cell import Cell
+from elman.cells.initialization import Start
 
 Activation = Literal["tanh", "sigmoid", "relu", "linear"]
 ACTIVATIONS = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu, "linear": lambda value: value}

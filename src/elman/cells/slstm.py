@@ -2,7 +2,8 @@
 
 from torch import Tensor, exp, maximum, sigmoid, tanh
 
-from elman.cells.cell import Cell, Start
+from elman.cells.cell import Cell
+from elman.cells.initialization import Start
 from elman.cells.ops import log_sigmoid
 
 

@@ -3,7 +3,8 @@
 import functools
 from typing import Any
 
-from elman.cells.cell import Cell, subclass
+from elman.cells.cell import Cell
+from elman.cells.made_class import subclass
 
 
 @functools.cache

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from elman.cells.cell import Cell, subclass
+from elman.cells.cell import Cell
+from elman.cells.made_class import subclass
 
 
 @functools.cache

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from elman.cells.cell import Cell, weights_replaced
+from elman.cells.cell import Cell
 from elman.cells.draws import Draws
+from elman.cells.replaced_weights import weights_replaced
 from elman.cells.tap import record, recording
 from elman.kernels.kernel import Kernel
 from elman.recurrent.backend import Span, States

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from elman.cells.cell import Cell, weights_replaced
+from elman.cells.cell import Cell
 from elman.cells.registry import CellSpec, find
+from elman.cells.replaced_weights import weights_replaced
 from elman.cells.tap import holding, observed_anywhere
 from elman.cells.trace import value_sizes
 from elman.cells.variational_dropout import with_variational_dropout

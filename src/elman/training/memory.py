@@ -16,8 +16,8 @@ def _malloc_trim() -> Callable[[int], int] | None:
 
 
 class FreedMemory:
-    """Gives free pages back, every EVERY seconds. Batches of ever other shapes leave the heap of glibc in pieces: without
-    this a translation model grows to three times its size within ten minutes, and goes on growing."""
+    """Gives free pages back, every EVERY seconds. Batches of ever other shapes leave the heap of glibc in pieces:
+    without this a translation model grows to three times its size within ten minutes, and goes on growing."""
 
     def __init__(self):
         self._trim, self._next = _malloc_trim(), 0.0
