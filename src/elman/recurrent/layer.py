@@ -18,6 +18,7 @@ from elman.cells.trace import value_sizes
 from elman.cells.variational_dropout import with_variational_dropout
 from elman.cells.zoneout import with_zoneout
 from elman.errors import UserError, unknown
+from elman.recurrent.arguments import check_dtype, check_input, check_lengths, check_reset
 from elman.recurrent.backend import Backend, Choice, Span, States, StepFunction, choose
 from elman.recurrent.decoder import Decoder
 from elman.recurrent.dropout import dropout
@@ -29,7 +30,6 @@ from elman.recurrent.native import Native
 from elman.recurrent.state import State, over
 from elman.recurrent.stepper import LayerStepper
 from elman.recurrent.torch_modules import from_torch, to_torch
-from elman.recurrent.transforms import dispatched
 
 BACKENDS: tuple[Backend, ...] = (Fused(), Native(), Loop())  # fastest first
 
@@ -217,9 +217,10 @@ class Recurrent(nn.Module):
 
     def _has_operators(self) -> bool:
         """Whether `torch.compile` can take each cell as one operator: where `fused` runs and no value is observed."""
-        return not observed_anywhere() and all(
-            [self._operator(index, self.training)[0] for index in range(len(self.cells))]  # noqa: C419 of torch.compile
-        )
+        if observed_anywhere():
+            return False
+        operators = [self._operator(index, self.training)[0] for index in range(len(self.cells))]
+        return all(operators)
 
     @torch.compiler.assume_constant_result
     def _operator(self, index: int, training: bool) -> tuple[str, bool]:
@@ -341,24 +342,14 @@ class Recurrent(nn.Module):
         return dropout(y, self.dropout, self.training) if self.dropout and layer < self.layers - 1 else y
 
     def _check(self, x: Tensor, state: State, lengths: Tensor | None, reset: Tensor | None) -> None:
-        if not isinstance(x, Tensor):
-            raise UserError(f"x must be a tensor (B, T, {self.input_size}) or a PackedSequence, not {type(x).__name__}")
-        if x.dim() != 3 or x.shape[-1] != self.input_size or not x.shape[1]:
-            axes = "B, T" if self.batch_first else "T, B"
-            raise UserError(f"x must be ({axes}, {self.input_size}) with T above 0, not {tuple(x.shape)}")
-        self._check_dtype("x", x)
+        check_input(x, self.input_size, self.batch_first)
+        check_dtype("x", x, self._cell(0).dtype)
         if state is not None:
             self.check_state(state, x.shape[0])
         if lengths is not None:
-            if lengths.shape != x.shape[:1] or lengths.is_floating_point():
-                given = f"{lengths.dtype} {tuple(lengths.shape)}"
-                raise UserError(f"lengths must be {x.shape[0]} integers, one for each row, not {given}")
-            # only on the CPU: reading them back from another device would wait for it
-            known = lengths.device.type == "cpu" and not dispatched() and len(x) > 0
-            if known and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
-                raise UserError(f"lengths must be from 0 to {x.shape[1]}, not {lengths.min()} to {lengths.max()}")
-        if reset is not None and (reset.shape != x.shape[:2] or reset.dtype != torch.bool):
-            raise UserError(f"reset must be bool {tuple(x.shape[:2])}, not {reset.dtype} {tuple(reset.shape)}")
+            check_lengths(lengths, x)
+        if reset is not None:
+            check_reset(reset, x)
 
     def check_state(self, state: State, rows: int) -> None:
         """Raises UserError for a state of other sizes, which would be broadcast, or crash a kernel."""
@@ -370,16 +361,7 @@ class Recurrent(nn.Module):
                 f"{over(state, lambda value: tuple(value.shape))}"
             )
         for value in (value for of in state for value in of):
-            self._check_dtype("the state", value)
-
-    def _check_dtype(self, what: str, value: Tensor) -> None:
-        """Raises UserError for a dtype that is not that of the weights; under autocast any floating point will do."""
-        own = self._cell(0).dtype
-        right = value.is_floating_point() if torch.is_autocast_enabled(value.device.type) else value.dtype == own
-        if not right:
-            raise UserError(
-                f"{what} is {value.dtype}, the weights are {own}: convert one, as with {what.split()[-1]}.to({own})"
-            )
+            check_dtype("the state", value, self._cell(0).dtype)
 
     def _check_holds(self) -> None:
         sizes: dict[str, int] = {}

@@ -1,0 +1,43 @@
+"""Checks of what a layer is called with."""
+
+import torch
+from torch import Tensor
+
+from elman.errors import UserError
+from elman.recurrent.transforms import dispatched
+
+
+def check_input(x: object, size: int, batch_first: bool) -> None:
+    """Raises UserError for an input that is not (B, T, size)."""
+    if not isinstance(x, Tensor):
+        raise UserError(f"x must be a tensor (B, T, {size}) or a PackedSequence, not {type(x).__name__}")
+    if x.dim() != 3 or x.shape[-1] != size or not x.shape[1]:
+        axes = "B, T" if batch_first else "T, B"
+        raise UserError(f"x must be ({axes}, {size}) with T above 0, not {tuple(x.shape)}")
+
+
+def check_dtype(name: str, value: Tensor, weights: torch.dtype) -> None:
+    """Raises UserError for a dtype that is not that of the weights; under autocast any floating point will do."""
+    autocast = torch.is_autocast_enabled(value.device.type)
+    if not (value.is_floating_point() if autocast else value.dtype == weights):
+        variable = name.split()[-1]
+        raise UserError(
+            f"{name} is {value.dtype}, the weights are {weights}: convert one, as with {variable}.to({weights})"
+        )
+
+
+def check_lengths(lengths: Tensor, x: Tensor) -> None:
+    """Raises UserError for lengths that are not B integers from 0 to T, of x (B, T, I)."""
+    if lengths.shape != x.shape[:1] or lengths.is_floating_point():
+        given = f"{lengths.dtype} {tuple(lengths.shape)}"
+        raise UserError(f"lengths must be {x.shape[0]} integers, one for each row, not {given}")
+    # only on the CPU: reading them back from another device would wait for it
+    known = lengths.device.type == "cpu" and not dispatched() and len(x) > 0
+    if known and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
+        raise UserError(f"lengths must be from 0 to {x.shape[1]}, not {lengths.min()} to {lengths.max()}")
+
+
+def check_reset(reset: Tensor, x: Tensor) -> None:
+    """Raises UserError for a mask that is not bool (B, T), of x (B, T, I)."""
+    if reset.shape != x.shape[:2] or reset.dtype != torch.bool:
+        raise UserError(f"reset must be bool {tuple(x.shape[:2])}, not {reset.dtype} {tuple(reset.shape)}")
