@@ -31,7 +31,7 @@ from elman.cells.cell_options import converted
 from elman.cells.initialization import Start, initialize
 from elman.cells.made_class import ClassOf, new
 from elman.cells.replaced_weights import replacements
-from elman.errors import UserError, unknown
+from elman.errors import UserError
 
 Period = Literal["step", "sequence"]
 

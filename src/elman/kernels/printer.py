@@ -4,7 +4,8 @@ products after it as calls of the runtime. Nothing is decided here but the text.
 import importlib.resources
 
 from elman.cells.size import HIDDEN, INPUT, Size, expression, factors, total
-from elman.kernels.schedule import BackwardProduct, ForwardProduct, RowCall, Schedule, Segment, Slot, Units, Write
+from elman.kernels.schedule import Schedule
+from elman.kernels.segment import BackwardProduct, ForwardProduct, RowCall, Segment, Slot, Units, Write
 
 RUNTIME = importlib.resources.files("elman.kernels").joinpath("runtime")
 PARTS = ("math", "random", "memory", "call", "rows", "products", "batched_products", "time_loop", "decoding", "exports")

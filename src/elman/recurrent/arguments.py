@@ -1,9 +1,15 @@
 """Checks of what a layer is called with."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from elman.errors import UserError
+from elman.cells.cell import Cell
+from elman.cells.tap import holding
+from elman.cells.trace import value_sizes
+from elman.errors import UserError, unknown
+from elman.recurrent.state import State, over
 from elman.recurrent.transforms import dispatched
 
 
@@ -41,3 +47,27 @@ def check_reset(reset: Tensor, x: Tensor) -> None:
     """Raises UserError for a mask that is not bool (B, T), of x (B, T, I)."""
     if reset.shape != x.shape[:2] or reset.dtype != torch.bool:
         raise UserError(f"reset must be bool {tuple(x.shape[:2])}, not {reset.dtype} {tuple(reset.shape)}")
+
+
+def check_state(state: State, rows: int, count: int, cell: Cell) -> None:
+    """Raises UserError for a state that has not, `count` times, the states of the cell for so many rows."""
+    right = [(rows, size) for size in cell.state_sizes]
+    if len(state) != count or any([v.shape for v in of] != right for of in state):
+        raise UserError(
+            f"the state must be a tuple of {count}, one for each layer and direction, of {len(right)} tensors "
+            f"{', '.join(map(str, dict.fromkeys(right)))} ({', '.join(cell.states)}), not "
+            f"{over(state, lambda value: tuple(value.shape))}"
+        )
+    for value in (value for of in state for value in of):
+        check_dtype("the state", value, cell.dtype)
+
+
+def check_holds(cells: Mapping[str, Cell]) -> None:
+    """Raises UserError for held units that these cells, by the prefix of their addresses, do not have."""
+    sizes = {prefix + name: size for prefix, cell in cells.items() for name, size in value_sizes(cell).items()}
+    for key in holding():
+        address, _, unit = key.rpartition(".")
+        if address not in sizes:
+            raise unknown("named value", address, sizes)
+        if int(unit) >= sizes[address]:
+            raise UserError(f"there is no unit {unit}: {address} has the units 0 to {sizes[address] - 1}")

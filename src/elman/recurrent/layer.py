@@ -8,17 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from elman.cells.cell import Cell
 from elman.cells.registry import CellSpec, find
 from elman.cells.replaced_weights import weights_replaced
 from elman.cells.tap import holding, observed_anywhere
-from elman.cells.trace import value_sizes
 from elman.cells.variational_dropout import with_variational_dropout
 from elman.cells.zoneout import with_zoneout
 from elman.errors import UserError, unknown
-from elman.recurrent.arguments import check_dtype, check_input, check_lengths, check_reset
+from elman.recurrent.arguments import check_dtype, check_holds, check_input, check_lengths, check_reset, check_state
 from elman.recurrent.backend import Backend, Choice, Span, States, StepFunction, choose
 from elman.recurrent.decoder import Decoder
 from elman.recurrent.dropout import dropout
@@ -27,7 +26,8 @@ from elman.recurrent.fused_operator import run_operator
 from elman.recurrent.lengths import padding_mask
 from elman.recurrent.loop import Loop
 from elman.recurrent.native import Native
-from elman.recurrent.state import State, over
+from elman.recurrent.packed import run_packed
+from elman.recurrent.state import State
 from elman.recurrent.stepper import LayerStepper
 from elman.recurrent.torch_modules import from_torch, to_torch
 
@@ -164,23 +164,12 @@ class Recurrent(nn.Module):
         if torch.compiler.is_dynamo_compiling() and not self._has_operators():
             return _uncompiled(self, x, state, lengths, reset)
         if isinstance(x, PackedSequence):
-            return self._run_packed(x, state, lengths, reset)
+            return run_packed(self._run, x, state, lengths, reset if reset is None or self.batch_first else reset.t())
         lengths = lengths if lengths is None or isinstance(lengths, Tensor) else torch.tensor(lengths)
         if self.batch_first or not isinstance(x, Tensor) or x.dim() != 3:
             return self._run(x, state, lengths, reset)
         y, state = self._run(x.transpose(0, 1), state, lengths, None if reset is None else reset.t())
         return y.transpose(0, 1), state
-
-    def _run_packed(
-        self, packed: PackedSequence, state: State, lengths: object, reset: Tensor | None
-    ) -> tuple[PackedSequence, State]:
-        if lengths is not None:
-            raise UserError("a PackedSequence has its lengths: leave out lengths")
-        x, own = pad_packed_sequence(packed, batch_first=True)
-        y, state = self._run(x, state, own, reset if reset is None or self.batch_first else reset.t())
-        order = packed.sorted_indices
-        y, own = (y, own) if order is None else (y[order], own[order.cpu()])
-        return packed._replace(data=pack_padded_sequence(y, own, batch_first=True).data), state
 
     def _run(self, x: Tensor, state: State, lengths: Tensor | None, reset: Tensor | None) -> tuple[Tensor, State]:
         self._check(x, state, lengths, reset)
@@ -320,7 +309,7 @@ class Recurrent(nn.Module):
         """The backend that runs a cell, with the reasons of those that refuse."""
         cell = self._cell(index)
         if holding():
-            self._check_holds()
+            check_holds({self.prefix(index): self._cell(index) for index in range(len(self.cells))})
         return choose(
             self.backend, cell, span or Span(torch.zeros(1, 1, cell.input_size, device=cell.device), (), ()), BACKENDS
         )
@@ -352,27 +341,8 @@ class Recurrent(nn.Module):
             check_reset(reset, x)
 
     def check_state(self, state: State, rows: int) -> None:
-        """Raises UserError for a state of other sizes, which would be broadcast, or crash a kernel."""
-        count, right = self.layers * self.directions, [(rows, size) for size in self._cell(0).state_sizes]
-        if len(state) != count or any([v.shape for v in of] != right for of in state):
-            raise UserError(
-                f"the state must be a tuple of {count}, one for each layer and direction, of {len(right)} tensors "
-                f"{', '.join(map(str, dict.fromkeys(right)))} ({', '.join(self._cell(0).states)}), not "
-                f"{over(state, lambda value: tuple(value.shape))}"
-            )
-        for value in (value for of in state for value in of):
-            check_dtype("the state", value, self._cell(0).dtype)
-
-    def _check_holds(self) -> None:
-        sizes: dict[str, int] = {}
-        for index in range(len(self.cells)):
-            sizes |= {self.prefix(index) + name: size for name, size in value_sizes(self._cell(index)).items()}
-        for key in holding():
-            address, _, unit = key.rpartition(".")
-            if address not in sizes:
-                raise unknown("named value", address, sizes)
-            if int(unit) >= sizes[address]:
-                raise UserError(f"there is no unit {unit}: {address} has the units 0 to {sizes[address] - 1}")
+        """Raises UserError for a state of other sizes or another dtype, which would be broadcast, or crash a kernel."""
+        check_state(state, rows, len(self.cells), self._cell(0))
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, layers={self.layers}, directions={self.directions}"
