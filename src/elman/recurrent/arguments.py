@@ -13,6 +13,13 @@ from elman.recurrent.state import State, over
 from elman.recurrent.transforms import dispatched
 
 
+def check_probabilities(**probabilities: float) -> None:
+    """Raises UserError for a probability of dropout that is not in [0, 1)."""
+    for name, p in probabilities.items():
+        if not 0 <= p < 1:
+            raise UserError(f"{name} must be in [0, 1), not {p}")
+
+
 def check_input(x: object, size: int, batch_first: bool) -> None:
     """Raises UserError for an input that is not (B, T, size)."""
     if not isinstance(x, Tensor):

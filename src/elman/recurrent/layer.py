@@ -17,7 +17,15 @@ from elman.cells.tap import holding, observed_anywhere
 from elman.cells.variational_dropout import with_variational_dropout
 from elman.cells.zoneout import with_zoneout
 from elman.errors import UserError, unknown
-from elman.recurrent.arguments import check_dtype, check_holds, check_input, check_lengths, check_reset, check_state
+from elman.recurrent.arguments import (
+    check_dtype,
+    check_holds,
+    check_input,
+    check_lengths,
+    check_probabilities,
+    check_reset,
+    check_state,
+)
 from elman.recurrent.backend import Backend, Choice, Span, States, StepFunction, choose
 from elman.recurrent.decoder import Decoder
 from elman.recurrent.dropout import dropout
@@ -78,11 +86,8 @@ class Recurrent(nn.Module):
                 f"sizes and layers must be above 0, not input_size={input_size}, hidden_size={hidden_size}, "
                 f"layers={layers}"
             )
-        probabilities = {"dropout": dropout, "zoneout": zoneout, "variational_dropout": variational_dropout,
-                         "weight_drop": weight_drop}  # fmt: skip
-        for option, p in probabilities.items():
-            if not 0 <= p < 1:
-                raise UserError(f"{option} must be in [0, 1), not {p}")
+        check_probabilities(dropout=dropout, zoneout=zoneout, variational_dropout=variational_dropout,
+                            weight_drop=weight_drop)  # fmt: skip
         if backend not in ("auto", *(known.name for known in BACKENDS)):
             raise unknown("backend", backend, ["auto", *(known.name for known in BACKENDS)])
         self.input_size, self.hidden_size, self.layers = input_size, hidden_size, layers
@@ -127,13 +132,10 @@ class Recurrent(nn.Module):
 
     def initial(self, batch_size: int) -> tuple[States, ...]:
         """The state before the first step, learned or 0."""
-        sizes = self._cell(0).state_sizes
-        if len(self.learned):
-            return tuple(
-                tuple(part.expand(batch_size, -1) for part in learned.split(sizes)) for learned in self.learned
-            )
-        zeros = self._cell(0).zero_state(batch_size)
-        return tuple(zeros for _ in self.cells)
+        if not len(self.learned):
+            return (self._cell(0).zero_state(batch_size),) * len(self.cells)
+        parts = [learned.split(self.state_sizes) for learned in self.learned]
+        return tuple(tuple(part.expand(batch_size, -1) for part in of) for of in parts)
 
     def initial_output(self, batch_size: int) -> Tensor:
         """What stands for the output before the first step: the last layer's first state, or 0 where the output is no
@@ -310,9 +312,8 @@ class Recurrent(nn.Module):
         cell = self._cell(index)
         if holding():
             check_holds({self.prefix(index): self._cell(index) for index in range(len(self.cells))})
-        return choose(
-            self.backend, cell, span or Span(torch.zeros(1, 1, cell.input_size, device=cell.device), (), ()), BACKENDS
-        )
+        span = span or Span(torch.zeros(1, 1, cell.input_size, device=cell.device), (), ())
+        return choose(self.backend, cell, span, BACKENDS)
 
     def _cell(self, index: int) -> Cell:
         cell = self.cells[index]
