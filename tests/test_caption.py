@@ -315,7 +315,7 @@ def decoder_of(kind, cell="rnn", layers=2, **options):
     def recurrence(size, /):
         return Recurrent(size, 5, cell, layers=layers, backend="loop")
 
-    return kind(3, 4, 5, recurrence, CaptionOptions(**options), 0.0).double().eval()
+    return kind(3, 4, recurrence, CaptionOptions(**options), 0.0).double().eval()
 
 
 @pytest.mark.parametrize("kind", ["soft", "add", "state", "first"])

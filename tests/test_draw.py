@@ -88,7 +88,9 @@ def by_hand(network, x, noise, attention):
     reading, writing, posterior = (values(network, name) for name in ("read", "write", "posterior"))
     posterior = {f"posterior.{key}": value for key, value in posterior.items()}
     encoder, decoder = (next(map(oracles.weights, layer.cells)) for layer in (network.encoder, network.decoder))
-    (h_enc, c_enc), (h_dec, c_dec) = (layer.learned[0].detach().numpy() for layer in (network.encoder, network.decoder))
+    (h_enc, c_enc), (h_dec, c_dec) = (
+        layer.learned[0].detach().numpy().reshape(2, -1) for layer in (network.encoder, network.decoder)
+    )
     canvas, canvases, kl = STEPS * network.start.detach().numpy(), [], []
     for epsilon in noise:
         error = x - oracles.sigmoid(canvas)

@@ -69,7 +69,7 @@ def test_logits_are_those_of_a_loop_that_starts_from_the_embeddings_of_the_label
     chosen, target = (2, 1)[:count], [3, 0, 0, 4, TOKENS]
     states = []
     for layer in range(2):
-        h = p[f"recurrent.learned.{layer}"][0].copy()
+        h = p[f"recurrent.learned.{layer}"].copy()
         for role, value in zip(("label", "label2"), chosen, strict=False):
             h += p[f"labels.{role}.weight"][value].reshape(2, 8)[layer]
         states.append(h)
@@ -91,7 +91,7 @@ def test_a_label_has_an_embedding_of_its_own_for_every_state_of_every_layer(cell
     for layer in range(2):
         for number in range(states):
             expected = (
-                model.recurrent.learned[layer][number]
+                model.recurrent.learned[layer].view(states, 8)[number]
                 + tables["label"][[0, 2], layer, number]
                 + tables["label2"][1, layer, number]
             )

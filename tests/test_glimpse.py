@@ -165,8 +165,8 @@ def test_the_expected_gradient_of_two_glimpses_is_that_of_the_expected_reward():
     """The second location depends on the first through the state; the expectation over both is a sum over nodes of
     Gauss-Hermite quadrature."""
     deviation, size = 0.3, 3
-    torch.manual_seed(2)
     options = specs.glimpse(location_std=deviation, reinforce_weight=1.0, glimpses=2).options
+    torch.manual_seed(2)
     attention = HardAttention(options, 1, 9, size, size).double()
     specs.randomize(attention, 0.5)
     nodes, masses = np.polynomial.hermite_e.hermegauss(9)

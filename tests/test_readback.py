@@ -12,7 +12,7 @@ from elman.training.api import train
 from runs import at_each_update
 
 READS = ("tolist", "numpy", "item", "cpu", "__bool__", "__int__", "__float__", "__index__", "__array__")
-CPU_ONLY = "_check"  # a method of `Recurrent`, which reads lengths that are on the CPU
+CPU_ONLY = "check_bounds"  # a function, which reads lengths that are on the CPU
 SIZES = {"hidden": 8, "embedding": 8, "batch_size": 4, "precision": "float32", "device": "cpu", "preview": False}
 STEPS = 30
 TASKS = {

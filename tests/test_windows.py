@@ -234,7 +234,7 @@ def unrolled(model, tokens, detached=()):
     weight = dict(model.named_parameters())
     cells = len(model.recurrent.cells)
     learned = [weight.get(f"recurrent.learned.{layer}") for layer in range(cells)]
-    state = [torch.zeros(HIDDEN, dtype=torch.float64) if start is None else start[0] for start in learned]
+    state = [torch.zeros(HIDDEN, dtype=torch.float64) if start is None else start for start in learned]
     nats = []
     for time, (token, following) in enumerate(pairwise(tokens)):
         if time in detached:
@@ -291,7 +291,7 @@ def test_the_gradient_goes_back_neither_a_step_more_nor_a_step_less(back):
     # the same comparison as above sees a single step: the one before it is about the smallest there is
     for other in (back - 1, back + 1):
         _, expected = by_hand(model, ids, WINDOW, other, 3)
-        assert max(float((found[name] - expected[name]).abs().max()) for name in found) > 100 * CLOSE["atol"]
+        assert max(float((found[name] - expected[name]).abs().max()) for name in found) > 30 * CLOSE["atol"]
 
 
 @pytest.mark.parametrize("back", [1, 2])
@@ -299,7 +299,7 @@ def test_a_cut_inside_the_window_shortens_the_gradient(back):
     model, ids = language_model(), text()
     _, found, _ = epoch(model, Windows.of_tokens(ids, ROWS, WINDOW, back))[2]
     _, whole = by_hand(model, ids, WINDOW, WINDOW, 2)
-    assert float((found["recurrent.cells.0.U_h"] - whole["recurrent.cells.0.U_h"]).abs().max()) > 100 * CLOSE["atol"]
+    assert float((found["recurrent.cells.0.U_h"] - whole["recurrent.cells.0.U_h"]).abs().max()) > 30 * CLOSE["atol"]
 
 
 @pytest.mark.parametrize("back", BACKS)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from elman.cells.cell import Cell
@@ -32,7 +33,9 @@ class GraphCell(Cell):
         if self.given is None:
             return self.stored_start
         kind, options = self.given  # its tensors and functions are not stored
-        return kind(self.input_size, self.hidden_size, **options).start
+        with torch.random.fork_rng(devices=[]):
+            cell = kind(self.input_size, self.hidden_size, **options)
+        return cell.start
 
     def _declare(self) -> None:
         super()._declare()

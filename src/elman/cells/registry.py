@@ -64,7 +64,8 @@ def stored(spec: CellSpec) -> StoredCell:
     """The stored form of a cell: a shipped one by name and options; another by its graphs, so that it can be made again
     without the user's code. Of one that cannot be traced the name alone is stored."""
     kind, options = find(spec)
-    cell = make_any(kind, options)  # draws random numbers, of a stored cell too: a run made again has the same weights
+    with torch.random.fork_rng(devices=[]):  # the weights of this one are of no use
+        cell = make_any(kind, options)
     if isinstance(spec, StoredCell):
         return spec
     if shipped().get(cell.name) is kind:

@@ -1,4 +1,4 @@
-"""Other weights in the place of a cell's own, for a call."""
+"""Other weights instead of a cell's own, for a call."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _replaced: ContextVar[Mapping[int, Mapping[str, Tensor]] | None] = ContextVar("w
 
 
 def replacements(cell: object) -> Mapping[str, Tensor]:
-    """The weights that a cell has at present in the place of its own, by name."""
+    """The weights that a cell has at present instead of its own, by name."""
     if torch.compiler.is_dynamo_compiling():  # which knows no ContextVar; weights are arguments there
         return {}
     return (_replaced.get() or {}).get(id(cell), {})

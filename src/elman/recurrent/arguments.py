@@ -13,6 +13,13 @@ from elman.recurrent.state import State, over
 from elman.recurrent.transforms import dispatched
 
 
+def check_sizes(**sizes: int) -> None:
+    """Raises UserError for a size that is not above 0."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise UserError(f"{name}={size} must be above 0")
+
+
 def check_probabilities(**probabilities: float) -> None:
     """Raises UserError for a probability of dropout that is not in [0, 1)."""
     for name, p in probabilities.items():
@@ -45,9 +52,14 @@ def check_lengths(lengths: Tensor, x: Tensor) -> None:
         given = f"{lengths.dtype} {tuple(lengths.shape)}"
         raise UserError(f"lengths must be {x.shape[0]} integers, one for each row, not {given}")
     # only on the CPU: reading them back from another device would wait for it
-    known = lengths.device.type == "cpu" and not dispatched() and len(x) > 0
-    if known and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
-        raise UserError(f"lengths must be from 0 to {x.shape[1]}, not {lengths.min()} to {lengths.max()}")
+    if lengths.device.type == "cpu" and not dispatched():
+        check_bounds(lengths, x.shape[1])
+
+
+def check_bounds(lengths: Tensor, steps: int) -> None:
+    """Raises UserError for lengths (B,) that are not from 0 to `steps`."""
+    if len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= steps:
+        raise UserError(f"lengths must be from 0 to {steps}, not {lengths.min()} to {lengths.max()}")
 
 
 def check_reset(reset: Tensor, x: Tensor) -> None:

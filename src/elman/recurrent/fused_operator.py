@@ -17,6 +17,7 @@ from elman.cells.draws import Draws
 from elman.cells.graph import Graph
 from elman.errors import UserError
 from elman.kernels.kernel import Kernel
+from elman.recurrent.arguments import check_bounds
 from elman.recurrent.backend import Span, States
 from elman.recurrent.fused_autograd import FusedCall, Kept, output_dtype, run_backward, run_forward
 from elman.recurrent.fused_weights import PackedWeights, padding
@@ -154,11 +155,11 @@ def _call(
     kernel: str, x: Tensor, weights: Sequence[Tensor], state: Sequence[Tensor], initial: Sequence[Tensor],
     lengths: Tensor | None, reset: Tensor | None, seed: Tensor | None, reverse: bool, backward: bool,
 ) -> FusedCall:  # fmt: skip
-    of, (B, T) = _read(kernel), x.shape[:2]
+    of = _read(kernel)
     if not torch._C._get_mkldnn_enabled():
         raise UserError("the operator elman::unroll needs oneDNN, and mkldnn is switched off")
-    if lengths is not None and B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T:
-        raise UserError(f"lengths must be from 0 to {T}, not {lengths.min()} to {lengths.max()}")
+    if lengths is not None:
+        check_bounds(lengths, x.shape[1])
     packed = PackedWeights(of.kernel, dict(zip(of.names, weights, strict=True)), of.inputs, of.hidden)
     return FusedCall.of(packed, x, lengths, reset, reverse, backward, Draws(None if seed is None else int(seed)))
 

@@ -16,16 +16,8 @@ from elman.cells.replaced_weights import weights_replaced
 from elman.cells.tap import holding, observed_anywhere
 from elman.cells.variational_dropout import with_variational_dropout
 from elman.cells.zoneout import with_zoneout
-from elman.errors import UserError, unknown
-from elman.recurrent.arguments import (
-    check_dtype,
-    check_holds,
-    check_input,
-    check_lengths,
-    check_probabilities,
-    check_reset,
-    check_state,
-)
+from elman.errors import unknown
+from elman.recurrent import arguments
 from elman.recurrent.backend import Backend, Choice, Span, States, StepFunction, choose
 from elman.recurrent.decoder import Decoder
 from elman.recurrent.dropout import dropout
@@ -81,12 +73,8 @@ class Recurrent(nn.Module):
         batch_first: bool = True,
     ):
         super().__init__()
-        if min(input_size, hidden_size, layers) < 1:
-            raise UserError(
-                f"sizes and layers must be above 0, not input_size={input_size}, hidden_size={hidden_size}, "
-                f"layers={layers}"
-            )
-        check_probabilities(dropout=dropout, zoneout=zoneout, variational_dropout=variational_dropout,
+        arguments.check_sizes(input_size=input_size, hidden_size=hidden_size, layers=layers)
+        arguments.check_probabilities(dropout=dropout, zoneout=zoneout, variational_dropout=variational_dropout,
                             weight_drop=weight_drop)  # fmt: skip
         if backend not in ("auto", *(known.name for known in BACKENDS)):
             raise unknown("backend", backend, ["auto", *(known.name for known in BACKENDS)])
@@ -311,7 +299,7 @@ class Recurrent(nn.Module):
         """The backend that runs a cell, with the reasons of those that refuse."""
         cell = self._cell(index)
         if holding():
-            check_holds({self.prefix(index): self._cell(index) for index in range(len(self.cells))})
+            arguments.check_holds({self.prefix(index): self._cell(index) for index in range(len(self.cells))})
         span = span or Span(torch.zeros(1, 1, cell.input_size, device=cell.device), (), ())
         return choose(self.backend, cell, span, BACKENDS)
 
@@ -332,18 +320,18 @@ class Recurrent(nn.Module):
         return dropout(y, self.dropout, self.training) if self.dropout and layer < self.layers - 1 else y
 
     def _check(self, x: Tensor, state: State, lengths: Tensor | None, reset: Tensor | None) -> None:
-        check_input(x, self.input_size, self.batch_first)
-        check_dtype("x", x, self._cell(0).dtype)
+        arguments.check_input(x, self.input_size, self.batch_first)
+        arguments.check_dtype("x", x, self._cell(0).dtype)
         if state is not None:
             self.check_state(state, x.shape[0])
         if lengths is not None:
-            check_lengths(lengths, x)
+            arguments.check_lengths(lengths, x)
         if reset is not None:
-            check_reset(reset, x)
+            arguments.check_reset(reset, x)
 
     def check_state(self, state: State, rows: int) -> None:
         """Raises UserError for a state of other sizes or another dtype, which would be broadcast, or crash a kernel."""
-        check_state(state, rows, len(self.cells), self._cell(0))
+        arguments.check_state(state, rows, len(self.cells), self._cell(0))
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, layers={self.layers}, directions={self.directions}"
