@@ -338,5 +338,5 @@ class Recurrent(nn.Module):
 
 
 @torch.compiler.disable(reason="only the backend fused is an operator; Recurrent.choose() has the reason")
-def _uncompiled(layer: Recurrent, *arguments: Any) -> tuple[Any, State]:
-    return layer.forward(*arguments)
+def _uncompiled(layer: Recurrent, *given: Any) -> tuple[Any, State]:
+    return layer.forward(*given)
