@@ -18,8 +18,11 @@ checks: .venv/tested
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
-test: checks
+tests: .venv/tested
 	$(BIN)/pytest -n auto --dist worksteal
+
+test: .venv/tested
+	$(MAKE) --jobs 2 checks tests
 
 test-all: checks
 	$(BIN)/pytest -n auto --dist worksteal -m "slow or not slow"
@@ -40,4 +43,4 @@ mutation: .venv/tested
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-.PHONY: demo checks test test-all reference mutation
+.PHONY: demo checks tests test test-all reference mutation

@@ -125,7 +125,16 @@ PANELS = {
     "translate": ["scores", "alignment", "hardest", "curves"],
     "plain": ["scores", "alignment", "hardest", "curves"],
 }
-VARIANTS = ("max", "last", "all", "arrays", "several", "nothing", "plain")  # of kinds that are tested every time
+VARIANTS = (
+    "max",
+    "last",
+    "all",
+    "arrays",
+    "several",
+    "nothing",
+    "plain",
+    "attention",
+)  # of kinds that are tested every time
 KINDS = [pytest.param(name, marks=[pytest.mark.slow] * (name in VARIANTS)) for name in PANELS]
 
 

@@ -250,7 +250,7 @@ PANELS = {
     "stacked": ["answers", "confusion", "attention", "hardest", "curves"],
     "product": ["answers", "confusion", "attention", "hardest", "curves"],
 }
-VARIANTS = ("hard", "plain", "letters", "photos", "product")  # of kinds that are tested every time
+VARIANTS = ("hard", "plain", "letters", "photos", "product", "stacked")  # of kinds that are tested every time
 KINDS = [pytest.param(name, marks=[pytest.mark.slow] * (name in VARIANTS)) for name in PANELS]
 
 

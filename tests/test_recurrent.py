@@ -32,6 +32,7 @@ DIFFERENT = ["lstm", "rhn", "slstm"]  # of different kinds of equation
 each_cell = pytest.mark.parametrize(
     "cell", [pytest.param(cell, marks=[] if cell in DIFFERENT else pytest.mark.slow) for cell in CELLS]
 )
+ONE_FAST = [pytest.param(cell, marks=[] if cell == "rhn" else pytest.mark.slow) for cell in CELLS]
 TORCH = {"rnn": nn.RNN, "rnn:activation=relu": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 some = settings(deadline=None, derandomize=True, database=None)
 row_lengths = st.lists(st.integers(0, T), min_size=B, max_size=B)
@@ -189,7 +190,7 @@ def test_nan_in_the_padding_reaches_no_output_and_no_gradient(cell):
 
 @settings(some, max_examples=4)
 @given(cuts=st.sets(st.integers(1, T - 1)), lengths=row_lengths)
-@each_cell
+@pytest.mark.parametrize("cell", ONE_FAST)
 def test_cutting_in_time_changes_nothing(cell, cuts, lengths):
     model, x, state = case(cell, layers=2, residual=True)
     for ends in (None, torch.tensor(lengths)):
@@ -310,7 +311,7 @@ def test_record_keeps_every_named_value_in_the_order_of_time():
         recorded["1.cc"]
 
 
-@each_cell
+@pytest.mark.parametrize("cell", ONE_FAST)
 def test_recorded_states_are_those_of_the_step_repeated(cell):
     model, x, (state,) = case(cell)
     with record() as recorded:
