@@ -125,16 +125,8 @@ PANELS = {
     "translate": ["scores", "alignment", "hardest", "curves"],
     "plain": ["scores", "alignment", "hardest", "curves"],
 }
-VARIANTS = (
-    "max",
-    "last",
-    "all",
-    "arrays",
-    "several",
-    "nothing",
-    "plain",
-    "attention",
-)  # of kinds that are tested every time
+# of kinds that are tested every time
+VARIANTS = ("max", "last", "all", "arrays", "several", "nothing", "plain", "attention")
 KINDS = [pytest.param(name, marks=[pytest.mark.slow] * (name in VARIANTS)) for name in PANELS]
 
 
