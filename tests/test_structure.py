@@ -3,6 +3,8 @@
 import ast
 import functools
 import graphlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_type_hints
@@ -156,3 +158,9 @@ def test_shared_code_asks_for_a_capability_and_never_for_a_class_of_task_or_mode
 
 
 CHECKS = ("isinstance", "issubclass")
+
+
+def test_a_layer_is_there_without_the_compiler_of_torch() -> None:
+    """Its import takes a second, in every command."""
+    code = "import sys, elman; elman.Recurrent(2, 2); assert 'torch._dynamo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -152,7 +152,9 @@ class Recurrent(nn.Module):
         (B, T) bool: where True the row is reset to the initial state before the step.
         """
         if torch.compiler.is_dynamo_compiling() and not self._has_operators():
-            return _uncompiled(self, x, state, lengths, reset)
+            from elman.recurrent.uncompiled import uncompiled  # torch._dynamo is imported by now
+
+            return uncompiled(self, x, state, lengths, reset)
         if isinstance(x, PackedSequence):
             return run_packed(self._run, x, state, lengths, reset if reset is None or self.batch_first else reset.t())
         lengths = lengths if lengths is None or isinstance(lengths, Tensor) else torch.tensor(lengths)
@@ -201,12 +203,14 @@ class Recurrent(nn.Module):
         operators = [self._operator(index, self.training)[0] for index in range(len(self.cells))]
         return all(operators)
 
-    @torch.compiler.assume_constant_result
     def _operator(self, index: int, training: bool) -> tuple[str, bool]:
         """The operator of a cell, computed once by `torch.compile`; empty where another backend runs. training: as the
         layer has it, so that what is compiled depends on it."""
         choice, cell = self.choose(index), self._cell(index)
         return choice.backend.operator(cell) if isinstance(choice.backend, Fused) else ("", False)
+
+    # as torch.compiler.assume_constant_result marks it, which would import torch._dynamo, for a second, everywhere
+    _operator._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def load_torch_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
         """Copies the weights of an `nn.RNN`, `nn.LSTM` or `nn.GRU` with the same sizes, layers and directions.
@@ -335,8 +339,3 @@ class Recurrent(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, layers={self.layers}, directions={self.directions}"
-
-
-@torch.compiler.disable(reason="only the backend fused is an operator; Recurrent.choose() has the reason")
-def _uncompiled(layer: Recurrent, *given: Any) -> tuple[Any, State]:
-    return layer.forward(*given)
