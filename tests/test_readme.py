@@ -1,16 +1,21 @@
 """Every command and every Python block of the README and the docs is run."""
 
+import inspect
 import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from elman import Cell, Recurrent
+from elman.cells.trace import trace
 from films import film
 from forked import Elman
 from idx_files import idx
@@ -164,6 +169,33 @@ def test_the_python_of_the_page_on_tables_runs(forked: Elman, folder: Path) -> N
     code = code.replace('for_="30s"', "steps=3, hidden=8")
     done = forked(program=code, cwd=folder)
     assert done.code == 0, done.err
+
+
+def cells_of_the_page() -> list[type[Cell]]:
+    """The cells of the blocks of docs/own-cells.md."""
+    found = []
+    for code in blocks(ROOT / "docs" / "own-cells.md", "python"):
+        names: dict[str, Any] = {}
+        exec(code, names)
+        found += [value for value in names.values() if inspect.isclass(value) and issubclass(value, Cell)]
+    return [kind for kind in found if kind is not Cell]
+
+
+def test_the_cells_of_the_page_on_own_cells_can_be_traced() -> None:
+    kinds = cells_of_the_page()
+    assert len(kinds) == len(blocks(ROOT / "docs" / "own-cells.md", "python"))
+    for kind in kinds:
+        assert trace(kind(6, 8)).ops
+
+
+@pytest.mark.slow
+def test_the_cells_of_the_page_on_own_cells_have_kernels_that_equal_the_loop() -> None:
+    for kind in cells_of_the_page():
+        layer, x, outputs = Recurrent(6, 8, kind), torch.randn(3, 5, 6), []
+        for layer.backend in ("fused", "loop"):
+            torch.manual_seed(1)
+            outputs.append(layer(x)[0])
+        torch.testing.assert_close(*outputs)
 
 
 def test_the_example_of_python_runs(forked: Elman, folder: Path) -> None:
