@@ -187,12 +187,14 @@ class Cell(nn.Module):
     @property
     def gate_sizes(self) -> list[int]:
         """The sizes of the gates."""
-        return [self.size_of(gate) for gate in self.gates]
+        sizes = self.sizes
+        return [sizes.get(gate, self.hidden_size) for gate in self.gates]
 
     @property
     def state_sizes(self) -> list[int]:
         """The sizes of the states."""
-        return [self.size_of(state) for state in self.states]
+        sizes = self.sizes
+        return [sizes.get(state, self.hidden_size) for state in self.states]
 
     @property
     def output_size(self) -> int:

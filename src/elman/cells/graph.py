@@ -57,12 +57,12 @@ class Graph:
         """The vectors `p_...` that the step uses."""
         return {op.detail for op in self.ops if op.kind == "vector"}
 
-    @property
+    @cached_property
     def draws(self) -> bool:
         """Whether the step draws random numbers."""
         return any(op.kind == "uniform" for op in self.ops)
 
-    @property
+    @cached_property
     def reads_input(self) -> bool:
         """Whether the step uses the input itself, `x.raw`."""
         return any(op.kind == "raw" for op in self.ops)

@@ -6,7 +6,6 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from elman.cells.registry import make_any
 from elman.cells.shipped import shipped
 from elman.cli.output import add_row
 from elman.cli.parameters import command, flags
@@ -70,9 +69,8 @@ def _number(value: Any, form: Callable[[float], str]) -> str:
 def _cells() -> Table:
     table = Table("cell", "gates", "states", "what it is, and its options", box=None)
     for name, kind in shipped().items():
-        cell = make_any(kind, {})
-        options = "".join(f" [{key}={value}]" for key, value in cell.options.items())
-        add_row(table, name, " ".join(cell.gates), " ".join(cell.states), (kind.__doc__ or "").split("\n")[0] + options)
+        options = "".join(f" [{key}={getattr(kind, key)}]" for key in kind.option_types())
+        add_row(table, name, " ".join(kind.gates), " ".join(kind.states), (kind.__doc__ or "").split("\n")[0] + options)
     return table
 
 

@@ -122,8 +122,8 @@ def _dtype(cell: Cell) -> torch.dtype:
 def _kernel(cell: Cell) -> Kernel | str:
     """The kernel for this cell as it is called now, in its present mode, or the reason why there is none."""
     dtype = _dtype(cell)
-    if dtype == torch.bfloat16 and (_has_odd_size(cell) or not bfloat16_hardware(cell.device)):
-        dtype = torch.float32  # brgemm takes the rows of bfloat16 in pairs
+    if dtype == torch.bfloat16 and not bfloat16_hardware(cell.device):
+        dtype = torch.float32
     key = (dtype, recording() is not None, signature(cell))
     known = _kernels.setdefault(cell, {})
     if key not in known:
@@ -142,6 +142,8 @@ def _has_odd_size(cell: Cell) -> bool:
 
 
 def _compile(cell: Cell, dtype: torch.dtype, recorded: bool) -> Kernel | str:
+    if dtype == torch.bfloat16 and _has_odd_size(cell):
+        dtype = torch.float32  # brgemm takes the rows of bfloat16 in pairs
     try:
         graph = trace(cell)
     except NotTraceable as reason:
