@@ -5,7 +5,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from torch import Tensor
@@ -80,6 +80,7 @@ class Graph:
     def run(self, cell: Cell, x: Any, *state: Tensor, recur: Callable[..., Any] | None = None) -> tuple[Tensor, ...]:
         """One step, as `cell.step(x, *state)`, that passes every named value through `tap`. recur: what computes the
         products, `Cell.recur` unless given; what a cell does in a `recur` of its own is part of the graph."""
+        recur = partial(Cell.recur, cell) if recur is None else recur
         before = dict(zip(self.states, state, strict=True))
         names: dict[int, list[str]] = {}
         for name, number in self.names.items():
@@ -87,7 +88,7 @@ class Graph:
         values: list[Any] = []
         for number, op in enumerate(self.ops):
             inputs = [values[i] for i in op.inputs]
-            if op.kind == "product" and recur is not None:
+            if op.kind == "product":
                 size, heads = (resolve(part, cell.hidden_size, cell.input_size) for part in op.detail[:2])
                 value = recur(*op.detail[3:], of=inputs[0], name=op.detail[2], size=size, heads=heads)
             elif op.kind in SOURCES:

@@ -10,8 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elman.cells import ops
-from elman.cells.cell import Cell
-from elman.cells.size import Size, resolve
 
 UNARY: dict[str, Callable[[Any], Any]] = {
     "neg": torch.neg, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "exp": torch.exp,
@@ -57,10 +55,6 @@ class Op:
     detail: Any = None
 
 
-def _number(cell: Any, size: Size) -> int:
-    return resolve(size, cell.hidden_size, cell.input_size)
-
-
 SOURCES: dict[str, Callable[..., Any]] = {
     "input": lambda cell, x, state, detail: getattr(x, detail),
     "raw": lambda cell, x, state, detail: x.raw,
@@ -68,9 +62,6 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "vector": lambda cell, x, state, detail: cell.weight(detail),
     "constant": lambda cell, x, state, detail: detail,
     "uniform": lambda cell, x, state, detail, like: cell.rand_like(like, detail[1]),
-    "product": lambda cell, x, state, detail, of: Cell.recur(
-        cell, *detail[3:], of=of, name=detail[2], size=_number(cell, detail[0]), heads=_number(cell, detail[1])
-    ),
     "block": lambda cell, x, state, detail, product: product[detail],
 }
 # of values of other sizes than that of the result; detail: a number

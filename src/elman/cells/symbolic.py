@@ -73,6 +73,16 @@ class Recorder:
         return SymbolicValue(self, self._numbers[op])
 
 
+def _operator(kind: str) -> Callable[..., "SymbolicValue"]:
+    """A method of Python's operator, whose first operand is the value."""
+    return lambda self, *others: self.made(kind, self, *others)
+
+
+def _reflected(kind: str) -> Callable[..., "SymbolicValue"]:
+    """A method of Python's operator, whose first operand is another."""
+    return lambda self, other: self.made(kind, other, self)
+
+
 class SymbolicValue:
     """Stands for a tensor (B, H) while `step` is traced."""
 
@@ -123,62 +133,16 @@ class SymbolicValue:
     def __bool__(self) -> bool:
         raise NotTraceable("a branch on a value")
 
-    def __lt__(self, other: Any):
-        return self.made("lt", self, other)
-
-    def __le__(self, other: Any):
-        return self.made("le", self, other)
-
-    def __gt__(self, other: Any):
-        return self.made("gt", self, other)
-
-    def __ge__(self, other: Any):
-        return self.made("ge", self, other)
-
-    def __eq__(self, other: Any):  # type: ignore[override]
-        return self.made("eq", self, other)
-
-    def __ne__(self, other: Any):  # type: ignore[override]
-        return self.made("ne", self, other)
-
     __hash__ = None  # type: ignore[assignment]
-
-    def __abs__(self):
-        return self.made("abs", self)
-
-    def __neg__(self):
-        return self.made("neg", self)
-
-    def __add__(self, other: Any):
-        return self.made("add", self, other)
-
-    def __radd__(self, other: Any):
-        return self.made("add", other, self)
-
-    def __sub__(self, other: Any):
-        return self.made("sub", self, other)
-
-    def __rsub__(self, other: Any):
-        return self.made("sub", other, self)
-
-    def __mul__(self, other: Any):
-        return self.made("mul", self, other)
-
-    def __rmul__(self, other: Any):
-        return self.made("mul", other, self)
-
-    def __truediv__(self, other: Any):
-        return self.made("div", self, other)
-
-    def __rtruediv__(self, other: Any):
-        return self.made("div", other, self)
+    __abs__, __neg__ = _operator("abs"), _operator("neg")
+    __lt__, __le__, __gt__, __ge__ = map(_operator, ("lt", "le", "gt", "ge"))
+    __eq__, __ne__ = _operator("eq"), _operator("ne")  # type: ignore[assignment]
+    __add__, __sub__, __mul__, __truediv__ = map(_operator, ("add", "sub", "mul", "div"))
+    __radd__, __rsub__, __rmul__, __rtruediv__, __rpow__ = map(_reflected, ("add", "sub", "mul", "div", "pow"))
 
     def __pow__(self, power: Any):
         square = not isinstance(power, SymbolicValue) and power == 2
         return self.made("mul", self, self) if square else self.made("pow", self, power)
-
-    def __rpow__(self, base: Any):
-        return self.made("pow", base, self)
 
     def softmax(self, dim: Any, dtype: Any = None):
         """Over the units."""

@@ -45,13 +45,8 @@ RANDOM_FUNCTIONS = {
     "feature_alpha_dropout", "native_dropout", "rrelu", "rrelu_", "normal_", "uniform_", "random_", "bernoulli_",
     "exponential_", "geometric_", "cauchy_", "log_normal_",
 }  # fmt: skip
-FIXED = (
-    "_product",
-    "inputs",
-    "input_projection",
-    "rand_like",
-    "split",
-)  # methods that a graph takes to be those of `Cell`
+# methods that a graph takes to be those of `Cell`
+FIXED = ("_product", "inputs", "input_projection", "rand_like", "split")
 
 _traces: WeakKeyDictionary[Cell, dict[Any, ModeGraphs | str]] = WeakKeyDictionary()
 
