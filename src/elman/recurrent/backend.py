@@ -54,6 +54,11 @@ class Backend(Protocol):
         at every step is prepared once, so a step function is invalid after the weights have changed."""
         ...
 
+    def operator(self, cell: Cell) -> tuple[str, bool] | None:
+        """The first argument of `torch.ops.elman.unroll` that computes the same, and whether the step draws random
+        numbers; None if this backend is no such operator."""
+        ...
+
     def decoder(self, cells: list[Cell], embedding: Tensor, head: nn.Linear, residual: bool) -> Decoder | None:
         """A decoder that samples blocks of tokens from stacked cells of one kind, for an embedding (V, I) and a linear
         head (H to V); None if this backend has none for them."""

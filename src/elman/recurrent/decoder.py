@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from elman.kernels.kernel import Call
-from elman.recurrent.fused_weights import PackedWeights
+from elman.recurrent.fused_weights import LEAST_ROWS, PackedWeights
 
-LEAST_ROWS = 4  # of a thread
 NUMBERS = ("steps", "layers", "vocabulary", "residual", "greedy")
 TENSORS = ("token_inputs", "head", "bias", "logits", "uniforms", "tokens")
 

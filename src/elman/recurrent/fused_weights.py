@@ -10,6 +10,8 @@ from torch.nn.functional import pad
 from elman.cells.size import HIDDEN, resolve
 from elman.kernels.kernel import Kernel
 
+LEAST_ROWS = 4  # of a thread
+
 
 def padding(kernel: Kernel, inputs: int) -> int:
     """The columns of 0 that are appended to an input of this size: brgemm takes bfloat16 in pairs."""
@@ -104,7 +106,7 @@ class PackedWeights:
     def parts(self, rows: int) -> tuple[int, int]:
         """The number of parts of the rows, and of the units. Threads that share rows synchronize at each product."""
         threads, panels = torch.get_num_threads(), (self.hidden + 63) // 64
-        if rows >= 4 * threads:
+        if rows >= LEAST_ROWS * threads:
             return threads, 1
         return 1, 1 if self.kernel.schedule.whole_rows else min(threads, panels)
 

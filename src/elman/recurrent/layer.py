@@ -74,8 +74,9 @@ class Recurrent(nn.Module):
     ):
         super().__init__()
         arguments.check_sizes(input_size=input_size, hidden_size=hidden_size, layers=layers)
-        arguments.check_probabilities(dropout=dropout, zoneout=zoneout, variational_dropout=variational_dropout,
-                            weight_drop=weight_drop)  # fmt: skip
+        arguments.check_probabilities(
+            dropout=dropout, zoneout=zoneout, variational_dropout=variational_dropout, weight_drop=weight_drop
+        )
         if backend not in ("auto", *(known.name for known in BACKENDS)):
             raise unknown("backend", backend, ["auto", *(known.name for known in BACKENDS)])
         self.input_size, self.hidden_size, self.layers = input_size, hidden_size, layers
@@ -91,7 +92,6 @@ class Recurrent(nn.Module):
         for _ in range(layers):
             size = self.output_size if len(self.cells) else input_size
             self.cells.extend(kind(size, hidden_size, **options) for _ in range(self.directions))
-        self.states = len(self._cell(0).states)
         self.learned = nn.ParameterList(
             nn.Parameter(torch.zeros(sum(self._cell(0).state_sizes)))
             for _ in range(len(self.cells) if learn_initial_state else 0)
@@ -206,8 +206,7 @@ class Recurrent(nn.Module):
     def _operator(self, index: int, training: bool) -> tuple[str, bool]:
         """The operator of a cell, computed once by `torch.compile`; empty where another backend runs. training: as the
         layer has it, so that what is compiled depends on it."""
-        choice, cell = self.choose(index), self._cell(index)
-        return choice.backend.operator(cell) if isinstance(choice.backend, Fused) else ("", False)
+        return self.choose(index).backend.operator(self._cell(index)) or ("", False)
 
     # as torch.compiler.assume_constant_result marks it, which would import torch._dynamo, for a second, everywhere
     _operator._dynamo_marked_constant = True  # type: ignore[attr-defined]

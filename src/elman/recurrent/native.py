@@ -90,6 +90,9 @@ class Native:
 
         return advance
 
+    def operator(self, cell: Cell) -> tuple[str, bool] | None:
+        return None
+
     def decoder(self, cells: list[Cell], embedding: Tensor, head: nn.Linear, residual: bool) -> Decoder | None:
         return None
 
